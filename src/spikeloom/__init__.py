@@ -1,0 +1,50 @@
+"""Spiking neural networks in PyTorch: every family of SNN learning in one place."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikeloom import (
+        data,
+        diagnose,
+        encoding,
+        errors,
+        functional,
+        layer,
+        memory,
+        monitor,
+        neuron,
+        plot,
+        recipe,
+        surrogate,
+        train,
+    )
+
+_MODULES = (
+    "data",
+    "diagnose",
+    "encoding",
+    "errors",
+    "functional",
+    "layer",
+    "memory",
+    "monitor",
+    "neuron",
+    "plot",
+    "recipe",
+    "surrogate",
+    "train",
+)
+
+__all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module of the package when it is first used: the command line's help needs none of them."""
+    if name in _MODULES:
+        return importlib.import_module(f"spikeloom.{name}")
+    raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

@@ -1,0 +1,258 @@
+"""The front door: ``spikeloom list | train | test | plot``. Torch is imported only by what needs it."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from spikeloom.errors import RunError, SpikeloomError, UnknownNameError, suggest
+from spikeloom.recipe import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from spikeloom.train.run import Run
+
+HELP = """\
+usage: spikeloom COMMAND [options]
+
+Train spiking neural networks by recipes that say what they reach.
+
+commands
+  list [PATTERN]           the recipes, with what they claim and what they cost
+  train RECIPE [options]   train; `spikeloom train RECIPE --help` lists the options
+  train --resume RUN       continue a training that was stopped or killed
+  test RUN [options]       the accuracy of a run's network on the test samples
+  plot RUN [options]       figures: learning curves, rasters, membrane potentials
+
+examples
+  spikeloom train lif-fc
+  spikeloom train lif-fc --dataset mnist --data-dir ~/data --epochs 20
+  spikeloom train --resume runs/lif-fc-digits-20261122-120000
+  spikeloom plot runs/lif-fc-digits-20261122-120000 --sample 3
+
+exit codes: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
+"""
+
+
+@dataclass(frozen=True)
+class Test:
+    """The accuracy of a run's network on the test samples."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights; the best were chosen by their accuracy on these same samples."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device to test on."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw learning curves, rasters and membrane potentials into the run's figures folder."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    sample: Annotated[int, tyro.conf.arg(metavar="INDEX")] = 0
+    """Which test sample the network is shown."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments; default: those of the process.
+    Returns:
+        the exit code: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"spikeloom {metadata.version('spikeloom')}")
+        return 0
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "list": _list, "train": _train, "test": _test, "plot": _plot,
+    }  # fmt: skip
+    try:
+        if arguments[0] not in commands:
+            raise UnknownNameError(f"There is no command '{arguments[0]}'. {suggest(arguments[0], commands)}")
+        commands[arguments[0]](arguments[1:])
+    except UnknownNameError as error:
+        return _fail(str(error), 2)
+    except (SpikeloomError, OSError) as error:
+        return _fail(_one_line(error), 1)
+    except KeyboardInterrupt:
+        return _fail("stopped.", 130)
+    except SystemExit as exit_:  # tyro: 0 after --help, 2 after wrong arguments
+        return exit_.code if isinstance(exit_.code, int) else 1
+    return 0
+
+
+def _list(arguments: list[str]) -> None:
+    """``spikeloom list [PATTERN]``"""
+    names = RECIPES.names(arguments[0] if arguments else "*")
+    if not names:
+        raise UnknownNameError(f"No recipe matches '{arguments[0]}'. {suggest(arguments[0], RECIPES)}")
+    width = max(len(name) for name in names)
+    for name in names:
+        recipe = RECIPES[name]
+        print(f"{name:{width}}  {(recipe.__doc__ or '').strip().splitlines()[0]}")
+        print(f"{'':{width}}  reaches {recipe.claim}")
+        print(f"{'':{width}}  takes   {recipe.cost}")
+
+
+def _train(arguments: list[str]) -> None:
+    """``spikeloom train RECIPE [options]`` or ``spikeloom train --resume RUN``"""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: spikeloom train RECIPE [options]\n       spikeloom train --resume RUN\n\nrecipes")
+        _list([])
+        print("\n`spikeloom train RECIPE --help` lists the options of one, with their defaults.")
+        return
+    arguments = _long_options(arguments)
+    if arguments[0].startswith("--resume"):
+        run, recipe = _resumed(arguments)
+    elif arguments[0].startswith("-"):
+        raise UnknownNameError(
+            f"`spikeloom train` starts with the recipe's name, got '{arguments[0]}'. {suggest('', RECIPES)}"
+        )
+    else:
+        run, recipe = _created(arguments[0], arguments[1:])
+    from spikeloom.train.launch import start
+
+    try:
+        start(
+            run,
+            recipe.build,
+            device=recipe.device,
+            devices=recipe.devices,
+            precision=recipe.precision,
+            seed=recipe.seed,
+            epochs=recipe.num_epochs,
+            batch_size=recipe.batch_size,
+            checkpoint_minutes=recipe.checkpoint_minutes,
+        )
+    except KeyboardInterrupt:
+        print(f"\nStopped. Continue with: spikeloom train --resume {run.folder}", file=sys.stderr)
+        raise SystemExit(130) from None
+    _print_results(run)
+
+
+def _created(name: str, options: list[str]) -> "tuple[Run, Recipe]":
+    """A new run folder for the recipe ``name`` with ``options``."""
+    recipe = _parsed(RECIPES[name], f"spikeloom train {name}", options)
+    from spikeloom.train.run import Run
+
+    folder = recipe.run_dir or Path("runs") / f"{name}-{recipe.dataset_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run = Run.create(folder, name, recipe.settings())
+    print(f"{name} on {recipe.dataset_name}: {recipe.num_epochs} epochs, results in {folder}")
+    return run, recipe
+
+
+def _resumed(arguments: list[str]) -> "tuple[Run, Recipe]":
+    """The run of ``--resume RUN``, as it was configured."""
+
+    @dataclass(frozen=True)
+    class Resume:
+        """Continue a training that was stopped or killed, with the settings that it was started with."""
+
+        resume: Path
+        """A run folder."""
+
+    folder = _parsed(Resume, "spikeloom train", arguments).resume
+    run, recipe = _opened(folder)
+    print(f"continuing {folder}: {len(run.read_metrics())} of {recipe.num_epochs} epochs are done")
+    return run, recipe
+
+
+def _test(arguments: list[str]) -> None:
+    """``spikeloom test RUN``"""
+    options = _parsed(Test, "spikeloom test", arguments)
+    run, recipe = _opened(options.run)
+    from spikeloom.train import checkpoint
+    from spikeloom.train.launch import test
+
+    state = checkpoint.load(run.checkpoints / checkpoint.BEST) if options.checkpoint == "best" else _last(run)
+    loss, accuracy = test(run, recipe.build, state, options.device, recipe.seed)
+    print(f"{options.checkpoint} checkpoint: test accuracy {accuracy:.2%}, loss {loss:.4f}")
+
+
+def _plot(arguments: list[str]) -> None:
+    """``spikeloom plot RUN``"""
+    options = _parsed(Plot, "spikeloom plot", arguments)
+    run, recipe = _opened(options.run)
+    from spikeloom.train.launch import build_seeded
+    from spikeloom.train.report import draw_curves, draw_sample
+
+    experiment = build_seeded(recipe.build, recipe.seed)
+    experiment.net.load_state_dict(_last(run)["net"])
+    if history := run.read_metrics():
+        draw_curves(run, history)
+    draw_sample(run, experiment, recipe.seed, options.sample)
+    _print_figures(run)
+
+
+def _opened(folder: Path) -> "tuple[Run, Recipe]":
+    from spikeloom.train.run import Run
+
+    run = Run.open(folder)
+    name, settings = run.config()
+    return run, RECIPES[name].from_settings(settings)
+
+
+def _last(run: "Run") -> dict[str, Any]:
+    from spikeloom.train import checkpoint
+
+    state = checkpoint.load_last(run.checkpoints)
+    if state is None:
+        raise RunError(f"{run.folder} has no checkpoint yet: its training was stopped before the first one.")
+    return state
+
+
+def _print_results(run: "Run") -> None:
+    history = run.read_metrics()
+    last, best = history[-1], max(history, key=lambda row: row["test_accuracy"])
+    print(
+        f"\ntest accuracy {last['test_accuracy']:.2%} after the last epoch "
+        f"(best {best['test_accuracy']:.2%}, epoch {best['epoch']}), {last['seconds']:.0f} s of training"
+    )
+    print(f"metrics      {run.folder / 'metrics.jsonl'}")
+    print(f"TensorBoard  tensorboard --logdir {run.tensorboard}")
+    _print_figures(run)
+
+
+def _print_figures(run: "Run") -> None:
+    for path in sorted(run.figures.glob("*.png")):
+        print(f"figure       {path}")
+
+
+def _parsed(cls: type, prog: str, arguments: list[str]) -> Any:
+    """The dataclass ``cls``, filled from ``arguments``; wrong ones end the program with code 2."""
+    try:
+        return tyro.cli(cls, prog=prog, args=arguments)
+    except ValueError as error:
+        raise SystemExit(_fail(str(error), 2)) from None
+
+
+def _long_options(arguments: list[str]) -> list[str]:
+    """Options as older scripts spell them: ``-data-dir`` is ``--data-dir``, and ``-j N`` is dropped."""
+    if "-j" in arguments:  # worker processes; data is in memory
+        place = arguments.index("-j")
+        arguments = arguments[:place] + arguments[place + 2 :]
+    return [re.sub(r"^-(?=[A-Za-z][\w-]+)", "--", argument) for argument in arguments]
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"spikeloom: {message}", file=sys.stderr)
+    return code

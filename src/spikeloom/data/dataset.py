@@ -1,0 +1,150 @@
+"""A dataset that is small enough to live in memory: two parts, training and test, as tensors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+def as_float(x: Tensor) -> Tensor:
+    """Samples as ``float32``: images, which are ``uint8`` in 0..255, are scaled to [0, 1]; floats stay.
+
+    Example:
+        >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+        tensor([0.0000, 0.2000, 1.0000])
+    """
+    return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Samples and labels of a classification task, split into a training and a test part.
+
+    Args:
+        name: what the set is called.
+        classes: names of the classes; label ``i`` means ``classes[i]``.
+        train_x: training samples, either images ``uint8 [N, C, H, W]`` or feature vectors ``float32 [N, F]``.
+        train_y: their labels, ``int64 [N]``, each in ``0..num_classes-1``.
+        test_x: test samples, of the same type and shape but for their number.
+        test_y: their labels.
+    Raises:
+        ValueError: types, shapes, or numbers of samples and labels do not fit together, a label is out of
+            range, or a feature is not finite.
+    Example:
+        >>> x, y = torch.tensor([[1.0, 7.0], [3.0, 7.0]]), torch.tensor([0, 1])
+        >>> data = Dataset("pair", ("left", "right"), x, y, test_x=x + 1, test_y=y)
+        >>> data
+        Dataset('pair', 2 training and 2 test samples of shape (2,), 2 classes)
+        >>> data.standardised().test_x  # training part: mean 2, deviation 1; its constant feature becomes 0
+        tensor([[0., 0.],
+                [2., 0.]])
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+    def __post_init__(self) -> None:
+        _check_part("train", self.train_x, self.train_y, self.num_classes)
+        _check_part("test", self.test_x, self.test_y, self.num_classes)
+        train, test = _kind(self.train_x), _kind(self.test_x)
+        if train != test:
+            raise ValueError(
+                f"`test_x` must have the type and sample shape of `train_x`, {train}, got {test}."
+            )
+
+    def __repr__(self) -> str:
+        samples = f"{len(self.train_y)} training and {len(self.test_y)} test samples"
+        return f"Dataset({self.name!r}, {samples} of shape {self.sample_shape}, {self.num_classes} classes)"
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: ``(C, H, W)`` of an image, ``(F,)`` of a feature vector."""
+        return tuple(self.train_x.shape[1:])
+
+    def take(self, num_train: int | None = None, num_test: int | None = None) -> "Dataset":
+        """The first samples of each part; ``None`` keeps all. Meant for quick trials."""
+        for argument, count in (("num_train", num_train), ("num_test", num_test)):
+            if count is not None and count < 0:
+                raise ValueError(f"`{argument}` must be at least 0 or None, got {count}.")
+        return replace(
+            self,
+            train_x=self.train_x[:num_train],
+            train_y=self.train_y[:num_train],
+            test_x=self.test_x[:num_test],
+            test_y=self.test_y[:num_test],
+        )
+
+    def standardised(self) -> "Dataset":
+        """The set as floats: each feature, or each channel of images, has mean 0 and standard deviation 1.
+
+        Mean and deviation (of the population: divided by N) are those of the training part; the test part is
+        shifted and scaled by the same numbers. A feature that is constant in training becomes 0 in both.
+        """
+
+        def rule(train: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+            deviation, mean = torch.std_mean(train, dims, correction=0, keepdim=True)
+            return mean, deviation
+
+        return self._rescaled(rule)
+
+    def min_max(self, clip: bool = True) -> "Dataset":
+        """The set as floats from 0 to 1, for encoders that need a bounded range.
+
+        Smallest and largest value of each feature, or of each channel of images, are those of the training
+        part. A feature that is constant in training becomes 0 in both parts.
+
+        Args:
+            clip: bring test values from outside the training range to its nearest end; ``False`` lets them
+                leave [0, 1].
+        """
+
+        def rule(train: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+            low, high = train.amin(dims, keepdim=True), train.amax(dims, keepdim=True)
+            return low, high - low
+
+        scaled = self._rescaled(rule)
+        return replace(scaled, test_x=scaled.test_x.clamp(0, 1)) if clip else scaled
+
+    def _rescaled(self, rule: Callable[[Tensor, tuple[int, ...]], tuple[Tensor, Tensor]]) -> "Dataset":
+        """Both parts, less an offset and divided by a scale that ``rule`` measures on the training part."""
+        if not len(self.train_x):
+            raise ValueError("`train_x` must hold samples to measure a range on, got none.")
+        train = as_float(self.train_x)
+        dims = (0, *range(2, train.ndim))  # [N, F] -> per feature, [N, C, H, W] -> per channel
+        offset, scale = rule(train, dims)
+        # Rounding can leave a constant feature with a tiny deviation, so ask for the range instead.
+        constant = train.amin(dims, keepdim=True) == train.amax(dims, keepdim=True)
+        scale = torch.where(constant, torch.inf, scale)  # what is divided by infinity becomes 0
+        test = as_float(self.test_x)
+        return replace(self, train_x=(train - offset).div_(scale), test_x=(test - offset).div_(scale))
+
+
+def _kind(x: Tensor) -> tuple[torch.dtype, tuple[int, ...]]:
+    return x.dtype, tuple(x.shape[1:])
+
+
+def _check_part(part: str, x: Tensor, y: Tensor, num_classes: int) -> None:
+    if (x.dtype, x.ndim) not in ((torch.uint8, 4), (torch.float32, 4), (torch.float32, 2)):
+        raise ValueError(
+            f"`{part}_x` must be images uint8 [N, C, H, W] or floats float32 [N, F] or [N, C, H, W], "
+            f"got {x.dtype} {list(x.shape)}."
+        )
+    if y.dtype != torch.int64 or tuple(y.shape) != (len(x),):
+        raise ValueError(f"`{part}_y` must be labels int64 [{len(x)}], got {y.dtype} {list(y.shape)}.")
+    if len(y) and not (int(y.min()) >= 0 and int(y.max()) < num_classes):
+        raise ValueError(
+            f"`{part}_y` must lie in 0..{num_classes - 1}, got {int(y.min())}..{int(y.max())}. "
+            "Number the classes from 0, and name all of them in `classes`."
+        )
+    if x.ndim == 2 and not bool(x.isfinite().all()):
+        raise ValueError(f"`{part}_x` must be finite, got NaN or infinity. Replace missing values first.")

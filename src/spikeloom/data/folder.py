@@ -1,0 +1,79 @@
+"""Where data files are looked for."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from spikeloom.data.catalogue import DataFolder
+from spikeloom.data.known import DamagedError, KnownFile, is_file, read_raw, unzipped
+from spikeloom.errors import DataError
+
+
+def data_folder(data_dir: DataFolder = None) -> Path:
+    """The folder that datasets are found in and downloaded to.
+
+    It is ``data_dir`` if given, else what the environment variable ``SPIKELOOM_DATA`` names, else a folder of
+    the user (``~/.cache/spikeloom`` on Linux). It need not exist yet.
+
+    Example:
+        >>> data_folder("datasets").name
+        'datasets'
+    """
+    chosen = data_dir if data_dir is not None else os.environ.get("SPIKELOOM_DATA")
+    if not chosen:
+        import pooch  # takes 0.1 s to import
+
+        chosen = pooch.os_cache("spikeloom")
+    return Path(chosen).expanduser()
+
+
+def locate(
+    files: Iterable[KnownFile], folders: Sequence[Path], shared: Path, others: Collection[str] = ()
+) -> dict[KnownFile, Path]:
+    """Where each file is, unpacked or as ``.gz``; files that are nowhere are left out.
+
+    Args:
+        files: what to look for.
+        folders: where to look, in this order.
+        shared: the one of ``folders`` that may hold another set's files under the same names.
+        others: SHA-256 of those files, which are passed over in ``shared``.
+    """
+    found = {}
+    for file in files:
+        names = (file.name, f"{file.name}.gz", file.name.replace("-idx", ".idx"))  # the last is usual, too
+        candidates = (folder / name for folder in folders for name in names)
+        for path in candidates:
+            if is_file(path) and not (
+                others and path.parent == shared and _sha256(path, file.size) in others
+            ):
+                found[file] = path
+                break
+    return found
+
+
+def missing(
+    dataset: str, files: Iterable[KnownFile], folders: Iterable[Path], tried: Iterable[str]
+) -> DataError:
+    """The error for files that are neither there nor to be had; ``tried`` says what the mirrors answered."""
+    return DataError(
+        "\n  ".join(
+            [
+                f"Files of dataset '{dataset}' are missing, and downloading them failed. Missing:",
+                *(f"{file.name} or {file.name}.gz: {file}" for file in files),
+                "Looked in:",
+                *map(str, folders),
+                "Tried:",
+                *tried,
+                "Connect to the network; or put the files into the first folder; or name the folder that has",
+                "them in the environment variable SPIKELOOM_DATA or in `data_dir`.",
+            ]
+        )
+    )
+
+
+def _sha256(path: Path, size: int) -> str:
+    try:
+        return hashlib.sha256(unzipped(read_raw(path), size)).hexdigest()
+    except DamagedError:
+        return ""

@@ -1,0 +1,64 @@
+"""Points in the plane, made from a seed."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeloom.data.catalogue import DATASETS
+from spikeloom.data.dataset import Dataset
+from spikeloom.data.split import random_words
+
+
+def blobs(
+    num_train: int = 1000, num_test: int = 1000, seed: int = 0, radius: float = 0.2, margin: float = 0.1
+) -> Dataset:
+    """Two round, linearly separable clouds of points in the unit square.
+
+    Points are uniform in two discs whose centres lie on the diagonal, on either side of (0.5, 0.5). The line
+    ``x0 + x1 = 1`` separates the classes, and no point is nearer to it than ``margin / 2``. Both parts are
+    balanced and shuffled; the test points do not depend on ``num_train``.
+
+    Args:
+        num_train: number of training points.
+        num_test: number of test points.
+        seed: another seed, other points.
+        radius: of each disc; greater than 0.
+        margin: distance between the discs; greater than 0.
+    Shape:
+        samples ``float32 [N, 2]``; with the default radius and margin, coordinates lie within [0.12, 0.88].
+    Raises:
+        ValueError: a count is negative, or ``radius`` or ``margin`` is not greater than 0.
+    Example:
+        >>> data = blobs()
+        >>> data
+        Dataset('blobs', 1000 training and 1000 test samples of shape (2,), 2 classes)
+        >>> bool(((data.train_x.sum(1) > 1) == (data.train_y == 1)).all())
+        True
+    """
+    for argument, count in (("num_train", num_train), ("num_test", num_test)):
+        if count < 0:
+            raise ValueError(f"`{argument}` must be at least 0, got {count}.")
+    for argument, length in (("radius", radius), ("margin", margin)):
+        if not (length > 0 and math.isfinite(length)):
+            raise ValueError(f"`{argument}` must be a finite number greater than 0, got {length}.")
+    train_x, train_y = _two_discs(num_train, seed, 0, radius, margin)
+    test_x, test_y = _two_discs(num_test, seed, 1, radius, margin)
+    return Dataset("blobs", ("lower", "upper"), train_x, train_y, test_x, test_y)
+
+
+def _two_discs(count: int, seed: int, part: int, radius: float, margin: float) -> tuple[Tensor, Tensor]:
+    words = random_words(3 * count, seed, part).reshape(3, count)
+    uniform = (words >> np.uint64(11)) * 2.0**-53  # [3, N], in [0, 1)
+    labels = np.empty(count, dtype=np.int64)
+    labels[np.argsort(uniform[0], kind="stable")] = np.arange(count) % 2
+    distance, angle = radius * np.sqrt(uniform[1]), 2 * math.pi * uniform[2]  # the root spreads points evenly
+    centre = 0.5 + (2 * labels - 1) * (radius + margin / 2) / math.sqrt(2)
+    points = np.stack(
+        [centre + distance * np.cos(angle), centre + distance * np.sin(angle)], axis=1
+    )  # [N, 2]
+    return torch.from_numpy(points.astype(np.float32)), torch.from_numpy(labels)
+
+
+DATASETS.register("blobs")(lambda data_dir, seed: blobs(seed=seed))

@@ -1,0 +1,98 @@
+"""Encoders that code an input once, and then play the code back step by step."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeloom.encoding.values import as_float, check_num_steps, check_static, output_type
+from spikeloom.errors import describe
+from spikeloom.memory import MemoryModule
+
+
+class StatefulEncoder(MemoryModule):
+    """An encoder that codes its first input, and emits one step of the code per call, again and again.
+
+    The input of later calls only says that time goes on, until :meth:`reset`; it may be left out. Subclasses
+    write :meth:`code`. Memories: ``spike`` ``[T, N, *]``, the code, and ``t``, the step that comes next.
+
+    Args:
+        T: number of time steps of the code.
+        step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
+    Shape:
+        input ``[N, *]`` (single-step), or the same input repeated ``[T', N, *]`` (multi-step); output the
+        same shape, values in {0, 1}, in the input's type. Without input, multi-step mode emits ``T`` steps.
+    Raises:
+        ValueError: ``T`` is not a positive integer; the first call has no input.
+        ShapeError: the time steps of the input differ.
+    Differs from: SpikingJelly, which does not look at later inputs; here one that differs brings a warning in
+        single-step mode, and an error within a sequence.
+    """
+
+    spike: Tensor | None
+    t: int
+
+    def __init__(self, T: int, step_mode: str = "s"):
+        super().__init__(step_mode)
+        self.T = check_num_steps("T", T)
+        self.register_memory("spike", None)
+        self.register_memory("t", 0)
+        self.register_memory("_coded", None)  # the input, until a warning was given
+
+    def code(self, x: Tensor) -> Tensor:
+        """The spikes ``[T, N, *]`` of one input ``x`` ``[N, *]``, floating point. Subclasses write this."""
+        raise NotImplementedError(f"{type(self).__name__} must define code(x).")
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, T: int | None = None) -> Tensor:
+        """Code an input at once, without touching the memories, whatever the step mode.
+
+        Args:
+            x: the input, ``[N, *]``.
+            T: number of time steps; ``None`` is the length of the code, and a larger one repeats it.
+        """
+        count = self.T if T is None else check_num_steps("T", T)
+        return cycle(self.code(as_float(x)).to(output_type(x)), 0, count)
+
+    @torch.no_grad()
+    def single_step_forward(self, x: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+        """The next step of the code."""
+        return self._next(x, 1)[0]
+
+    @torch.no_grad()
+    def multi_step_forward(self, x_seq: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+        """The next steps of the code, as many as ``x_seq`` has."""
+        if x_seq is None:
+            return self._next(None, self.T)
+        check_static(x_seq, type(self).__name__)
+        return self._next(x_seq[0], len(x_seq))
+
+    def _next(self, x: Tensor | None, count: int) -> Tensor:
+        if self.spike is None:
+            if x is None:
+                raise ValueError(f"{describe(self)} needs an input in its first call after a reset.")
+            self.spike, self._coded = self.code(x), x.detach()
+        elif x is not None:
+            self._warn_if_other(x)
+        spike = cycle(self.spike, self.t, count)
+        self.t = (self.t + count) % self.T
+        return spike
+
+    def _warn_if_other(self, x: Tensor) -> None:
+        """Tell once, if another input came without a reset."""
+        coded = self._coded
+        if torch.compiler.is_compiling() or coded is None or coded.data_ptr() == x.data_ptr():
+            return
+        if not torch.equal(coded, x):
+            self._coded = None
+            warnings.warn(
+                f"{describe(self)} goes on with the code of its first input, and this one differs. Call "
+                "functional.reset_net(net) before another input.",
+                stacklevel=2,
+            )
+
+
+def cycle(code: Tensor, start: int, count: int) -> Tensor:
+    """``count`` steps of ``code`` ``[T, *]`` from step ``start`` on, again and again, as a copy."""
+    return code[torch.arange(start, start + count, device=code.device) % len(code)]

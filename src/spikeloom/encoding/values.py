@@ -1,0 +1,54 @@
+"""What all encoders ask of the values that they code."""
+
+import torch
+from torch import Tensor
+
+from spikeloom.errors import ShapeError
+
+
+_NAN = "`x` must have no NaN. Look for missing data, or for a division by 0 in its scaling."
+
+
+def as_float(x: Tensor) -> Tensor:
+    """``x`` in a type to compute in: float64 stays, integers take the default type, halves float32."""
+    if not x.is_floating_point():
+        return x.to(torch.get_default_dtype())
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def output_type(x: Tensor) -> torch.dtype:
+    """The type of the spikes that code ``x``: its own, or the default type for integers."""
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
+
+
+def check_range(x: Tensor, high: float, cure: str) -> None:
+    """Raise unless every value is in [0, ``high``]: one pass over ``x``, and a synchronisation on a GPU."""
+    if x.numel() == 0 or torch.compiler.is_compiling():
+        return
+    low, top = (value.item() for value in x.aminmax())
+    if low >= 0 and top <= high:
+        return
+    if low != low:
+        raise ValueError(_NAN)
+    if high <= 1 < top:
+        cure = "Divide an image of bytes by 255, or scale the features by their training minimum and maximum."
+    raise ValueError(f"`x` must be in [0, {high:.10g}], got values from {low:.4g} to {top:.4g}. {cure}")
+
+
+def check_num_steps(name: str, value: int, most: int | None = None) -> int:
+    """``value`` itself, if it is an integer from 1 to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+        limit = f" of at most {most}" if most else ""
+        raise ValueError(f"`{name}` must be a positive integer{limit}, got {value!r}.")
+    return value
+
+
+def check_static(x_seq: Tensor, encoder: str) -> None:
+    """Raise unless all time steps of ``x_seq`` ``[T, N, *]`` are the same."""
+    if not torch.compiler.is_compiling() and not torch.equal(x_seq, x_seq[:1].expand_as(x_seq)):
+        if x_seq.isnan().any():  # which equals nothing
+            raise ValueError(_NAN)
+        raise ShapeError(
+            f"`x_seq` must be one input repeated over time, [T, N, *], got time steps that differ: {encoder} "
+            "codes only the first. Call encode(x) for an input [N, *]."
+        )

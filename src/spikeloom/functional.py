@@ -1,0 +1,225 @@
+"""What is done to whole networks over time: resetting, step modes, loops; and losses over time."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeloom.errors import ShapeError
+from spikeloom.memory import loop_over_time
+
+Module = nn.Module | Callable[[Tensor], Tensor]
+
+
+def reset_net(net: nn.Module) -> None:
+    """Reset every module of ``net`` that has a ``reset()`` method, to start a new sequence.
+
+    Call it after each batch, before or after ``loss.backward()`` and the optimiser's step: the gradients do
+    not need the memories. The modules are searched anew each time, so one that was added later is reset too.
+
+    Args:
+        net: the network.
+    Example:
+        >>> from spikeloom import neuron
+        >>> net = nn.Sequential(nn.Linear(2, 3), neuron.LIFNode())
+        >>> _ = net(torch.ones(4, 2)); reset_net(net); net[1].v
+        0.0
+    """
+    for module in net.modules():
+        reset = getattr(module, "reset", None)
+        if callable(reset):
+            reset()
+
+
+def detach_net(net: nn.Module) -> None:
+    """Keep the memories' values but cut them from the graph: truncated backpropagation through time.
+
+    Args:
+        net: the network; every module with a ``detach()`` method is detached.
+    """
+    for module in net.modules():
+        detach = getattr(module, "detach", None)
+        if callable(detach):
+            detach()
+
+
+@contextlib.contextmanager
+def fresh_state(net: nn.Module) -> Iterator[nn.Module]:
+    """A block that starts with ``net`` reset and leaves it reset, also after an exception.
+
+    Example:
+        >>> from spikeloom import neuron
+        >>> net = neuron.IFNode()
+        >>> with fresh_state(net):
+        ...     spikes = [net(torch.tensor(0.6)).item() for _ in range(3)]
+        >>> spikes, net.v
+        ([0.0, 1.0, 0.0], 0.0)
+    """
+    reset_net(net)
+    try:
+        yield net
+    finally:
+        reset_net(net)
+
+
+def set_step_mode(net: nn.Module, step_mode: str) -> None:
+    """Set the step mode of every module of ``net`` that has one.
+
+    Containers that decide for their children (``layer.MultiStepContainer`` and its kin, which have
+    ``step_mode_boundary = True``) are set themselves, and their children are left alone.
+
+    Args:
+        net: the network.
+        step_mode: ``'s'`` (one time step) or ``'m'`` (sequences).
+    Raises:
+        ValueError: a module does not support ``step_mode``.
+    """
+    if hasattr(net, "step_mode"):
+        net.step_mode = step_mode  # type: ignore[assignment]
+    if not getattr(net, "step_mode_boundary", False):
+        for child in net.children():
+            set_step_mode(child, step_mode)
+
+
+def set_backend(net: nn.Module, backend: str, instance: type | tuple[type, ...] = nn.Module) -> None:
+    """Set ``backend`` of every module of ``net`` that has one and is an ``instance``."""
+    for module in net.modules():
+        if isinstance(module, instance) and hasattr(module, "backend"):
+            module.backend = backend  # type: ignore[assignment]
+
+
+def multi_step_forward(x_seq: Tensor, single_step_module: Module | Sequence[Module]) -> Tensor:
+    """Apply single-step modules, one after the other, to each time step of ``x_seq``.
+
+    Args:
+        x_seq: ``[T, N, *]``.
+        single_step_module: a module, or several in a list or ``nn.Sequential``.
+    Returns:
+        ``[T, N, *]``
+    Raises:
+        ShapeError: there are no time steps.
+    """
+    _check_time(x_seq, "x_seq")
+    return loop_over_time(_composed(single_step_module), x_seq)
+
+
+def seq_to_ann_forward(x_seq: Tensor, stateless_module: Module | Sequence[Module]) -> Tensor:
+    """Apply stateless modules to all time steps at once, as one batch of ``T * N``.
+
+    Args:
+        x_seq: ``[T, N, *]``.
+        stateless_module: a module, or several in a list or ``nn.Sequential``; without memories.
+    Returns:
+        ``[T, N, *]``
+    Raises:
+        ShapeError: there are no time steps, or no batch dimension.
+    """
+    _check_time(x_seq, "x_seq")
+    if x_seq.dim() < 2:
+        raise ShapeError(f"`x_seq` must be [T, N, *], got {list(x_seq.shape)}. Add the batch dimension.")
+    output = _composed(stateless_module)(x_seq.flatten(0, 1))
+    return output.unflatten(0, x_seq.shape[:2])
+
+
+def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: nn.Module) -> Tensor:
+    """Apply a multi-step network to chunks of ``split_size`` time steps, which needs less memory without
+    gradients.
+
+    Args:
+        split_size: time steps in a chunk, at least 1.
+        x_seq: ``[T, N, *]``.
+        multi_step_module: a network in multi-step mode; its memories pass from chunk to chunk.
+    Returns:
+        ``[T, N, *]``
+    """
+    if split_size < 1:
+        raise ValueError(f"`split_size` must be at least 1, got {split_size}.")
+    _check_time(x_seq, "x_seq")
+    return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
+
+
+def firing_rate(spikes: Tensor) -> Tensor:
+    """Mean over time: spikes ``[T, N, *]`` to rates ``[N, *]``, in spikes per time step."""
+    _check_time(spikes, "spikes")
+    return spikes.mean(0)
+
+
+def firing_rate_mse(spikes: Tensor, labels: Tensor) -> Tensor:
+    """Mean squared error between the output's firing rates and one-hot labels.
+
+    Args:
+        spikes: ``[T, N, C]``.
+        labels: class of each sample, int64 ``[N]``.
+    Returns:
+        a scalar
+    Example:
+        >>> firing_rate_mse(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]]), torch.tensor([0])).item()
+        0.125
+    """
+    rates = firing_rate(spikes)
+    return F.mse_loss(rates, F.one_hot(labels, rates.shape[-1]).to(rates.dtype))
+
+
+def firing_rate_cross_entropy(spikes: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy with the output's firing rates as logits; arguments as :func:`firing_rate_mse`."""
+    return F.cross_entropy(firing_rate(spikes), labels)
+
+
+def temporal_efficient_training_cross_entropy(
+    x_seq: Tensor, target: Tensor, mse_weight: float = 0.0, mse_target: float = 1.0
+) -> Tensor:
+    r"""Temporal efficient training: the cross-entropy of every time step, averaged over time.
+
+    .. math:: L = (1-\lambda)\,\tfrac{1}{T}\sum_t \mathrm{CE}(o_t, y) + \lambda\,\mathrm{MSE}(o, \phi)
+
+    Args:
+        x_seq: outputs ``[T, N, C]``, spikes or potentials.
+        target: class of each sample, int64 ``[N]``.
+        mse_weight: :math:`\lambda`, the weight of the term that keeps outputs near ``mse_target``.
+        mse_target: :math:`\phi`.
+    Returns:
+        a scalar
+    Source: Deng et al., Temporal efficient training of spiking neural network, ICLR 2022.
+    """
+    _check_time(x_seq, "x_seq")
+    num_steps = x_seq.shape[0]
+    loss = F.cross_entropy(x_seq.flatten(0, 1), target.repeat(num_steps))
+    if mse_weight:
+        loss = (1 - mse_weight) * loss + mse_weight * F.mse_loss(x_seq, torch.full_like(x_seq, mse_target))
+    return loss
+
+
+def first_spike_index(spikes: Tensor) -> Tensor:
+    """Where each neuron fires for the first time.
+
+    Args:
+        spikes: ``[*, T]``, time last, as its users have it; 0 or 1.
+    Returns:
+        bool ``[*, T]``: true at the first spike; a silent neuron has no true value.
+    Example:
+        >>> first_spike_index(torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])).int()
+        tensor([[0, 1, 0],
+                [0, 0, 0]], dtype=torch.int32)
+    """
+    fired = spikes != 0
+    return fired & (fired.cumsum(-1) == 1)
+
+
+def _composed(modules: Module | Sequence[Module]) -> Module:
+    """One callable for a module, or for several in a list or tuple."""
+    if not isinstance(modules, list | tuple):
+        return modules  # type: ignore[return-value]
+
+    def composed(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x)
+        return x
+
+    return composed
+
+
+def _check_time(x_seq: Tensor, name: str) -> None:
+    if x_seq.dim() == 0 or x_seq.shape[0] == 0:
+        raise ShapeError(f"`{name}` must have at least one time step, [T, N, *], got {list(x_seq.shape)}.")

@@ -1,0 +1,118 @@
+"""Containers that feed a module's output back to its input one time step later."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.errors import ShapeError, describe
+from spikeloom.layer.children import require_single_step
+from spikeloom.memory import MemoryModule
+
+
+class _RecurrentContainer(MemoryModule):
+    """What the containers below share: a single-step module and its last output ``y``."""
+
+    step_mode_boundary = True
+    computes_in_float32 = False
+    y: Tensor | None
+
+    def __init__(self, sub_module: nn.Module, step_mode: str):
+        super().__init__(step_mode)
+        self.sub_module = sub_module
+        require_single_step(self, [sub_module])
+        self.register_memory("y", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_single_step(self, [self.sub_module])  # again: it may have changed since
+        return super().forward(x)
+
+
+class ElementWiseRecurrentContainer(_RecurrentContainer):
+    r"""Recurrence by an element-wise function.
+
+    .. math:: y_t = F\big(f(y_{t-1}, x_t)\big), \quad y_0 = 0
+
+    Args:
+        sub_module: :math:`F`, a single-step module whose output has the shape of its input.
+        element_wise_function: :math:`f`, called with the last output and the input, in this order.
+        step_mode: of the container, ``'s'`` or ``'m'``; the module inside is always single-step.
+    Shape:
+        input and output ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step).
+    Raises:
+        ValueError: ``sub_module`` is in multi-step mode.
+    Example:
+        >>> from spikeloom import neuron
+        >>> inhibited = neuron.IFNode(v_reset=None)
+        >>> net = ElementWiseRecurrentContainer(inhibited, lambda y, x: x - y, step_mode="m")
+        >>> net(torch.full([4, 1], 1.5)).flatten()
+        tensor([1., 1., 0., 1.])
+    """
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        element_wise_function: Callable[[Tensor, Tensor], Tensor],
+        step_mode: str = "s",
+    ):
+        super().__init__(sub_module, step_mode)
+        self.element_wise_function = element_wise_function
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        last = torch.zeros_like(x) if self.y is None else self.y
+        self.y = y = self.sub_module(self.element_wise_function(last, x))
+        return y
+
+    def extra_repr(self) -> str:
+        name = getattr(self.element_wise_function, "__name__", type(self.element_wise_function).__name__)
+        return f"element_wise_function={name}, step_mode={self.step_mode}"
+
+
+class LinearRecurrentContainer(_RecurrentContainer):
+    r"""Recurrence by a linear layer over the input and the last output.
+
+    .. math:: y_t = F\big(W\,[x_t; y_{t-1}] + b\big), \quad y_0 = 0
+
+    Args:
+        sub_module: :math:`F`, a single-step module from ``in_features`` to ``out_features``.
+        in_features: size of the input.
+        out_features: size of the output of ``sub_module``.
+        bias: whether the linear layer ``rc`` (``in_features + out_features`` to ``in_features``) has a bias.
+        step_mode: of the container, ``'s'`` or ``'m'``; the module inside is always single-step.
+    Shape:
+        input ``[N, *, in_features]`` (single-step) or ``[T, N, *, in_features]`` (multi-step); output the
+        same with ``out_features``.
+    Raises:
+        ShapeError: the input's last dimension is not ``in_features``.
+        ValueError: ``sub_module`` is in multi-step mode.
+    Example:
+        >>> from spikeloom import neuron
+        >>> net = LinearRecurrentContainer(neuron.LIFNode(), 6, 6, step_mode="m")
+        >>> net(torch.rand(5, 4, 6)).shape
+        torch.Size([5, 4, 6])
+    """
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        step_mode: str = "s",
+    ):
+        super().__init__(sub_module, step_mode)
+        self.in_features, self.out_features = in_features, out_features
+        self.rc = nn.Linear(in_features + out_features, in_features, bias)
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise ShapeError(
+                f"{describe(self)} expects {self.in_features} features in the last dimension of a time step, "
+                f"got {list(x.shape)}. Build it with the size of its input."
+            )
+        last = x.new_zeros(*x.shape[:-1], self.out_features) if self.y is None else self.y
+        self.y = y = self.sub_module(self.rc(torch.cat([x, last], -1)))
+        return y
+
+    def extra_repr(self) -> str:
+        return f"step_mode={self.step_mode}"

@@ -1,0 +1,292 @@
+"""State over time: named memories that reset, detach, follow the input, and say what went wrong.
+
+A memory is a module's state between time steps: a membrane potential, an adaptive threshold, a trace. It is
+neither a parameter nor a buffer, so it is never in ``state_dict``. It starts from a reset value, usually a
+number, and becomes a tensor with the first input. Nothing here knows what a neuron is.
+"""
+
+import copy
+import numbers
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.errors import ForgottenResetError, ShapeError, describe
+
+STEP_MODES = ("s", "m")
+_HALF = (torch.float16, torch.bfloat16)
+# Whether the backward pass that is running keeps its graph (``retain_graph=True``); private, so optional.
+_keeps_graph = getattr(
+    getattr(torch._C, "_autograd", None), "_get_current_graph_task_keep_graph", lambda: False
+)
+
+
+def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
+    """Apply ``step`` to each step of ``x_seq`` ``[T, ...]`` and stack what it returns, tuples part by "
+    "part."""
+    outputs = [step(x) for x in x_seq]
+    if isinstance(outputs[0], tuple):
+        return tuple(torch.stack(parts) for parts in zip(*outputs, strict=True))
+    return torch.stack(outputs)
+
+
+class StepModule:
+    """Something with a ``step_mode``: ``'s'`` takes one time step ``[N, ...]``, ``'m'`` a sequence ``[T, N,
+    ...]``."""
+
+    _step_mode = "s"
+
+    def supported_step_mode(self) -> tuple[str, ...]:
+        """The step modes that this module can be set to."""
+        return STEP_MODES
+
+    @property
+    def step_mode(self) -> str:
+        """``'s'`` for one time step at a time, ``'m'`` for whole sequences."""
+        return self._step_mode
+
+    @step_mode.setter
+    def step_mode(self, value: str) -> None:
+        if value not in self.supported_step_mode():
+            raise ValueError(
+                f"`step_mode` of {type(self).__name__} must be one of {self.supported_step_mode()}, got "
+                f"{value!r}."
+            )
+        self._step_mode = value
+
+
+class _Graph:
+    """The autograd graph that grew since the last reset or detach; a backward pass marks it as freed."""
+
+    freed = False
+
+    def watch(self, output: Any) -> None:
+        if isinstance(output, Tensor) and output.grad_fn is not None:
+            output.grad_fn.register_prehook(self._on_backward)
+
+    def _on_backward(self, _gradients: Any) -> None:
+        self.freed = self.freed or not _keeps_graph()
+
+
+class MemoryModule(nn.Module, StepModule):
+    """A module with memories: state over time that is reset between sequences.
+
+    Subclasses register memories and write :meth:`single_step_forward`; a sequence is a loop over it unless
+    :meth:`multi_step_forward` is overridden too.
+
+    Every call first prepares the input and the memories. Integer and boolean input is cast to the default
+    float type. Half and bfloat16 input is computed in float32, so that memories keep float32, and the output
+    is cast back. Memories move to the input's device. Raised errors name the module and the cure.
+
+    Args:
+        step_mode: ``'s'`` (one time step) or ``'m'`` (a sequence, time first).
+    Shape:
+        input ``[N, *]`` (``'s'``; ``[]`` works too) or ``[T, N, *]`` (``'m'``), ``T >= 1``; an empty batch
+        is allowed.
+    Raises:
+        ForgottenResetError: a memory carries the graph of a backward pass that has already run.
+        ShapeError: the sequence has no time steps, or the input's shape changed without a reset.
+    Example:
+        >>> class Counter(MemoryModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.register_memory("total", 0.0)
+        ...     def single_step_forward(self, x):
+        ...         self.total = self.total + x
+        ...         return self.total
+        >>> counter = Counter()
+        >>> counter(torch.ones(2)), counter(torch.ones(2))
+        (tensor([1., 1.]), tensor([2., 2.]))
+        >>> counter.reset(); counter.total
+        0.0
+    """
+
+    computes_in_float32 = True
+    """Whether half input is cast to float32 for the computation; containers leave it to their children."""
+
+    def __init__(self, step_mode: str = "s"):
+        super().__init__()
+        self._memories: dict[str, Any] = {}  # name -> reset value; the current value is a plain attribute
+        self._graph = _Graph()
+        self._step_shape: torch.Size | None = None  # of one step's input since the last reset
+        self._stepping = False
+        self.step_mode = step_mode
+
+    def register_memory(self, name: str, value: Any) -> None:
+        """Add a memory that starts as ``value`` and returns to it on :meth:`reset`.
+
+        Args:
+            name: attribute under which the memory is read and written; a plain attribute of that name is
+                replaced.
+            value: a number (it takes the input's shape), a tensor, ``None``, or anything that can be copied.
+        """
+        if (
+            name in self._parameters
+            or name in self._buffers
+            or name in self._modules
+            or hasattr(type(self), name)
+        ):
+            raise ValueError(
+                f"`name` of a memory must be free, but {type(self).__name__}.{name} exists already."
+            )
+        self._memories[name] = copy.deepcopy(value)
+        self.__dict__[name] = value
+
+    def set_reset_value(self, name: str, value: Any) -> None:
+        """Change what :meth:`reset` sets the memory ``name`` to."""
+        if name not in self._memories:
+            raise ValueError(
+                f"`name` must be a memory of {type(self).__name__}, one of {list(self._memories)}, got "
+                f"{name!r}."
+            )
+        self._memories[name] = copy.deepcopy(value)
+
+    def reset(self) -> None:
+        """Set every memory to its reset value. Call it between sequences: ``functional.reset_net(net)``."""
+        for name, value in self._memories.items():
+            self.__dict__[name] = copy.deepcopy(value)
+        self._graph = _Graph()
+        self._step_shape = None
+
+    def detach(self) -> None:
+        """Keep the memories' values but cut them from the graph: truncated backpropagation through time."""
+        for name, value in self.named_memories():
+            if isinstance(value, Tensor):
+                self.__dict__[name] = value.detach()
+        self._graph = _Graph()
+
+    def memories(self) -> Iterator[Any]:
+        """The current value of each memory."""
+        for name in self._memories:
+            yield self.__dict__[name]
+
+    def named_memories(self) -> Iterator[tuple[str, Any]]:
+        """Each memory's name and current value."""
+        for name in self._memories:
+            yield name, self.__dict__[name]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """One time step or a whole sequence, as ``step_mode`` says."""
+        step = self.single_step_forward if self.step_mode == "s" else self.multi_step_forward
+        if not args or not isinstance(args[0], Tensor):
+            return step(*args, **kwargs)
+        x = self._prepared(args[0])
+        self._stepping = True
+        try:
+            output = step(x, *args[1:], **kwargs)
+        finally:
+            self._stepping = False
+        if self.step_mode == "s" and isinstance(output, Tensor) and self._shares(output):
+            output = output.clone()
+        if not torch.compiler.is_compiling():
+            self._graph.watch(output)
+        if args[0].dtype in _HALF and isinstance(output, Tensor) and output.is_floating_point():
+            output = output.to(args[0].dtype)
+        return output
+
+    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """One time step: input ``[N, *]``. Subclasses write this."""
+        raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x).")
+
+    def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """A sequence: input ``[T, N, *]``; the plain loop over :meth:`single_step_forward`."""
+        return loop_over_time(lambda x: self.single_step_forward(x, *args, **kwargs), x_seq)
+
+    def _prepared(self, x: Tensor) -> Tensor:
+        """The input in a type to compute in, after the memories were checked against it and moved to it."""
+        if not (x.is_floating_point() or x.is_complex()):
+            x = x.to(torch.get_default_dtype())
+        elif x.dtype in _HALF and self.computes_in_float32:
+            x = x.float()
+        if self.step_mode == "m" and (x.dim() == 0 or x.shape[0] == 0):
+            raise ShapeError(
+                f"{describe(self)} is in multi-step mode and expects a sequence [T, N, *] with T >= 1, got "
+                f"{list(x.shape)}. Give it at least one time step, or call functional.set_step_mode(net, "
+                "'s')."
+            )
+        self._check_shape(x.shape[1:] if self.step_mode == "m" else x.shape)
+        self._follow(x)
+        return x
+
+    def _shares(self, output: Tensor) -> bool:
+        """Whether the caller may not change ``output`` in place, as in ``counter = net(x); counter +=
+        net(x)``.
+
+        It may be a memory itself, or saved for the backward pass.
+        """
+        return output.requires_grad or output._is_view() or any(output is value for value in self.memories())
+
+    def _check_shape(self, shape: torch.Size) -> None:
+        if self._step_shape is not None and self._step_shape != shape and self._memories:
+            raise ShapeError(
+                f"{describe(self)} remembers inputs of shape {list(self._step_shape)} per time step, but got "
+                f"{list(shape)}. Call functional.reset_net(net) before a batch of another size."
+            )
+        self._step_shape = shape
+
+    def _follow(self, x: Tensor) -> None:
+        """Bring the memories to the input's device and type; refuse those whose graph is gone."""
+        for name, value in self.named_memories():
+            if not isinstance(value, Tensor):
+                continue
+            if self._graph.freed and value.grad_fn is not None and torch.is_grad_enabled():
+                raise ForgottenResetError(
+                    f"{describe(self)}: its memory '{name}' belongs to a sequence whose backward pass has "
+                    "already run; going on would end in PyTorch's 'Trying to backward through the graph a "
+                    "second time'. Call functional.reset_net(net) after each batch, or "
+                    "functional.detach_net(net) to keep the memories."
+                )
+            if value.is_inference() and not torch.is_inference_mode_enabled():
+                value = value.clone()  # an inference tensor cannot take part in training; its copy can
+            if value.is_floating_point() and x.is_floating_point():
+                value = value.to(device=x.device, dtype=x.dtype if self.computes_in_float32 else None)
+            self.__dict__[name] = value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        memories = self.__dict__.get("_memories", {})
+        if name in memories:
+            if not self._stepping:  # set by hand: a new start, whatever graph the old value had
+                self._graph = _Graph()
+            self.__dict__[name] = value
+        elif (
+            self.__dict__.get("_stepping")
+            and isinstance(value, Tensor)
+            and _is_number(self.__dict__.get(name))
+        ):
+            self._adopt(name)
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def _adopt(self, name: str) -> None:
+        """A plain number became a tensor during a step: state that nobody registered."""
+        start = self.__dict__[name]
+        warnings.warn(
+            f"{describe(self)} changed its attribute '{name}' from {start!r} to a tensor during a step, so "
+            f"it is state over time, and is now treated as a memory: reset() returns it to {start!r}. To say "
+            f"so yourself, write self.register_memory('{name}', {start!r}) in __init__.",
+            stacklevel=4,
+        )
+        self.register_memory(name, start)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._memories:
+            del self._memories[name], self.__dict__[name]
+        else:
+            super().__delattr__(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What ``deepcopy`` and ``pickle`` take: memories cut from the graph, which neither can copy."""
+        state = {
+            name: value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
+            for name, value in self.__dict__.items()
+        }
+        state["_graph"] = _Graph()
+        return state
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,90 @@
+"""Monitors of the backward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
+
+from spikeloom.monitor.base import BaseMonitor, Instance, identity
+from spikeloom.monitor.hooks import Hook
+
+
+class GradOutputMonitor(BaseMonitor):
+    """Records the gradient of each output of a module, in the order of the backward pass: last step first.
+
+    Args:
+        net, instance: as for :class:`BaseMonitor`.
+        function_on_grad_output: applied to each gradient before it is kept.
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Sigmoid())
+        >>> with GradOutputMonitor(net, nn.Sigmoid) as monitor:
+        ...     net(torch.ones(1, 2)).sum().backward()
+        >>> monitor.records
+        [tensor([[1., 1., 1.]])]
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        instance: Instance | None = None,
+        function_on_grad_output: Callable[[Any], Any] = identity,
+    ):
+        self.function_on_grad_output = function_on_grad_output
+        super().__init__(net, instance)
+
+    def _watch(self, name: str, module: nn.Module) -> Any:
+        # Hooks on tensors: a module's backward hook would make `counter += net(x)` an error.
+        def keep(_inputs: Any, output: Any) -> None:
+            self._watch_gradients(name, output, self.function_on_grad_output)
+
+        return module.register_forward_hook(Hook(module, keep))
+
+    def _watch_gradients(self, name: str, value: Any, function: Callable[[Any], Any]) -> None:
+        parts = value if isinstance(value, tuple | list) else (value,)
+        tensors = [part for part in parts if isinstance(part, Tensor) and part.requires_grad]
+        if len(tensors) == 1:
+            tensors[0].register_hook(lambda gradient: self._record(name, gradient, function))
+        elif tensors:
+            register_multi_grad_hook(
+                tensors, lambda gradients: self._record(name, tuple(gradients), function)
+            )
+
+
+class GradInputMonitor(GradOutputMonitor):
+    """Records the gradient of each input of a module that needs one, in the order of the backward pass.
+
+    Args:
+        net, instance: as for :class:`BaseMonitor`.
+        function_on_grad_input: applied to each gradient before it is kept; of several inputs, to the tuple.
+    Example:
+        >>> net = nn.Sequential(nn.Identity(), nn.Linear(2, 3, bias=False))
+        >>> with GradInputMonitor(net, nn.Linear) as monitor:
+        ...     net(torch.ones(1, 2, requires_grad=True)).sum().backward()
+        >>> torch.equal(monitor[0], net[1].weight.sum(0, keepdim=True))
+        True
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        instance: Instance | None = None,
+        function_on_grad_input: Callable[[Any], Any] = identity,
+    ):
+        self.function_on_grad_input = function_on_grad_input
+        super().__init__(net, instance)
+
+    def _watch(self, name: str, module: nn.Module) -> Any:
+        def keep(inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not torch.is_grad_enabled():
+                return None
+            # A tensor that is used elsewhere too has one gradient for all uses; a view of it, for this use.
+            inputs = tuple(
+                part.view_as(part) if isinstance(part, Tensor) and part.requires_grad else part
+                for part in inputs
+            )
+            self._watch_gradients(name, inputs, self.function_on_grad_input)
+            return inputs
+
+        return module.register_forward_pre_hook(Hook(module, keep))

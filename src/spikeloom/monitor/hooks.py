@@ -1,0 +1,102 @@
+"""What is hung on modules, and what copies of those modules get in its place; copies of values."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Hook:
+    """A hook of one module. A copy or a pickle of the module has a :class:`NoHook` instead.
+
+    Args:
+        module: the module.
+        record: called with the hook's arguments but for the module; what it returns, the hook returns.
+    """
+
+    def __init__(self, module: nn.Module, record: Callable[..., Any]):
+        self.module, self.record = module, record
+
+    def __call__(self, module: nn.Module, *args: Any) -> Any:
+        return self.record(*args) if module is self.module else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NoHook, ()
+
+
+class NoHook:
+    """A hook that does nothing."""
+
+    def __call__(self, *args: Any) -> None:
+        return None
+
+
+class Step:
+    """Stands in for a module's ``single_step_forward``, and reports each step; a copy of the module sheds it.
+
+    Args:
+        module: the module; its ``single_step_forward`` is replaced until :meth:`remove`.
+        after_step: called after each step.
+    """
+
+    def __init__(self, module: nn.Module, after_step: Callable[[], None]):
+        self.module, self.after_step = module, after_step
+        self.previous = vars(module).get("single_step_forward")
+        self.step = module.single_step_forward
+        self.seen = False
+        module.single_step_forward = self  # type: ignore[assignment]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        output = self.step(*args, **kwargs)  # type: ignore[operator]
+        self.seen = True
+        self.after_step()
+        return output
+
+    def remove(self) -> None:
+        """Give the module back what it had."""
+        _restore(self.module, self.previous)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _CopiedStep, (self.module, self.previous)
+
+
+class _CopiedStep:
+    """What a copy of a recorded module has as its ``single_step_forward``, until its first step."""
+
+    def __init__(self, module: nn.Module, previous: Any):
+        self.module, self.previous = module, previous
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if vars(self.module).get("single_step_forward") is self:
+            _restore(self.module, self.previous)
+        return self.module.single_step_forward(*args, **kwargs)  # type: ignore[operator]
+
+
+def _restore(module: nn.Module, previous: Any) -> None:
+    if previous is None:
+        del module.single_step_forward
+    else:
+        module.single_step_forward = previous
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """``function`` of each tensor in ``value``, also in tuples, lists, dictionaries; the rest as it is."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, tuple | list):
+        parts = [map_tensors(function, part) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    if isinstance(value, dict):
+        return {key: map_tensors(function, part) for key, part in value.items()}
+    return value
+
+
+def single(values: tuple[Any, ...]) -> Any:
+    """The only one of ``values``, or all of them."""
+    return values[0] if len(values) == 1 else values
+
+
+def attributes(module: nn.Module) -> list[str]:
+    """Names that can be recorded: memories, parameters, buffers, plain public attributes."""
+    own = [*vars(module), *module._parameters, *module._buffers]
+    return [name for name in own if not name.startswith("_") and name != "training"]

@@ -1,0 +1,125 @@
+"""Monitors of the forward pass: outputs, inputs, attributes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from spikeloom.errors import describe, suggest
+from spikeloom.monitor.base import BaseMonitor, Instance, identity
+from spikeloom.monitor.hooks import Hook, attributes, single
+
+
+class OutputMonitor(BaseMonitor):
+    """Records the output of each call of a module.
+
+    Args:
+        net, instance, detach: as for :class:`BaseMonitor`.
+        function_on_output: applied to each output before it is kept.
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> with OutputMonitor(net, nn.ReLU) as monitor:
+        ...     _ = net(torch.ones(4, 2))
+        >>> monitor.monitored_layers, monitor["1"][0].shape
+        (['1'], torch.Size([4, 3]))
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        instance: Instance | None = None,
+        function_on_output: Callable[[Any], Any] = identity,
+        *,
+        detach: bool = True,
+    ):
+        self.function_on_output = function_on_output
+        super().__init__(net, instance, detach=detach)
+
+    def _watch(self, name: str, module: nn.Module) -> Any:
+        def keep(_inputs: Any, output: Any) -> None:
+            self._record(name, output, self.function_on_output)
+
+        return module.register_forward_hook(Hook(module, keep))
+
+
+class InputMonitor(BaseMonitor):
+    """Records the input of each call of a module; of several inputs, the tuple.
+
+    Args:
+        net, instance, detach: as for :class:`BaseMonitor`.
+        function_on_input: applied to each input before it is kept.
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> with InputMonitor(net, nn.Linear, lambda x: x.mean()) as monitor:
+        ...     _ = net(torch.ones(4, 2))
+        >>> monitor.records
+        [tensor(1.)]
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        instance: Instance | None = None,
+        function_on_input: Callable[[Any], Any] = identity,
+        *,
+        detach: bool = True,
+    ):
+        self.function_on_input = function_on_input
+        super().__init__(net, instance, detach=detach)
+
+    def _watch(self, name: str, module: nn.Module) -> Any:
+        def keep(inputs: tuple[Any, ...], _output: Any) -> None:
+            self._record(name, single(inputs), self.function_on_input)
+
+        return module.register_forward_hook(Hook(module, keep))
+
+
+class AttributeMonitor(BaseMonitor):
+    """Records an attribute of a module at each call of it. In multi-step mode that is once per sequence.
+
+    :func:`record` gives a memory at every time step in both modes.
+
+    Args:
+        attribute_name: the attribute, such as ``'v'``.
+        pre_forward: whether it is read before the call or after it.
+        net, instance, detach: as for :class:`BaseMonitor`.
+        function_on_attribute: applied to each value before it is kept.
+    Raises:
+        AttributeError: at a call of a module that does not have the attribute.
+    Example:
+        >>> import torch
+        >>> from spikeloom.neuron import IFNode
+        >>> net = IFNode()
+        >>> with AttributeMonitor("v", False, net) as monitor:
+        ...     _ = net(torch.full([1], 0.25)), net(torch.full([1], 0.25))
+        >>> monitor.records
+        [tensor([0.2500]), tensor([0.5000])]
+    """
+
+    def __init__(
+        self,
+        attribute_name: str,
+        pre_forward: bool,
+        net: nn.Module,
+        instance: Instance | None = None,
+        function_on_attribute: Callable[[Any], Any] = identity,
+        *,
+        detach: bool = True,
+    ):
+        self.attribute_name, self.pre_forward = attribute_name, pre_forward
+        self.function_on_attribute = function_on_attribute
+        super().__init__(net, instance, detach=detach)
+
+    def _watch(self, name: str, module: nn.Module) -> Any:
+        def keep(*_call: Any) -> None:
+            if not self._enable:
+                return
+            if not hasattr(module, self.attribute_name):
+                hint = suggest(self.attribute_name, attributes(module))
+                raise AttributeError(f"{describe(module)} has no attribute {self.attribute_name!r}. {hint}")
+            self._record(name, getattr(module, self.attribute_name), self.function_on_attribute)
+
+        register = module.register_forward_pre_hook if self.pre_forward else module.register_forward_hook
+        return register(Hook(module, keep))

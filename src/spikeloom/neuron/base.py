@@ -1,0 +1,226 @@
+"""The contract of a neuron: charge, fire, reset."""
+
+import numbers
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom import surrogate
+from spikeloom.memory import MemoryModule
+
+BACKENDS = ("auto", "torch")
+
+
+class BaseNode(MemoryModule):
+    r"""A neuron: each time step it integrates its input, compares its potential with the threshold, and
+    resets.
+
+    .. math:: s_t = \Theta(h_t - v_{th}),\quad
+              v_t = h_t (1 - s_t) + v_{reset} s_t \;\text{(hard)}\quad\text{or}\quad v_t = h_t - v_{th} s_t
+              \;\text{(soft)}
+
+    A subclass writes :meth:`neuronal_charge`, which computes :math:`h_t` from the input and leaves it in
+    ``self.v``. It may override :meth:`neuronal_fire` and :meth:`neuronal_reset` too, and register more
+    memories; whatever it overrides takes effect in training and evaluation, in both step modes. A memory
+    registered as a number takes the input's shape with the first input.
+
+    Args:
+        v_threshold: firing threshold, in units of the membrane potential; a number, a tensor that broadcasts
+            against the input (kept as a buffer), or an ``nn.Parameter`` (learned).
+        v_reset: potential after a spike, and at the start; ``None`` subtracts the threshold instead, and
+            starts at 0.
+        surrogate_function: what stands in for the derivative of the step; default ``surrogate.Sigmoid()``.
+        detach_reset: whether the gradient ignores the path through the reset.
+        step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
+        backend: ``'auto'`` or ``'torch'``; ``'cupy'`` of older scripts means ``'auto'``.
+        store_v_seq: whether to keep the potential after each step in ``v_seq`` ``[T, N, *]``; in single-step
+            mode it grows until :meth:`reset`.
+    Shape:
+        input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
+        NaN in the potential comes out as NaN, so that it is not mistaken for silence. An infinite input
+        fires, and leaves a NaN behind.
+    Raises:
+        TypeError, ValueError: a setting is not a number, or is NaN.
+    Example:
+        >>> class Squared(BaseNode):
+        ...     def neuronal_charge(self, x):
+        ...         self.v = self.v + x**2
+        >>> neuron = Squared(step_mode="m")
+        >>> neuron(torch.tensor([[0.5], [0.9], [0.1]])).flatten().tolist()
+        [0.0, 1.0, 0.0]
+    """
+
+    v: Any
+    v_threshold: Any
+
+    def __init__(
+        self,
+        v_threshold: float | Tensor = 1.0,
+        v_reset: float | None = 0.0,
+        surrogate_function: Callable[[Tensor], Tensor] | None = None,
+        detach_reset: bool = False,
+        step_mode: str = "s",
+        backend: str = "auto",
+        store_v_seq: bool = False,
+    ):
+        super().__init__(step_mode)
+        self.v_reset = None if v_reset is None else checked_number("v_reset", v_reset)
+        self.add_setting("v_threshold", v_threshold)
+        self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
+        self.detach_reset = detach_reset
+        self.backend = backend
+        self.store_v_seq = store_v_seq
+        self._v_steps: list[Tensor] = []
+        self.register_memory("v", self.rest)
+
+    @property
+    def rest(self) -> float:
+        """The potential that the neuron starts from and leaks to: ``v_reset``, or 0 with soft reset."""
+        return 0.0 if self.v_reset is None else self.v_reset
+
+    @property
+    def v_seq(self) -> Tensor | None:
+        """The potential after each step ``[T, N, *]``, with ``store_v_seq``; else ``None``."""
+        return torch.stack(self._v_steps) if self._v_steps else None
+
+    @property
+    def backend(self) -> str:
+        """What runs the neuron over time."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str) -> None:
+        if value == "cupy":
+            warnings.warn("backend='cupy' is not needed here, and is taken as 'auto'.", stacklevel=3)
+            value = "auto"
+        if value not in BACKENDS:
+            raise ValueError(f"`backend` must be one of {BACKENDS}, got {value!r}.")
+        self._backend = value
+
+    def neuronal_charge(self, x: Tensor) -> None:
+        """Integrate the input ``x`` ``[N, *]`` into ``self.v``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define neuronal_charge(x), which updates self.v."
+        )
+
+    def neuronal_fire(self) -> Tensor:
+        """The spikes ``[N, *]``: 1 where the potential reaches the threshold; the surrogate "
+        "differentiates."""
+        return self.surrogate_function(self.v - self.v_threshold)
+
+    def neuronal_reset(self, spike: Tensor) -> None:
+        """Reset ``self.v`` where ``spike`` is 1: to ``v_reset``, or down by the threshold."""
+        if self.detach_reset:
+            spike = spike.detach()
+        if self.v_reset is None:
+            self.v = self.v - spike * self.v_threshold
+        else:
+            self.v = (1.0 - spike) * self.v + spike * self.v_reset
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        self.expand_memories(x)
+        self.neuronal_charge(x)
+        spike = self.neuronal_fire()
+        self.neuronal_reset(spike)
+        if self.store_v_seq:
+            self._v_steps.append(self.v)
+        return spike
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        self._v_steps = []
+        return super().multi_step_forward(x_seq)
+
+    def expand_memories(self, x: Tensor) -> None:
+        """Give the memories that are still numbers the shape, type and device of ``x``."""
+        for name, value in self.named_memories():
+            if is_number(value):
+                setattr(self, name, torch.full_like(x, value))
+
+    def add_setting(self, name: str, value: float | Tensor) -> None:
+        """Set the attribute ``name``: a number as a float, a tensor as a buffer, a parameter as such."""
+        if isinstance(value, nn.Parameter):
+            setattr(self, name, value)
+        elif isinstance(value, Tensor):
+            self.register_buffer(name, value)
+        else:
+            setattr(self, name, checked_number(name, value))
+
+    def reset(self) -> None:
+        super().reset()
+        self._v_steps = []
+
+    def detach(self) -> None:
+        super().detach()
+        self._v_steps = [v.detach() for v in self._v_steps]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state["_v_steps"] = [v.detach() for v in self._v_steps]
+        return state
+
+    def extra_repr(self) -> str:
+        shown = {"v_threshold": getattr(self, "v_threshold", None), "v_reset": self.v_reset}
+        shown |= {"detach_reset": self.detach_reset, "step_mode": self.step_mode}
+        return ", ".join(f"{name}={_short(value)}" for name, value in shown.items())
+
+
+class SimpleBaseNode(BaseNode):
+    """:class:`BaseNode` under the name that tutorials on writing a neuron use; its potential starts at 0.
+
+    Args:
+        v_threshold, v_reset, surrogate_function, detach_reset, step_mode: as for :class:`BaseNode`.
+    Shape:
+        as :class:`BaseNode`.
+    Differs from: :class:`BaseNode`, whose potential starts at ``v_reset``.
+    Example:
+        A threshold that rises by one with each spike:
+
+        >>> class Adaptive(SimpleBaseNode):
+        ...     def __init__(self, **settings):
+        ...         super().__init__(**settings)
+        ...         del self.v_threshold
+        ...         self.register_memory("v_threshold", 1.0)
+        ...     def neuronal_charge(self, x):
+        ...         self.v = self.v + x
+        ...     def neuronal_fire(self):
+        ...         spike = super().neuronal_fire()
+        ...         self.v_threshold = self.v_threshold + spike
+        ...         return spike
+        >>> Adaptive(step_mode="m")(torch.ones(6, 1)).flatten().tolist()
+        [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        v_threshold: float | Tensor = 1.0,
+        v_reset: float | None = 0.0,
+        surrogate_function: Callable[[Tensor], Tensor] | None = None,
+        detach_reset: bool = False,
+        step_mode: str = "s",
+    ):
+        super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, step_mode)
+        self.set_reset_value("v", 0.0)
+        self.v = 0.0
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number, which a boolean is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def checked_number(name: str, value: Any) -> float:
+    """``value`` as a float; integers are accepted, NaN and what is no number is refused."""
+    if not is_number(value):
+        raise TypeError(f"`{name}` must be a number, got {value!r} ({type(value).__name__}).")
+    if value != value:
+        raise ValueError(f"`{name}` must be a number, got NaN.")
+    return float(value)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Tensor) and value.numel() != 1:
+        return f"tensor{list(value.shape)}"
+    return f"{value.item():.4g}" if isinstance(value, Tensor) else str(value)

@@ -1,0 +1,23 @@
+"""Figures of spikes, potentials, weights and learning curves.
+
+Every function takes tensors, arrays or lists, draws on ``ax`` or else on a new pyplot figure,
+and returns what it drew on; nothing is shown or saved.
+"""
+
+from spikeloom.plot.curves import curves
+from spikeloom.plot.familiar import plot_1d_spikes, plot_2d_feature_map, plot_2d_heatmap, plot_one_neuron_v_s
+from spikeloom.plot.images import feature_maps, heatmap
+from spikeloom.plot.membrane import membrane
+from spikeloom.plot.raster import raster
+
+__all__ = [
+    "curves",
+    "feature_maps",
+    "heatmap",
+    "membrane",
+    "plot_1d_spikes",
+    "plot_2d_feature_map",
+    "plot_2d_heatmap",
+    "plot_one_neuron_v_s",
+    "raster",
+]

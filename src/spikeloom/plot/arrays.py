@@ -1,0 +1,59 @@
+"""What users hand to a plot, as a checked NumPy array."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from spikeloom.errors import ShapeError
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """``value`` as a float array: a tensor (any device or type, with a graph too), an array, or lists.
+
+    Raises:
+        TypeError: it does not hold real numbers.
+        ShapeError: it is empty.
+        ValueError: a value is NaN or infinite.
+    """
+    if isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], torch.Tensor):
+        value = torch.stack([item.detach() for item in value])
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().to_dense()
+        value = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"`{name}` must be a rectangular array, got rows of different lengths.") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"`{name}` must hold real numbers, got {type(value).__name__} of type {array.dtype}.")
+    if array.size == 0:
+        raise ShapeError(f"`{name}` must not be empty, got shape {list(array.shape)}.")
+    array = array.astype(float)
+    if not np.isfinite(array).all():
+        where = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise ValueError(
+            f"`{name}` must be finite, got {array[tuple(where)]} at {where} of shape {list(array.shape)}."
+        )
+    return array
+
+
+def time_by_neuron(name: str, value: Any, sample: int | None = None) -> np.ndarray:
+    """``value`` as ``[T, neurons]``: of ``[T]``, ``[T, neurons]``, or one sample of ``[T, N, ...]``.
+
+    Args:
+        name: the argument's name, for errors.
+        value: see :func:`as_array`.
+        sample: which of the ``N``; default: two dimensions are ``[T, neurons]``, of more the first sample.
+    """
+    array = as_array(name, value)
+    if array.ndim == 0:
+        raise ShapeError(f"`{name}` must be [T], [T, neurons] or [T, N, ...], got a single number.")
+    if sample is not None and array.ndim == 1:
+        raise ShapeError(f"`{name}` must be [T, N, ...] for `sample`, got shape {list(array.shape)}.")
+    if sample is not None or array.ndim > 2:
+        index, num_samples = sample or 0, array.shape[1]
+        if not -num_samples <= index < num_samples:
+            raise ShapeError(f"`sample` must be below {num_samples}, the batch of `{name}`, got {sample}.")
+        array = array[:, index]
+    return array.reshape(array.shape[0], -1)

@@ -1,0 +1,151 @@
+"""Values as colours: a heat map over time, and feature maps in a grid."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spikeloom.errors import ShapeError
+from spikeloom.plot.arrays import as_array, time_by_neuron
+from spikeloom.plot.axes import axes_or_new, count, integer_ticks, label, neuron_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def heatmap(
+    array: Any,
+    ax: Axes | None = None,
+    *,
+    sample: int | None = None,
+    title: str | None = None,
+    xlabel: str = "time step",
+    ylabel: str = "neuron",
+    colorbar: bool = True,
+    colorbar_label: str = "magnitude",
+    cmap: str = "viridis",
+    x_max: float | None = None,
+    int_x_ticks: bool = True,
+    int_y_ticks: bool = True,
+    figsize: tuple[float, float] = (8, 4),
+    dpi: float | None = None,
+) -> Axes:
+    """A value per neuron and time step as a colour: potentials, rates, traces. The first neuron is on top.
+
+    Args:
+        array: the values.
+        ax: where to draw; default: a new pyplot figure.
+        sample: which one of ``[T, N, ...]``; default: two dimensions are ``[T, neurons]``, of more the first.
+        title: default: the numbers of neurons and of time steps.
+        xlabel, ylabel, colorbar_label: texts.
+        colorbar: whether to draw what the colours stand for.
+        cmap: colour map.
+        x_max: the time at the right edge, for an axis in other units than steps.
+        int_x_ticks, int_y_ticks: whether ticks stand at whole numbers only.
+        figsize, dpi: of the new figure, in inches and dots per inch.
+    Shape:
+        array ``[T]``, ``[T, neurons]`` or ``[T, N, *]``.
+    Returns:
+        the axes of the heat map
+    Raises:
+        ShapeError, TypeError, ValueError: ``array`` is empty, of another shape, not numeric, or not finite.
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> ax = heatmap(torch.rand(20, 5), Figure().subplots())
+        >>> ax.images[0].get_array().shape
+        (5, 20)
+    """
+    values = time_by_neuron("array", array, sample)
+    num_steps, num_neurons = values.shape
+    ax = axes_or_new(ax, figsize, dpi)
+    right = num_steps - 0.5 if x_max is None else x_max
+    if right <= -0.5:
+        raise ValueError(f"`x_max` must be positive, got {x_max}.")
+    image = ax.imshow(values.T, aspect="auto", cmap=cmap, extent=(-0.5, right, num_neurons - 0.5, -0.5))
+    neuron_rows(ax, num_neurons, int_y_ticks)
+    integer_ticks(ax, x=int_x_ticks, y=False)
+    if title is None:
+        title = f"{count(num_neurons, 'neuron').capitalize()} over {count(num_steps, 'time step')}"
+    label(ax, title, xlabel, ylabel)
+    if colorbar:
+        ax.figure.colorbar(image, ax=ax, label=colorbar_label, pad=0.02)
+    return ax
+
+
+def feature_maps(
+    maps: Any,
+    ax: Axes | None = None,
+    *,
+    num_columns: int | None = None,
+    num_rows: int | None = None,
+    gap: int = 1,
+    title: str | None = None,
+    colorbar: bool = True,
+    cmap: str = "viridis",
+    figsize: tuple[float, float] = (8, 6),
+    dpi: float | None = None,
+) -> Axes:
+    """Images side by side in a grid, row by row, on one scale of colours: channels, kernels, weights.
+
+    Args:
+        maps: the images.
+        ax: where to draw; default: a new pyplot figure.
+        num_columns, num_rows: size of the grid; default: nearly square. Either follows from the other.
+        gap: empty pixels between images.
+        title: default: the number and the size of the images.
+        colorbar: whether to draw what the colours stand for.
+        cmap: colour map.
+        figsize, dpi: of the new figure, in inches and dots per inch.
+    Shape:
+        maps ``[H, W]``, ``[C, H, W]`` or ``[N, H, W]``.
+    Returns:
+        the axes
+    Raises:
+        ShapeError: ``maps`` is empty or of another shape, or does not fit into the grid.
+        TypeError, ValueError: ``maps`` is not numeric, or not finite; a size is out of range.
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> ax = feature_maps(torch.rand(6, 4, 4), Figure().subplots(), num_columns=3)
+        >>> ax.images[0].get_array().shape  # 2 rows and 3 columns of 4 x 4 pixels, and the gaps between
+        (9, 14)
+    """
+    images = as_array("maps", maps)
+    if images.ndim == 2:
+        images = images[None]
+    if images.ndim != 3:
+        raise ShapeError(f"`maps` must be [C, H, W], got shape {list(images.shape)}. Choose one sample.")
+    if gap < 0:
+        raise ValueError(f"`gap` must be at least 0, got {gap}.")
+    num_maps, height, width = images.shape
+    rows, columns = _grid(num_maps, num_rows, num_columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for index, image in enumerate(images):
+        y, x = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[y : y + height, x : x + width] = image
+    ax = axes_or_new(ax, figsize, dpi)
+    drawn = ax.imshow(canvas, cmap=cmap, interpolation="nearest")
+    ax.set_axis_off()
+    ax.set_title(f"{count(num_maps, 'map')} of {height} x {width}" if title is None else title)
+    if colorbar:
+        ax.figure.colorbar(drawn, ax=ax, pad=0.02, shrink=0.8)
+    return ax
+
+
+def _grid(num_maps: int, rows: int | None, columns: int | None) -> tuple[int, int]:
+    """Rows and columns that hold ``num_maps``."""
+    for name, size in (("num_rows", rows), ("num_columns", columns)):
+        if size is not None and size < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {size}.")
+    if columns is None:
+        columns = math.ceil(math.sqrt(num_maps)) if rows is None else math.ceil(num_maps / rows)
+    if rows is None:
+        rows = math.ceil(num_maps / columns)
+    if rows * columns < num_maps:
+        raise ShapeError(
+            f"`maps` must fit into {rows} x {columns}, got {num_maps} maps. Give the grid more rows."
+        )
+    return rows, columns

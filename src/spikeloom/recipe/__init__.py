@@ -1,0 +1,7 @@
+"""What to reproduce: one file per experiment, with its claim, its cost, its settings, and how it is built."""
+
+from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.blobs import Blobs
+from spikeloom.recipe.lif_fc import LifFc
+
+__all__ = ["RECIPES", "Blobs", "LifFc", "Recipe"]

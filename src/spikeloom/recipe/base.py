@@ -1,0 +1,93 @@
+"""What every recipe shares: its settings as a dataclass, its claim and its cost. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import tyro
+
+from spikeloom.errors import RunError
+from spikeloom.registry import Registry
+
+if TYPE_CHECKING:
+    from spikeloom.train.experiment import Experiment
+
+RECIPES: Registry[type[Recipe]] = Registry("recipe")
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings that every recipe has. A subclass adds its own, and says how its experiment is built."""
+
+    claim: ClassVar[str]
+    """The result that the recipe reaches, in one line."""
+    cost: ClassVar[str]
+    """The time that it takes, and where."""
+
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
+    """Samples in a batch, over all processes together."""
+    seed: int = 0
+    """Of every random number: weights, order of samples, spikes."""
+    data_dir: Path | None = None
+    """Folder with datasets; default: $SPIKELOOM_DATA, else a cache folder."""
+    run_dir: Path | None = None
+    """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
+    device: Device = "auto"
+    """Kind of device to train on."""
+    devices: int = 1
+    """Number of devices, or of processes on CPU."""
+    precision: Precision = "32-true"
+    """Number format; the mixed ones compute matrix products in half precision."""
+    checkpoint_minutes: float = 5.0
+    """Time between checkpoints within an epoch; one is written after each epoch in any case."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "devices"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"`batch_size` must be a multiple of `devices`, so that each process gets the same number of "
+                f"samples; got {self.batch_size} and {self.devices}."
+            )
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset that the recipe loads."""
+        raise NotImplementedError
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes over the training samples."""
+        raise NotImplementedError
+
+    def build(self) -> Experiment:
+        """Load the data and make network, loss and optimiser."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting, as JSON can hold it."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """The recipe with the settings that :meth:`settings` gave.
+
+        Raises:
+            RunError: a setting is unknown, or its value is refused.
+        """
+        unknown = settings.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise RunError(
+                f"The run's config.json has settings that its recipe does not know: {sorted(unknown)}."
+            )
+        folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
+        try:
+            return cls(**{**settings, **folders})
+        except (TypeError, ValueError) as error:
+            raise RunError(f"The run's config.json does not fit its recipe: {error}") from None

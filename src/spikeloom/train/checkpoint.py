@@ -1,0 +1,145 @@
+"""Checkpoints: one safetensors file with a checksum, which opens without running any code.
+
+Tensors are stored by name; everything else (numbers, strings, lists, the optimiser's settings) is JSON in
+the file's header. The checkpoint before the last one is kept, and is used when the last one turns out to be
+damaged.
+"""
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from spikeloom.errors import CheckpointError
+from spikeloom.train.files import write_beside
+
+LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+
+
+def save(path: Path, state: Any) -> None:
+    """Write ``state``, a tree of dicts, lists, tuples, tensors, numbers, strings and ``None``, to ``path``.
+
+    Raises:
+        TypeError: the tree holds something else.
+        OSError: the file cannot be written; an older one at ``path`` is then untouched.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_pack(state, tensors, "state"))
+    metadata = {"state": text, "sha256": _checksum(tensors, text)}
+    write_beside(path, safetensors.torch.save(tensors, metadata))
+
+
+def load(path: Path) -> Any:
+    """Read what :func:`save` wrote; tensors arrive on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, damaged, or no checkpoint of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {path}.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"The checkpoint {path} is damaged or truncated ({error}).") from None
+    text = metadata.get("state")
+    if text is None or "sha256" not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of Spikeloom's.")
+    if _checksum(tensors, text) != metadata["sha256"]:
+        raise CheckpointError(f"The checkpoint {path} is damaged: its content does not match its SHA-256.")
+    return _unpack(json.loads(text), tensors)
+
+
+def save_last(folder: Path, state: Any) -> None:
+    """Save ``state`` as the last checkpoint of ``folder``, and keep the one before it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "new.safetensors"
+    save(new, state)
+    if (folder / LAST).exists():
+        (folder / LAST).replace(folder / PREVIOUS)
+    new.replace(folder / LAST)
+
+
+def save_best(folder: Path, state: Any) -> None:
+    """Save ``state`` as the best checkpoint of ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save(folder / BEST, state)
+
+
+def load_last(folder: Path) -> Any | None:
+    """The last good checkpoint of ``folder``, or ``None`` if there was none yet.
+
+    Warns:
+        UserWarning: the last one is damaged, and the one before it is used.
+    Raises:
+        CheckpointError: all that are there are damaged.
+    """
+    found = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    problems = []
+    for path in found:
+        try:
+            state = load(path)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            warnings.warn(f"{' '.join(problems)} Using the one before it, {path.name}.", stacklevel=2)
+        return state
+    if problems:
+        raise CheckpointError(f"{' '.join(problems)} Start the training again, in a new run folder.")
+    return None
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
+    """``value`` as JSON; tensors move to ``tensors`` and leave their name, containers are tagged lists."""
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return ["tensor", path]
+    if isinstance(value, dict):
+        return [
+            "dict",
+            [[_pack_key(key), _pack(item, tensors, f"{path}/{key}")] for key, item in value.items()],
+        ]
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return [kind, [_pack(item, tensors, f"{path}/{index}") for index, item in enumerate(value)]]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"A checkpoint holds tensors, numbers, strings, lists and dicts, not {type(value).__name__} at "
+        f"{path}."
+    )
+
+
+def _pack_key(key: Any) -> Any:
+    if not isinstance(key, str | int):
+        raise TypeError(f"A key of a checkpoint must be a string or an integer, got {key!r}.")
+    return key
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, list):
+        return value
+    kind, content = value
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in content}
+    items = [_unpack(item, tensors) for item in content]
+    return items if kind == "list" else tuple(items)
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

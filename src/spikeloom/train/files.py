@@ -1,0 +1,23 @@
+"""Writing files so that a crash at any moment leaves the old one or the new one, never a half."""
+
+import os
+from pathlib import Path
+
+
+def write_beside(path: Path, content: bytes | str) -> None:
+    """Write ``content`` to a file beside ``path``, flush it to disk, and rename it to ``path``.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; ``path`` is then as it was.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,85 @@
+"""Starting a training in one process or in several."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from spikeloom.errors import RunError
+from spikeloom.train.allocator import keep_freed_memory
+from spikeloom.train.experiment import Experiment
+from spikeloom.train.loop import Trainer, evaluate
+from spikeloom.train.run import Run
+
+
+def start(
+    run: Run,
+    build: Callable[[], Experiment],
+    *,
+    device: str = "auto",
+    devices: int = 1,
+    precision: Any = "32-true",
+    seed: int = 0,
+    **training: Any,
+) -> None:
+    """Build an experiment and train it, in ``devices`` processes if that is more than one.
+
+    Args:
+        run: where results go, and whose checkpoint is continued.
+        build: makes the experiment, in each process; it must be picklable for more than one.
+        device: ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
+        devices: number of devices, or of processes on CPU. Under ``torchrun``, its number of processes per
+            machine.
+        precision: Fabric's name of the number format.
+        seed: of weights, order of samples, encoding.
+        training: ``epochs``, ``batch_size``, ``checkpoint_minutes``, ``log_every`` of :class:`Trainer`.
+    Raises:
+        RunError: the device is not there.
+    """
+    fabric = make_fabric(device, devices, precision)
+    fabric.launch(partial(_train, run=run, build=build, seed=seed, training=training))
+
+
+def make_fabric(device: str = "auto", devices: int = 1, precision: Any = "32-true") -> Fabric:
+    """Fabric for ``devices`` devices of a kind, not launched yet; arguments as for :func:`start`.
+
+    Raises:
+        RunError: the device is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError(
+            "`device` is 'cuda', but PyTorch sees no CUDA device. Use --device cpu, or install a CUDA build."
+        )
+    strategy = "auto"
+    if devices > 1:
+        strategy = (
+            "ddp" if "LOCAL_RANK" in os.environ else "ddp_spawn"
+        )  # torchrun has started the processes already
+    return Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
+
+
+def build_seeded(build: Callable[[], Experiment], seed: int) -> Experiment:
+    """The experiment, with the weights that ``seed`` stands for."""
+    torch.manual_seed(seed)
+    return build()
+
+
+def test(
+    run: Run, build: Callable[[], Experiment], state: dict[str, Any], device: str, seed: int
+) -> tuple[float, float]:
+    """Loss and accuracy on the test samples of a network loaded from a checkpoint's ``state``."""
+    fabric = make_fabric(device)
+    experiment = build_seeded(build, seed)
+    experiment.net.load_state_dict(state["net"])
+    fabric.setup_module(experiment.net)
+    return evaluate(fabric, experiment, seed)
+
+
+def _train(
+    fabric: Fabric, run: Run, build: Callable[[], Experiment], seed: int, training: dict[str, Any]
+) -> None:
+    keep_freed_memory()
+    Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()

@@ -1,0 +1,300 @@
+"""The loops: fit and evaluate, in plain sight.
+
+All random numbers of an epoch are drawn from (seed, epoch, step or sample), so a run that was killed goes on
+with the numbers that it would have seen, and several processes together see what one would.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from spikeloom import functional
+from spikeloom.data import as_float
+from spikeloom.diagnose import ALWAYS, FiringCheck
+from spikeloom.encoding import SampleGenerator, derive_seed
+from spikeloom.errors import CheckpointError, RunError
+from spikeloom.train import checkpoint
+from spikeloom.train.experiment import Experiment
+from spikeloom.train.interrupt import interrupt_noted
+from spikeloom.train.report import draw_curves, draw_sample
+from spikeloom.train.run import Run
+
+CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
+TEST_BATCH = 500  # samples, over all processes
+
+
+@dataclass
+class Progress:
+    """Where a training stands; with the states of network and optimiser, all that a resumed one needs."""
+
+    epoch: int = 0
+    step: int = 0  # steps done within the epoch
+    sums: list[float] = field(
+        default_factory=lambda: [0.0, 0.0, 0.0]
+    )  # of this epoch: loss, correct, samples
+    seconds: float = 0.0  # of training, in all
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """One training: an experiment, where it stands, and where its results go.
+
+    Args:
+        fabric: launched; it knows devices, precision, processes.
+        experiment: what is trained.
+        run: where results go; a checkpoint in it is continued.
+        epochs: passes over the training samples. The last batch of an epoch is left out if it is not full.
+        batch_size: over all processes together.
+        seed: of the order of samples, their encoding, and dropout.
+        checkpoint_minutes: between checkpoints within an epoch.
+        log_every: steps between points of the loss curve in TensorBoard.
+    Raises:
+        CheckpointError: the checkpoints are damaged, or belong to another network.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        experiment: Experiment,
+        run: Run,
+        *,
+        epochs: int,
+        batch_size: int,
+        seed: int = 0,
+        checkpoint_minutes: float = 5.0,
+        log_every: int = 10,
+    ):
+        self.fabric, self.experiment, self.run = fabric, experiment, run
+        self.epochs, self.seed, self.log_every = epochs, seed, log_every
+        self.checkpoint_seconds = 60.0 * checkpoint_minutes
+        self.num_samples = len(experiment.data.train_y)
+        self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
+        self.num_steps = self.num_samples // self.batch_size
+        self.progress = restore(experiment, run)
+        self.net, self.optimizer = fabric.setup(experiment.net, experiment.optimizer)
+
+    def fit(self) -> list[dict[str, Any]]:
+        """Train to the last epoch, testing after each.
+
+        Returns:
+            one dict per epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy,
+            samples_per_second, seconds
+        Raises:
+            RunError: the loss is no longer finite.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; with one process, the state at that step is saved first.
+        """
+        done = self.progress.epoch * self.num_steps + self.progress.step
+        self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
+        with interrupt_noted(enabled=self.fabric.world_size == 1) as self.interrupt:
+            while self.progress.epoch < self.epochs:
+                row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
+                loss, accuracy = evaluate(self.fabric, self.experiment, self.seed)
+                row |= {
+                    "test_loss": loss,
+                    "test_accuracy": accuracy,
+                    "seconds": round(self.progress.seconds, 1),
+                }
+                self.finish_epoch(row)
+        if self.writer:
+            self.writer.close()
+        return self.progress.history
+
+    def train_epoch(self) -> dict[str, Any]:
+        """Train on every sample once, from the step on at which a killed run stood."""
+        progress, first_step = self.progress, self.progress.step
+        order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
+        check = FiringCheck(self.experiment.net) if progress.epoch == first_step == 0 else None
+        started = counted = time.perf_counter()
+        for step in self._progress_bar(first_step):
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            totals = self.train_step(indices[self.fabric.global_rank :: self.fabric.world_size])
+            progress.sums = [total + new for total, new in zip(progress.sums, totals, strict=True)]
+            progress.step = step + 1
+            now = time.perf_counter()
+            if self.interrupt.noted or now - counted > self.checkpoint_seconds:
+                progress.seconds, counted = progress.seconds + now - counted, now
+                self.save()
+            if self.interrupt.noted:
+                raise KeyboardInterrupt
+            if check and progress.step in (CHECKED_STEPS, self.num_steps):
+                check.close()  # a silent layer that gets a gradient wakes up by itself
+                self._say(
+                    *(layer.advice() or "" for layer in check.layers if layer.stuck or layer.rate > ALWAYS)
+                )
+                check = None
+        now = time.perf_counter()
+        progress.seconds += now - counted
+        loss, correct, count = progress.sums
+        return {
+            "train_loss": loss / count,
+            "train_accuracy": correct / count,
+            "samples_per_second": round((self.num_steps - first_step) * self.batch_size / (now - started), 1),
+        }
+
+    def train_step(self, indices: Tensor) -> list[float]:
+        """One step of the optimiser, on the samples ``indices`` of this process.
+
+        Returns:
+            over all processes: summed loss, correctly classified samples, samples
+        """
+        experiment, progress = self.experiment, self.progress
+        torch.manual_seed(
+            derive_seed(self.seed, "step", progress.epoch, progress.step, self.fabric.global_rank)
+        )
+        x, labels = self._batch(indices)
+        output = self.net(experiment.encode(x, SampleGenerator(self.seed, indices, "train", progress.epoch)))
+        loss = experiment.loss(output, labels)
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if experiment.scheduler:
+            experiment.scheduler.step()
+        functional.reset_net(experiment.net)
+        correct = (experiment.predict(output) == labels).sum()
+        totals = _summed(self.fabric, [loss.detach() * len(labels), correct, len(labels)])
+        mean_loss = totals[0] / totals[2]
+        if not math.isfinite(mean_loss):
+            raise RunError(
+                f"The loss became {mean_loss} in epoch {progress.epoch + 1}, step {progress.step + 1}. Lower "
+                "the learning rate, or look for infinite inputs. The last good checkpoint is in "
+                f"{self.run.checkpoints}."
+            )
+        if self.writer and progress.step % self.log_every == 0:
+            self.writer.add_scalar("step/loss", mean_loss, progress.epoch * self.num_steps + progress.step)
+        return totals
+
+    def finish_epoch(self, row: dict[str, Any]) -> None:
+        """Record an epoch: history, curves, checkpoints, one line on the screen."""
+        progress, history = self.progress, self.progress.history
+        best = max((past["test_accuracy"] for past in history), default=-1.0)
+        history.append(row)
+        progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, [0.0, 0.0, 0.0]
+        if self.is_main:
+            self.run.write_metrics(history)
+            if row["test_accuracy"] > best:
+                state = {"net": self.experiment.net.state_dict(), "epoch": row["epoch"]}
+                checkpoint.save_best(self.run.checkpoints, state)
+        self.save()
+        if self.writer:
+            for key in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second"):
+                self.writer.add_scalar(f"epoch/{key}", row[key], progress.epoch * self.num_steps)
+            self.writer.flush()
+        remaining = progress.seconds / progress.epoch * (self.epochs - progress.epoch)
+        self._say(
+            f"epoch {row['epoch']:3}/{self.epochs}  loss {row['train_loss']:.4f}  train "
+            f"{row['train_accuracy']:7.2%}  test {row['test_accuracy']:7.2%}  "
+            f"{row['samples_per_second']:.0f} samples/s  {tqdm.format_interval(remaining)} left"
+        )
+        if self.is_main and progress.epoch in (1, self.epochs):
+            draw_curves(self.run, history)
+            draw_sample(self.run, self.experiment, self.seed)
+
+    def save(self) -> None:
+        """Write the last checkpoint; the one before it is kept."""
+        if not self.is_main:
+            return
+        scheduler = self.experiment.scheduler
+        state = {
+            "progress": asdict(self.progress),
+            "net": self.experiment.net.state_dict(),
+            "optimizer": self.experiment.optimizer.state_dict(),
+            "scheduler": scheduler.state_dict() if scheduler else None,
+        }
+        checkpoint.save_last(self.run.checkpoints, state)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.fabric.is_global_zero
+
+    def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        data = self.experiment.data
+        return self.fabric.to_device((as_float(data.train_x[indices]), data.train_y[indices]))
+
+    def _progress_bar(self, first_step: int) -> Iterator[int]:
+        title = f"epoch {self.progress.epoch + 1}/{self.epochs}"
+        steps = range(first_step, self.num_steps)
+        bar = tqdm(
+            steps,
+            title,
+            self.num_steps,
+            leave=False,
+            initial=first_step,
+            disable=None if self.is_main else True,
+        )
+        return iter(bar)
+
+    def _say(self, *lines: str) -> None:
+        if self.is_main:
+            for line in lines:
+                tqdm.write(line)
+
+
+@torch.inference_mode()
+def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[float, float]:
+    """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
+
+    Returns:
+        mean loss, and the fraction of samples that are classified correctly
+    """
+    net, data = experiment.net, experiment.data
+    was_training = net.training
+    net.eval()
+    totals = torch.zeros(3, dtype=torch.float64)
+    for start in range(0, len(data.test_y), TEST_BATCH):
+        batch = torch.arange(start, min(start + TEST_BATCH, len(data.test_y)))
+        indices = batch[fabric.global_rank :: fabric.world_size]
+        if len(indices) == 0:
+            continue
+        x, labels = fabric.to_device((as_float(data.test_x[indices]), data.test_y[indices]))
+        with functional.fresh_state(net), fabric.autocast():
+            output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
+        loss = experiment.loss(output.float(), labels)
+        correct = (experiment.predict(output) == labels).sum()
+        totals += torch.tensor([loss.item() * len(labels), correct.item(), len(labels)], dtype=torch.float64)
+    net.train(was_training)
+    loss, correct, count = _summed(fabric, totals.tolist())
+    return loss / count, correct / count
+
+
+def restore(experiment: Experiment, run: Run) -> Progress:
+    """Load the run's last good checkpoint into the experiment, and say where it stands; from the start if
+    none is there.
+
+    Raises:
+        CheckpointError: the checkpoints are damaged, or belong to another network.
+    """
+    state = checkpoint.load_last(run.checkpoints)
+    if state is None:
+        return Progress()
+    try:
+        experiment.net.load_state_dict(state["net"])
+        experiment.optimizer.load_state_dict(state["optimizer"])
+        if experiment.scheduler:
+            experiment.scheduler.load_state_dict(state["scheduler"])
+        return Progress(**state["progress"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
+            f"describes: {error}"
+        ) from None
+
+
+def _summed(fabric: Fabric, values: list[Any]) -> list[float]:
+    """Each value summed over all processes."""
+    total = torch.stack([torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in values])
+    if fabric.world_size > 1:
+        total = fabric.all_reduce(total.to(fabric.device), reduce_op="sum")
+    return total.tolist()  # type: ignore[union-attr]
+
+
+def _generator(*names: Any) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(*names))

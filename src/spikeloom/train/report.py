@@ -1,0 +1,89 @@
+"""Figures of a run: learning curves, and what every layer does with one sample."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from spikeloom import functional, plot
+from spikeloom.data import as_float
+from spikeloom.encoding import SampleGenerator
+from spikeloom.monitor import record
+from spikeloom.neuron import BaseNode
+from spikeloom.train.experiment import Experiment
+from spikeloom.train.run import Run
+
+NUM_TRACES = 5  # membrane potentials shown per layer
+
+
+def draw_curves(run: Run, history: list[dict]) -> None:
+    """Loss and accuracy against epochs, to figures/curves.png."""
+    keys = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    plot.curves(history, keys, list(figure.subplots(1, 2)))
+    _save(run, figure, "curves")
+
+
+def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) -> None:
+    """The spikes of every layer, and some membrane potentials, for one test sample: raster.png and
+    membrane.png.
+
+    Args:
+        run: where the figures go.
+        experiment: whose network and test data are used.
+        seed: of the encoding, as in training.
+        sample: index of the test sample.
+    """
+    net, data = experiment.net, experiment.data
+    indices = torch.tensor([sample])
+    device = next(net.parameters()).device
+    x = as_float(data.test_x[indices]).to(device)
+    was_training = net.training
+    net.eval()
+    with torch.no_grad(), functional.fresh_state(net), record(net, "v", "spike") as records:
+        coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
+        predicted = int(experiment.predict(net(coded)))
+    net.train(was_training)
+    nodes = {name: module for name, module in net.named_modules() if isinstance(module, BaseNode)}
+    label = data.classes[int(data.test_y[sample])]
+    title = f"Test sample {sample}: {label}, classified as {data.classes[predicted]}"
+    spikes = {name: records[name]["spike"] for name in nodes}
+    _draw_rasters(run, title, coded, {f"layer '{name}'": spike for name, spike in spikes.items()})
+    figure = _stacked(title, len(nodes), 3.2)
+    for panel, (name, node) in zip(figure.axes, nodes.items(), strict=True):
+        v = records[name]["v"][:, 0].flatten(1)  # [T, neurons]
+        fired = spikes[name][:, 0].flatten(1)
+        busiest = fired.sum(0).argsort(descending=True, stable=True)[:NUM_TRACES].sort().values.tolist()
+        threshold = node.v_threshold if isinstance(node.v_threshold, float) else None
+        plot.membrane(
+            v,
+            fired,
+            panel,
+            v_threshold=threshold,
+            neurons=busiest,
+            title=f"layer '{name}': {len(busiest)} busiest neurons",
+        )
+    _save(run, figure, "membrane")
+
+
+def _draw_rasters(run: Run, title: str, coded: Tensor, layers: dict[str, Tensor]) -> None:
+    if bool(((coded == 0) | (coded == 1)).all()):  # the input is spikes, and not currents
+        layers = {"input": coded, **layers}
+    figure = _stacked(title, len(layers), 2.8)
+    for panel, (name, spikes) in zip(figure.axes, layers.items(), strict=True):
+        flat = spikes[:, 0].flatten(1)  # [T, neurons]
+        plot.raster(flat, panel, title=f"{name}: {flat.shape[1]} neurons, {int(flat.sum())} spikes")
+    _save(run, figure, "raster")
+
+
+def _stacked(title: str, rows: int, height: float) -> Figure:
+    figure = Figure(figsize=(8, height * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    figure.subplots(rows, 1, squeeze=False)
+    return figure
+
+
+def _save(run: Run, figure: Figure, name: str) -> None:
+    run.figures.mkdir(parents=True, exist_ok=True)
+    beside = run.figures / f"{name}.part.png"
+    figure.savefig(beside, dpi=120)
+    beside.replace(run.figures / f"{name}.png")

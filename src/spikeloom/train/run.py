@@ -1,0 +1,122 @@
+"""A run: the folder that a training writes. Everything in it can be read without Spikeloom.
+
+::
+
+    config.json         the recipe and every setting
+    environment.json    command, versions, machine, time
+    metrics.jsonl       one line per epoch
+    checkpoints/        last, previous (the one before), best: safetensors
+    tensorboard/        events
+    figures/            curves, rasters, membrane potentials
+"""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from spikeloom.errors import RunError
+from spikeloom.train.files import write_beside
+
+_PACKAGES = ("spikeloom", "torch", "numpy", "lightning-fabric", "safetensors")
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        folder: its path; :meth:`create` makes a new one, :meth:`open` takes one that exists.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.tensorboard = folder / "tensorboard"
+        self.figures = folder / "figures"
+
+    @classmethod
+    def create(cls, folder: Path, recipe: str, settings: dict[str, Any]) -> "Run":
+        """Make the folder and write config and environment.
+
+        Raises:
+            RunError: the folder already holds a run.
+            OSError: it cannot be written.
+        """
+        if (folder / "config.json").exists():
+            raise RunError(
+                f"{folder} already holds a run. Continue it with `spikeloom train --resume {folder}`, or "
+                "choose another --run-dir."
+            )
+        run = cls(folder)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_beside(folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+        config = json.dumps({"recipe": recipe, "settings": settings}, indent=2)
+        write_beside(folder / "config.json", config + "\n")
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Take a folder that holds a run.
+
+        Raises:
+            RunError: it does not.
+        """
+        if not (folder / "config.json").is_file():
+            raise RunError(
+                f"{folder} is not a run folder: it has no config.json. Runs are usually in ./runs."
+            )
+        return cls(folder)
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """The recipe's name and its settings.
+
+        Raises:
+            RunError: config.json is damaged.
+        """
+        path = self.folder / "config.json"
+        try:
+            config = json.loads(path.read_text())
+            return config["recipe"], config["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({error!r}). Restore it, or start a new run.") from None
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write one line per epoch to metrics.jsonl."""
+        write_beside(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The epochs in metrics.jsonl; none if the first has not ended."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "machine": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's name; Linux says it in /proc only."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,114 @@
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikeloom.data import Dataset, as_float
+
+
+def table(train, test, num_classes=2):
+    train, test = torch.tensor(train), torch.tensor(test)
+    labels = torch.arange(len(train)) % num_classes, torch.arange(len(test)) % num_classes
+    return Dataset("table", tuple(map(str, range(num_classes))), train, labels[0], test, labels[1])
+
+
+def pictures(train, test):
+    return Dataset(
+        "pictures", ("a",), train, train.new_zeros(len(train)).long(), test, test.new_zeros(len(test)).long()
+    )
+
+
+def test_as_float_maps_every_byte_into_the_unit_interval_and_leaves_floats_alone():
+    values = as_float(torch.arange(256, dtype=torch.uint8))
+    assert values.dtype == torch.float32
+    assert values.min() == 0
+    assert values.max() == 1
+    assert torch.equal((values * 255).round().byte(), torch.arange(256, dtype=torch.uint8))
+    assert torch.equal(as_float(torch.tensor([-3.0, 2.5])), torch.tensor([-3.0, 2.5]))
+
+
+def test_statistics_come_from_the_training_part_only():
+    data = table([[0.0, 10.0], [2.0, 30.0]], [[1.0, 40.0], [5.0, 0.0]])
+    torch.testing.assert_close(data.standardised().train_x, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
+    torch.testing.assert_close(data.standardised().test_x, torch.tensor([[0.0, 2.0], [4.0, -2.0]]))
+    torch.testing.assert_close(data.min_max().test_x, torch.tensor([[0.5, 1.0], [1.0, 0.0]]))
+    torch.testing.assert_close(data.min_max(clip=False).test_x, torch.tensor([[0.5, 1.5], [2.5, -0.5]]))
+
+
+@given(constant=st.floats(-1e6, 1e6, width=32), count=st.integers(1, 100))
+def test_a_constant_feature_becomes_zero_in_both_parts(constant, count):
+    data = table([[constant, float(i)] for i in range(count)], [[constant + 1, 0.5]])
+    for scaled in (data.standardised(), data.min_max(), data.min_max(clip=False)):
+        assert not scaled.train_x[:, 0].any()
+        assert not scaled.test_x[:, 0].any()
+        assert scaled.train_x.isfinite().all()
+
+
+def test_images_are_scaled_per_channel():
+    train = torch.stack([torch.full([2, 3, 3], 10), torch.full([2, 3, 3], 20)]).byte()
+    train[:, 1] += 100
+    data = pictures(train, train[:1]).standardised()
+    assert data.train_x.dtype == torch.float32
+    torch.testing.assert_close(data.train_x[0], torch.full([2, 3, 3], -1.0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(data.test_x, data.train_x[:1])
+
+
+def test_min_max_of_training_data_fills_the_unit_interval_exactly():
+    data = table(torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).tolist(), [[0.0] * 3])
+    scaled = data.min_max().train_x
+    assert torch.equal(scaled.amin(0), torch.zeros(3))
+    assert torch.equal(scaled.amax(0), torch.ones(3))
+
+
+def test_scaling_leaves_the_original_alone():
+    data = table([[0.0], [2.0]], [[1.0]])
+    data.standardised(), data.min_max()
+    assert torch.equal(data.train_x, torch.tensor([[0.0], [2.0]]))
+
+
+def test_take_keeps_the_first_samples():
+    data = table([[0.0], [1.0], [2.0]], [[3.0], [4.0]]).take(2, 1)
+    assert data.train_x.tolist() == [[0.0], [1.0]]
+    assert data.train_y.tolist() == [0, 1]
+    assert data.test_x.tolist() == [[3.0]]
+    assert len(data.take().train_x) == 2
+    with pytest.raises(ValueError, match="`num_test` must be at least 0 or None, got -1"):
+        data.take(num_test=-1)
+
+
+def test_scaling_needs_training_samples():
+    with pytest.raises(ValueError, match="must hold samples"):
+        table([[0.0]], [[1.0]]).take(0).standardised()
+
+
+def test_it_is_frozen_and_short_in_print():
+    data = table([[0.0]], [[1.0]])
+    assert repr(data) == "Dataset('table', 1 training and 1 test samples of shape (1,), 2 classes)"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.name = "other"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"train_x": torch.zeros(2, 3).double()}, r"`train_x` must be images uint8 .* got torch.float64"),
+        ({"train_x": torch.zeros(2, 3, dtype=torch.uint8)}, r"`train_x` must be images uint8 \[N, C, H, W\]"),
+        ({"test_x": torch.zeros(2, 4)}, r"`test_x` must have the type and sample shape of `train_x`"),
+        ({"train_y": torch.zeros(3).long()}, r"`train_y` must be labels int64 \[2\], got torch.int64 \[3\]"),
+        ({"train_y": torch.zeros(2)}, r"`train_y` must be labels int64 \[2\], got torch.float32 \[2\]"),
+        ({"test_y": torch.tensor([0, 2])}, r"`test_y` must lie in 0..1, got 0..2"),
+        ({"train_y": torch.tensor([-1, 0])}, r"`train_y` must lie in 0..1, got -1..0"),
+        ({"train_x": torch.full([2, 3], torch.nan)}, r"`train_x` must be finite"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changed, message):
+    good = {
+        "train_x": torch.zeros(2, 3),
+        "train_y": torch.zeros(2).long(),
+        "test_x": torch.zeros(2, 3),
+        "test_y": torch.zeros(2).long(),
+    }
+    with pytest.raises(ValueError, match=message):
+        Dataset("bad", ("a", "b"), **(good | changed))

@@ -1,0 +1,286 @@
+"""What every neuron promises: overriding works, settings are checked, wrong values never pass in silence."""
+
+import pytest
+import torch
+from torch import nn
+
+from compare import assert_close, assert_same
+from spikeloom import functional, neuron, surrogate
+
+NODES = [
+    neuron.IFNode,
+    neuron.LIFNode,
+    neuron.ParametricLIFNode,
+    neuron.NonSpikingIFNode,
+    neuron.NonSpikingLIFNode,
+    neuron.SimpleIFNode,
+    lambda: neuron.SimpleLIFNode(2.0, True),
+    lambda: neuron.LIFNode(v_reset=None),
+    lambda: neuron.LIFNode(leak_after_reset=True),
+    lambda: neuron.LIFNode(v_threshold=nn.Parameter(torch.tensor(1.0)), v_reset=None),
+    neuron.MultiStepIFNode,
+    neuron.MultiStepLIFNode,
+    neuron.MultiStepParametricLIFNode,
+]
+
+
+def run(node, x_seq, step_mode):
+    node.step_mode = step_mode
+    return node(x_seq) if step_mode == "m" else torch.stack([node(x) for x in x_seq])
+
+
+@pytest.mark.parametrize("make", NODES)
+def test_both_step_modes_agree_in_outputs_memories_and_gradients(make):
+    x_seq = torch.rand(7, 3, 5) * 3
+    results = []
+    for step_mode in ("s", "m"):
+        node, x = make(), x_seq.clone().requires_grad_()
+        out = run(node, x, step_mode)
+        (out.sum() + node.v.sum()).backward()
+        gradients = [x.grad, *(parameter.grad for parameter in node.parameters())]
+        results.append([out.detach(), node.v.detach(), *gradients])
+    for reference, got in zip(*results, strict=True):
+        assert_same("single-step against multi-step", reference, got)
+
+
+@pytest.mark.parametrize("make", NODES)
+def test_reset_restores_the_start(make):
+    node, x_seq = make(), torch.rand(5, 4) * 3
+    first = run(node, x_seq, "m")
+    node.reset()
+    assert_same("after reset", first, run(node, x_seq, "m"))
+
+
+@pytest.mark.parametrize("make", NODES)
+def test_outputs_may_be_accumulated_in_place(make):
+    """``counter = net(x); counter += net(x)``, as tutorials write."""
+    node = make()
+    node.step_mode = "s"
+    x_seq = torch.rand(5, 4, 3) * 3
+    with torch.no_grad():
+        expected = run(node, x_seq, "m").sum(0)
+    for gradients in (True, False):
+        node.reset()
+        node.step_mode = "s"
+        x = x_seq.clone().requires_grad_(gradients)
+        with torch.set_grad_enabled(gradients):
+            counter = node(x[0])
+            for step in x[1:]:
+                counter += node(step)
+        assert_close("counter", expected, counter.detach())
+        if gradients:
+            counter.sum().backward()
+            assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", NODES)
+def test_empty_batches_work(make):
+    node = make()
+    node.step_mode = "m"
+    assert node(torch.zeros(3, 0, 4)).shape == (3, 0, 4)
+
+
+@pytest.mark.parametrize("make", NODES)
+def test_batch_order_does_not_matter(make):
+    x_seq, order = torch.rand(6, 8, 2) * 3, torch.randperm(8)
+    assert_same("permuted", run(make(), x_seq, "m")[:, order], run(make(), x_seq[:, order], "m"))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+@pytest.mark.parametrize("method", ["neuronal_charge", "neuronal_fire", "neuronal_reset"])
+@pytest.mark.parametrize(
+    "base", [neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, neuron.SimpleIFNode]
+)
+def test_overriding_one_method_takes_effect(base, method, step_mode, training):
+    class Changed(base):
+        pass
+
+    def neuronal_charge(self, x):
+        self.v = self.v + 10 * x
+
+    def neuronal_fire(self):
+        return (self.v > 0.3).to(self.v)
+
+    def neuronal_reset(self, spike):
+        self.v = self.v - 2 * spike
+
+    setattr(Changed, method, locals()[method])
+    x_seq = torch.full([5, 2], 0.4)
+    plain = run(base().train(training), x_seq, step_mode)
+    changed = Changed().train(training)
+    v_before = None
+    out = run(changed, x_seq, step_mode)
+    if method == "neuronal_reset":
+        reference = base().train(training)
+        x_large = torch.full([5, 2], 3.0)
+        run(reference, x_large, step_mode)
+        changed.reset()
+        run(changed, x_large, step_mode)
+        v_before = reference.v
+        assert not torch.equal(v_before, changed.v)
+    else:
+        assert not torch.equal(plain, out)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_training_and_evaluation_compute_the_same(training):
+    x_seq = torch.rand(6, 4) * 3
+    assert_same("mode", run(neuron.LIFNode(), x_seq, "m"), run(neuron.LIFNode().train(training), x_seq, "m"))
+
+
+class AdaptiveThreshold(neuron.SimpleBaseNode):
+    """The neuron of a forum's answer: its threshold is a memory that rises by one with each spike."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        del self.v_threshold
+        self.register_memory("v_threshold", 1.0)
+
+    def neuronal_charge(self, x):
+        self.v = self.v + x
+
+    def neuronal_fire(self):
+        spike = self.surrogate_function(self.v - self.v_threshold)
+        self.v_threshold = self.v_threshold + spike
+        return spike
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_the_forums_adaptive_threshold_trains_and_resets(step_mode):
+    net = nn.Sequential(nn.Linear(3, 4), AdaptiveThreshold(), nn.Linear(4, 2), AdaptiveThreshold())
+    functional.set_step_mode(net, step_mode)
+    for _ in range(3):
+        x_seq = torch.rand(5, 6, 3) * 4
+        out = net(x_seq) if step_mode == "m" else torch.stack([net(x) for x in x_seq])
+        out.mean().backward()
+        functional.reset_net(net)
+        assert net[1].v_threshold == 1.0
+    node = AdaptiveThreshold()
+    assert run(node, torch.ones(6, 1), step_mode).flatten().tolist() == [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+    assert node.v_threshold.item() == 4.0
+
+
+def test_the_usual_tutorial_script_runs():
+    from spikeloom import encoding
+
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 10, bias=False),
+        neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan()),
+    )
+    encoder = encoding.PoissonEncoder()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    image, label = torch.rand(16, 1, 8, 8), torch.randint(10, (16,))
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        out_fr = 0.0
+        for _ in range(20):
+            out_fr += net(encoder(image))
+        out_fr = out_fr / 20
+        loss = nn.functional.mse_loss(out_fr, nn.functional.one_hot(label, 10).float())
+        loss.backward()
+        optimizer.step()
+        functional.reset_net(net)
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_parameters_are_learned():
+    threshold = nn.Parameter(torch.ones(4))
+    node = neuron.LIFNode(v_threshold=threshold, v_reset=None, step_mode="m")
+    assert dict(node.named_parameters()).keys() == {"v_threshold"}
+    node(torch.rand(5, 3, 4) * 3).sum().backward()
+    assert threshold.grad.shape == (4,)
+    plif = neuron.ParametricLIFNode(step_mode="m")
+    plif(torch.rand(5, 3) * 3).sum().backward()
+    assert plif.w.grad.abs() > 0
+
+
+def test_tensors_as_settings_are_buffers_and_broadcast():
+    node = neuron.LIFNode(tau=torch.tensor([2.0, 4.0]), v_threshold=torch.tensor([0.5, 10.0]), step_mode="m")
+    assert node(torch.ones(3, 5, 2))[:, 0].tolist() == [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
+    assert node.state_dict().keys() == {"tau", "v_threshold"}
+
+
+@pytest.mark.parametrize("tau", [1, 1.0, 0.5, -2.0, float("nan"), torch.tensor([2.0, 1.0])])
+@pytest.mark.parametrize(
+    "make", [neuron.LIFNode, neuron.NonSpikingLIFNode, lambda tau: neuron.SimpleLIFNode(tau, True)]
+)
+def test_tau_must_be_greater_than_one(make, tau):
+    with pytest.raises(ValueError, match="`tau` must be greater than 1"):
+        make(tau)
+
+
+def test_settings_of_the_wrong_kind_are_refused():
+    with pytest.raises(ValueError, match="`init_tau` must be greater than 1"):
+        neuron.ParametricLIFNode(1.0)
+    with pytest.raises(TypeError, match="`v_threshold` must be a number, got '1'"):
+        neuron.IFNode(v_threshold="1")
+    with pytest.raises(ValueError, match="`v_threshold` must be a number, got NaN"):
+        neuron.IFNode(v_threshold=float("nan"))
+    with pytest.raises(TypeError, match="`v_reset` must be a number, got True"):
+        neuron.IFNode(v_reset=True)
+    with pytest.raises(ValueError, match="`decode` must be None or one of"):
+        neuron.NonSpikingIFNode("median-mem")
+    with pytest.raises(ValueError, match=r"`backend` must be one of .*got 'cuda'"):
+        neuron.IFNode(backend="cuda")
+    with pytest.raises(NotImplementedError, match="must define neuronal_charge"):
+        neuron.BaseNode()(torch.ones(1))
+
+
+def test_cupy_is_taken_as_auto_with_a_warning():
+    with pytest.warns(UserWarning, match="'cupy' is not needed"):
+        node = neuron.IFNode(backend="cupy")
+    assert node.backend == "auto"
+
+
+def test_nan_stays_visible_and_infinity_leaves_nan_behind():
+    node = neuron.LIFNode()
+    out = node(torch.tensor([float("nan"), float("inf"), -float("inf"), 3.0]))
+    assert out[0].isnan()
+    assert out[1:].tolist() == [1.0, 0.0, 1.0]
+    again = node(torch.ones(4))
+    assert again[:3].isnan().all()
+    assert again[3] == 0.0
+
+
+def test_an_infinite_threshold_never_fires():
+    node = neuron.LIFNode(v_threshold=float("inf"), step_mode="m")
+    x = torch.full([5, 2], 100.0, requires_grad=True)
+    out = node(x)
+    assert out.sum() == 0
+    node.v.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_v_seq_grows_in_single_step_mode_and_is_that_of_the_last_sequence_in_multi_step_mode():
+    node = neuron.IFNode(store_v_seq=True)
+    assert node.v_seq is None
+    for _ in range(3):
+        node(torch.full([2], 0.3))
+    assert node.v_seq.shape == (3, 2)
+    node.reset()
+    assert node.v_seq is None
+    node.step_mode = "m"
+    node(torch.full([4, 2], 0.3))
+    node(torch.full([5, 2], 0.3))
+    assert node.v_seq.shape == (5, 2)
+
+
+def test_infinite_and_old_keys_of_surrogates_load():
+    old = {
+        "1.surrogate_function.alpha": torch.tensor(2.0),
+        "0.weight": torch.ones(2, 2),
+        "0.bias": torch.zeros(2),
+    }
+    net = nn.Sequential(nn.Linear(2, 2), neuron.LIFNode(surrogate_function=surrogate.ATan()))
+    net.load_state_dict(old)
+
+
+def test_repr_shows_what_a_neuron_is():
+    assert "tau=2.0" in repr(neuron.LIFNode())
+    assert "tau=3" in repr(neuron.ParametricLIFNode(3.0))
+    assert "ATan(alpha=2.0)" in repr(neuron.IFNode(surrogate_function=surrogate.ATan()))

@@ -1,0 +1,312 @@
+"""Memories: reset, detach, copies, devices and types, and the errors that explain themselves."""
+
+import copy
+import pickle
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from compare import assert_same
+from spikeloom import functional, neuron
+from spikeloom.errors import ForgottenResetError, ShapeError
+from spikeloom.memory import MemoryModule, StepModule, loop_over_time
+
+
+class Total(MemoryModule):
+    """The sum of all inputs so far."""
+
+    def __init__(self, step_mode="s"):
+        super().__init__(step_mode)
+        self.register_memory("total", 0.0)
+
+    def single_step_forward(self, x):
+        self.total = self.total + x
+        return self.total * 1.0
+
+
+def make_net():
+    return nn.Sequential(nn.Linear(3, 5), neuron.LIFNode(), nn.Linear(5, 2), neuron.IFNode())
+
+
+def test_reset_restores_the_start_and_keeps_the_reset_value_apart():
+    module = MemoryModule()
+    start = torch.zeros(2)
+    module.register_memory("trace", start)
+    module.trace += 1
+    module.reset()
+    assert_same("trace", torch.zeros(2), module.trace)
+    module.set_reset_value("trace", 3.0)
+    module.reset()
+    assert module.trace == 3.0
+
+
+def test_a_memory_is_listed_and_never_in_state_dict():
+    module = Total()
+    module(torch.ones(2))
+    assert dict(module.named_memories()).keys() == {"total"}
+    assert [value.tolist() for value in module.memories()] == [[1.0, 1.0]]
+    assert module.state_dict() == {}
+
+
+def test_deleting_a_memory_forgets_it():
+    module = Total()
+    del module.total
+    assert not list(module.named_memories())
+    assert not hasattr(module, "total")
+
+
+@pytest.mark.parametrize("name", ["weight", "forward", "child", "scale"])
+def test_a_memory_may_not_hide_what_the_module_has(name):
+    module = MemoryModule()
+    module.weight = nn.Parameter(torch.ones(1))
+    module.child = nn.Identity()
+    module.register_buffer("scale", torch.ones(1))
+    with pytest.raises(ValueError, match=f"`name` of a memory must be free.*{name}"):
+        module.register_memory(name, 0.0)
+
+
+def test_set_reset_value_of_an_unknown_memory_names_those_that_exist():
+    with pytest.raises(ValueError, match=r"one of \['total'\], got 'totl'"):
+        Total().set_reset_value("totl", 1.0)
+
+
+def test_step_mode_is_checked():
+    module = Total()
+    with pytest.raises(ValueError, match=r"`step_mode` of Total must be one of \('s', 'm'\), got 'multi'"):
+        module.step_mode = "multi"
+
+    class OnlySequences(StepModule):
+        def supported_step_mode(self):
+            return ("m",)
+
+    with pytest.raises(ValueError, match=r"must be one of \('m',\), got 's'"):
+        OnlySequences().step_mode = "s"
+
+
+def test_a_module_without_a_step_says_so():
+    with pytest.raises(NotImplementedError, match=r"must define single_step_forward"):
+        MemoryModule()(torch.ones(1))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (2, 3, 4, 5), (0, 3)])
+def test_any_shape_works_in_both_step_modes(shape):
+    x_seq = torch.rand(4, *shape)
+    module = Total()
+    looped = torch.stack([module(x) for x in x_seq])
+    assert_same("sequence", looped, Total("m")(x_seq))
+
+
+def test_loop_over_time_stacks_the_parts_of_a_tuple():
+    low, high = loop_over_time(lambda x: (x - 1, x + 1), torch.arange(3.0))
+    assert low.tolist() == [-1.0, 0.0, 1.0]
+    assert high.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_forgotten_reset_names_the_module_and_the_cure():
+    net = make_net()
+    net(torch.rand(4, 3)).sum().backward()
+    with pytest.raises(
+        ForgottenResetError, match=r"LIFNode '1': its memory 'v'.*reset_net\(net\).*detach_net\(net\)"
+    ):
+        net(torch.rand(4, 3))
+
+
+@pytest.mark.parametrize("cure", [functional.reset_net, functional.detach_net])
+def test_both_cures_of_a_forgotten_reset_work(cure):
+    net = make_net()
+    for _ in range(3):
+        sum(net(torch.rand(4, 3)) for _ in range(5)).sum().backward()
+        cure(net)
+
+
+def test_a_graph_that_is_kept_is_no_forgotten_reset():
+    net = make_net()
+    net(torch.rand(4, 3)).sum().backward(retain_graph=True)
+    net(torch.rand(4, 3)).sum().backward()
+
+
+def test_without_gradients_no_reset_is_needed():
+    net = make_net()
+    net(torch.rand(4, 3)).sum().backward()
+    with torch.no_grad():
+        net(torch.rand(4, 3))
+
+
+def test_forgotten_reset_of_a_neuron_without_spikes():
+    net = nn.Sequential(nn.Linear(3, 2), neuron.NonSpikingIFNode())
+    net(torch.rand(4, 3)).sum().backward()
+    with pytest.raises(ForgottenResetError, match="NonSpikingIFNode '1'"):
+        net(torch.rand(4, 3))
+
+
+def test_a_memory_set_by_hand_is_a_new_start():
+    node = neuron.IFNode()
+    weight = torch.ones(3, requires_grad=True)
+    node(weight * 0.5).sum().backward()
+    node.v = weight * 0.1
+    node(weight * 0.5).sum().backward()
+
+
+def test_another_batch_size_names_the_module_and_the_cure():
+    net = make_net()
+    net(torch.rand(4, 3))
+    with pytest.raises(
+        ShapeError, match=r"LIFNode '1' remembers .*\[4, 5\].* got \[2, 5\].*reset_net\(net\)"
+    ):
+        net(torch.rand(2, 3))
+    functional.reset_net(net)
+    assert net(torch.rand(2, 3)).shape == (2, 2)
+
+
+def test_a_batch_of_one_is_not_broadcast_against_the_memory_of_another():
+    node = neuron.IFNode()
+    node(torch.rand(1, 3))
+    with pytest.raises(ShapeError, match=r"\[1, 3\].*\[8, 3\]"):
+        node(torch.rand(8, 3))
+
+
+@pytest.mark.parametrize("x_seq", [torch.zeros(0, 4), torch.tensor(1.0)])
+def test_a_sequence_without_time_steps_is_refused(x_seq):
+    with pytest.raises(
+        ShapeError, match=r"IFNode is in multi-step mode and expects a sequence.*set_step_mode"
+    ):
+        neuron.IFNode(step_mode="m")(x_seq)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_integers_and_booleans_are_cast(dtype):
+    out = neuron.IFNode()(torch.tensor([0, 1], dtype=dtype))
+    assert_same("spikes", torch.tensor([0.0, 1.0]), out)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_half_inputs_keep_float32_memories(dtype, step_mode):
+    x = torch.full((500, 2), 0.001, dtype=dtype)
+    node = neuron.NonSpikingIFNode(step_mode=step_mode)
+    out = node(x) if step_mode == "m" else [node(step) for step in x][-1]
+    assert out.dtype == dtype
+    assert node.v.dtype == torch.float32
+    # In half precision the sum would stall: 0.25 + 0.001 is 0.25 in bfloat16.
+    assert node.v[0].item() == pytest.approx(500 * x[0, 0].item(), rel=1e-4)
+
+
+def test_float64_is_computed_in_float64():
+    node = neuron.LIFNode()
+    assert node(torch.rand(3, dtype=torch.float64)).dtype == torch.float64
+    assert node.v.dtype == torch.float64
+
+
+def test_memories_follow_the_type_and_the_device_of_the_input():
+    node = neuron.IFNode()
+    node(torch.full([3], 0.25))
+    node(torch.full([3], 0.25, dtype=torch.float64))
+    assert_same("v", torch.full([3], 0.5, dtype=torch.float64), node.v)
+    node(torch.empty(3, device="meta"))
+    assert node.v.device.type == "meta"
+
+
+def test_memories_made_in_inference_mode_can_be_trained():
+    net = make_net()
+    with torch.inference_mode():
+        net(torch.rand(4, 3))
+    net(torch.rand(4, 3)).sum().backward()
+    assert net[0].weight.grad is not None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_after_a_forward_pass_go_on_from_the_same_state(copied):
+    node = neuron.LIFNode(store_v_seq=True)
+    weight = torch.ones(4, requires_grad=True)
+    node(weight * 0.9)
+    twin = copied(node)
+    x = torch.full([4], 1.2)
+    assert_same("next spikes", node(x), twin(x))
+    assert_same("v", node.v.detach(), twin.v)
+    assert weight.grad is None
+
+
+def test_a_copy_is_independent():
+    node = neuron.IFNode()
+    node(torch.full([2], 0.4))
+    twin = copy.deepcopy(node)
+    twin(torch.full([2], 0.4))
+    assert_same("v", torch.full([2], 0.4), node.v)
+
+
+class ForgottenRegistration(neuron.SimpleBaseNode):
+    """A threshold that rises with each spike, kept in a plain attribute."""
+
+    def neuronal_charge(self, x):
+        self.v = self.v + x
+
+    def neuronal_fire(self):
+        spike = super().neuronal_fire()
+        self.v_threshold = self.v_threshold + spike
+        return spike
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_state_in_a_plain_attribute_becomes_a_memory_and_is_told_once(step_mode):
+    node = ForgottenRegistration(step_mode=step_mode)
+    x_seq = torch.ones(6, 2, requires_grad=True)
+    message = (
+        r"changed its attribute 'v_threshold' from 1.0 to a tensor.*register_memory\('v_threshold', 1.0\)"
+    )
+    for trial in range(3):
+        with pytest.warns(UserWarning, match=message) if trial == 0 else _nothing():
+            spikes = node(x_seq) if step_mode == "m" else torch.stack([node(x) for x in x_seq])
+        assert spikes[:, 0].tolist() == [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+        spikes.sum().backward()
+        functional.reset_net(node)
+        assert node.v_threshold == 1.0
+
+
+def _nothing():
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def test_a_threshold_set_by_hand_between_steps_stays_an_attribute():
+    node = neuron.IFNode()
+    node(torch.ones(2))
+    node.v_threshold = torch.tensor(0.5)
+    node(torch.ones(2))
+    node.reset()
+    assert dict(node.named_memories()).keys() == {"v"}
+    assert node.v_threshold.item() == 0.5
+
+
+def test_a_counter_in_a_step_stays_a_number():
+    class Counting(neuron.IFNode):
+        num_steps = 0
+
+        def neuronal_charge(self, x):
+            super().neuronal_charge(x)
+            self.num_steps += 1
+
+    node = Counting(step_mode="m")
+    node(torch.ones(5, 2))
+    assert node.num_steps == 5
+
+
+@given(steps=st.integers(1, 6), sizes=st.lists(st.integers(0, 4), max_size=3), split=st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_a_sequence_in_chunks_equals_the_whole(steps, sizes, split):
+    x_seq = torch.rand(steps, *sizes) * 2
+    whole = neuron.LIFNode(step_mode="m")(x_seq)
+    assert_same(
+        "chunked", whole, functional.chunk_multi_step_forward(split, x_seq, neuron.LIFNode(step_mode="m"))
+    )
+
+
+def test_error_names_survive_nesting():
+    net = nn.Sequential(nn.Sequential(nn.Identity(), nn.ModuleDict({"unit": neuron.IFNode()})["unit"]))
+    net(torch.rand(4, 3))
+    with pytest.raises(ShapeError, match=re.escape("IFNode '0.1'")):
+        net(torch.rand(2, 3))

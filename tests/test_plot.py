@@ -1,0 +1,250 @@
+"""Plots: what they draw, the axes they return, and what they refuse. How they look was judged by eye."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from spikeloom import plot
+from spikeloom.errors import ShapeError, UnknownNameError
+
+T, NEURONS = 20, 5
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    """Settings are as before, and figures are closed."""
+    before = dict(pyplot.rcParams)
+    yield
+    assert dict(pyplot.rcParams) == before
+    pyplot.close("all")
+
+
+@pytest.fixture
+def ax():
+    return Figure(layout="constrained").subplots()
+
+
+def spikes() -> torch.Tensor:
+    return torch.eye(NEURONS).repeat(T // NEURONS, 1)
+
+
+def segments(ax) -> list:
+    """The vertical ticks of a raster."""
+    return ax.collections[0].get_segments()
+
+
+FORMS = {
+    "tensor": lambda x: x,
+    "with a graph": lambda x: x.clone().requires_grad_(),
+    "bool": lambda x: x.bool(),
+    "bfloat16": lambda x: x.bfloat16(),
+    "array": lambda x: x.numpy(),
+    "list of tensors": lambda x: [step.clone().requires_grad_() for step in x],
+    "nested lists": lambda x: x.tolist(),
+    "sparse": lambda x: x.to_sparse(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_raster_takes_any_form(form, ax):
+    assert plot.raster(FORMS[form](spikes()), ax) is ax
+    middles = {(int(segment[0, 0]), round(float(segment[:, 1].mean()))) for segment in segments(ax)}
+    assert middles == {(step, step % NEURONS) for step in range(T)}
+    assert ax.get_xlim() == (-0.5, T - 0.5)
+    assert ax.get_ylim() == (NEURONS - 0.5, -0.5)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time step", "neuron")
+
+
+def test_raster_chooses_a_sample():
+    batch = torch.zeros(T, 3, 2, 4)
+    batch[:, 1, 0, 2] = 1
+    figure = Figure()
+    first, second, single = figure.subplots(3)
+    plot.raster(batch, first)
+    plot.raster(batch, second, sample=1)
+    plot.raster(spikes(), single, sample=2)
+    assert len(segments(first)) == 0
+    assert first.texts[0].get_text() == "no spikes"
+    assert {segment[:, 1].mean() for segment in segments(second)} == {2.0}
+    assert second.get_ylim() == (7.5, -0.5)
+    assert single.get_title() == "Spikes of 1 neuron over 20 time steps"
+
+
+def test_raster_firing_rates_are_beside_it(ax):
+    plot.raster(spikes()[:6], ax, firing_rate=True)
+    _, side = ax.figure.axes
+    assert [text.get_text() for text in side.texts] == ["0.33", "0.17", "0.17", "0.17", "0.17"]
+    assert side.get_ylim() == ax.get_ylim()
+
+
+def test_ticks_are_whole_numbers(ax):
+    plot.raster(torch.ones(3, 196), ax)
+    ax.figure.canvas.draw()
+    for ticks in (ax.get_xticks(), ax.get_yticks()):
+        assert (ticks == ticks.round()).all()
+
+
+def test_membrane_of_one_neuron(ax):
+    assert plot.membrane([0.5, 0.75, 0.0], [0, 0, 1], ax, v_reset=0.0) is ax
+    assert np.allclose(ax.lines[0].get_ydata(), [0.5, 0.75, 0.0])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "potential",
+        "threshold",
+        "reset",
+        "spike",
+    ]
+    (tick,) = ax.collections[-1].get_segments()
+    assert tick[0, 0] == 2
+    assert tick[:, 1].min() > 1.0
+    assert ax.get_ylim()[1] > tick[:, 1].max()
+
+
+def test_membranes_are_stacked_without_touching(ax):
+    v = torch.rand(T, NEURONS) * 2 - 1
+    plot.membrane(v, spikes(), ax, neurons=[4, 0, 2])
+    assert len(ax.lines) == 3
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["4", "0", "2"]
+    for above, below in zip(ax.lines[:-1], ax.lines[1:], strict=True):
+        assert above.get_ydata().min() > below.get_ydata().max()
+    shape = ax.lines[0].get_ydata()
+    assert np.allclose(shape - shape[0], v[:, 4] - v[0, 4])
+
+
+def test_membrane_of_one_time_step_is_visible(ax):
+    plot.membrane(torch.zeros(1, 1), ax=ax, v_threshold=None)
+    assert ax.lines[0].get_marker() == "."
+    assert ax.get_ylim()[0] < 0 < ax.get_ylim()[1]
+
+
+def test_heatmap(ax):
+    values = torch.rand(T, NEURONS)
+    assert plot.heatmap(values, ax, colorbar_label="potential") is ax
+    assert np.allclose(ax.images[0].get_array(), values.T)
+    assert ax.get_xlim() == (-0.5, T - 0.5)
+    assert ax.figure.axes[1].get_ylabel() == "potential"
+
+
+def test_heatmap_in_other_units_of_time(ax):
+    plot.heatmap(torch.rand(T, NEURONS), ax, colorbar=False, x_max=0.5)
+    assert ax.get_xlim() == (-0.5, 0.5)
+    assert len(ax.figure.axes) == 1
+
+
+def test_feature_maps(ax):
+    maps = torch.arange(5.0)[:, None, None].expand(5, 2, 3)
+    plot.feature_maps(maps, ax, num_columns=2)
+    canvas = ax.images[0].get_array()
+    assert canvas.shape == (3 * 2 + 2, 2 * 3 + 1)
+    assert canvas[3, 4] == 3.0
+    assert np.ma.getmaskarray(canvas)[2].all()
+    with pytest.raises(ShapeError, match="must fit into 2 x 2, got 5 maps"):
+        plot.feature_maps(maps, ax, num_rows=2, num_columns=2)
+    with pytest.raises(ShapeError, match=r"\[C, H, W\]"):
+        plot.feature_maps(maps[None], ax)
+
+
+def history() -> list[dict]:
+    losses, accuracies = [2.0, 1.0, 1.5], [0.3, None, 0.5]
+    return [
+        {
+            "epoch": i + 1,
+            "train_loss": losses[i] / 2,
+            "test_loss": losses[i],
+            "accuracy/test": accuracies[i],
+            "lr": 0.1,
+        }
+        for i in range(3)
+    ]
+
+
+def test_curves():
+    loss, accuracy = plot.curves(history())
+    assert (loss.get_title(), accuracy.get_title()) == ("loss", "accuracy")
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == [
+        "train: best 0.5 at 2, last 0.75",
+        "test: best 1 at 2, last 1.5",
+    ]
+    assert accuracy.get_legend().get_texts()[0].get_text() == "test: best 0.5 at 3, last 0.5"
+    assert len(accuracy.lines[0].get_xdata()) == 2  # the missing one is left out
+    assert loss.get_xlabel() == "epoch"
+
+
+def test_curves_of_chosen_keys(ax):
+    (panel,) = plot.curves(history(), ["lr"], ax)
+    assert panel is ax
+    with pytest.raises(UnknownNameError, match="Did you mean 'train_loss'"):
+        plot.curves(history(), ["trainloss"])
+    with pytest.raises(ShapeError, match="2 axes, one for each measure, got 1"):
+        plot.curves(history(), ax=ax)
+    with pytest.raises(ShapeError, match="at least one row"):
+        plot.curves([])
+    with pytest.raises(ShapeError, match="name a loss or an accuracy"):
+        plot.curves([{"lr": 0.1}])
+    with pytest.raises(ShapeError, match="test loss must have at least one finite value"):
+        plot.curves([{"test_loss": float("nan")}])
+
+
+def test_familiar_names_have_familiar_arguments_and_results():
+    figure, ax = plot.plot_1d_spikes(spikes(), "Output", "step", "neuron index", figsize=(6, 4), dpi=50)
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("Output", "step", "neuron index")
+    assert figure.axes[1].get_title() == "firing rate"
+    assert len(plot.plot_1d_spikes(spikes(), "", "", "", plot_firing_rate=False, dpi=50)[0].axes) == 1
+    figure, ax = plot.plot_2d_heatmap(spikes(), "Potentials", "step", "neuron", int_x_ticks=False, dpi=50)
+    assert (ax.get_title(), len(figure.axes)) == ("Potentials", 2)
+    figure, ax = plot.plot_2d_feature_map(torch.rand(6, 4, 4), 2, 3, 1, "Kernels", dpi=50)
+    assert ax.get_title() == "Kernels"
+    figure, above, below = plot.plot_one_neuron_v_s(torch.rand(T), spikes()[:, 0], dpi=50)
+    assert figure.axes == [above, below]
+    assert len(segments(below)) == T // NEURONS
+    assert above.get_xlim() == below.get_xlim()
+    with pytest.raises(ShapeError, match=r"`v` must be one neuron's \[T\]"):
+        plot.plot_one_neuron_v_s(spikes(), spikes())
+
+
+REFUSED = {
+    "empty": (torch.zeros(0, 3), ShapeError, r"must not be empty, got shape \[0, 3\]"),
+    "empty list": ([], ShapeError, "must not be empty"),
+    "a number": (torch.tensor(1.0), ShapeError, r"\[T\]"),
+    "NaN": (torch.tensor([[0.0], [float("nan")]]), ValueError, r"must be finite, got nan at \[1, 0\]"),
+    "infinity": ([0.0, float("inf")], ValueError, r"must be finite, got inf at \[1\]"),
+    "text": (["a", "b"], TypeError, "must hold real numbers, got list"),
+    "ragged": ([[0.0], [0.0, 1.0]], ShapeError, "rectangular"),
+    "complex": (torch.zeros(3, dtype=torch.complex64), TypeError, "real numbers"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("function", [plot.raster, plot.membrane, plot.heatmap])
+def test_refuses_with_a_reason(function, case):
+    value, error, reason = REFUSED[case]
+    with pytest.raises(error, match=rf"`\w+` .*{reason}"):
+        function(value)
+    assert pyplot.get_fignums() == []
+
+
+def test_refuses_what_does_not_fit():
+    with pytest.raises(ShapeError, match=r"`sample` must be below 5, .*got 5"):
+        plot.raster(spikes(), sample=5)
+    with pytest.raises(ShapeError, match=r"`spikes` must be as `v`, \[20, 5\], got \[19, 5\]"):
+        plot.membrane(spikes(), spikes()[1:])
+    with pytest.raises(ShapeError, match=r"from 0 to 4.*got \[5\]"):
+        plot.membrane(spikes(), neurons=[0, 5])
+    with pytest.raises(ShapeError, match="At most 24 potentials"):
+        plot.membrane(torch.zeros(3, 25))
+
+
+@pytest.mark.parametrize("name", plot.__all__)
+def test_every_plot_can_draw_on_axes_of_the_user(name):
+    if name != "plot_one_neuron_v_s":  # two axes of its own
+        assert "ax" in inspect.signature(getattr(plot, name)).parameters
+
+
+def test_importing_does_not_import_matplotlib():
+    code = "import sys, spikeloom.plot; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
