@@ -292,7 +292,7 @@ def test_latency_as_measured(enc_function, T, expected):
 
 @pytest.mark.parametrize("T", [60, 81, 100, 1000])
 def test_log_latency_is_right_for_many_steps(T):
-    """In float64, and without the -1 that is lost beside e^(T-1); the exponential of the textbook form overflows float32 from T = 90 on."""
+    """Against float64; the exponential of the textbook form overflows float32 from T = 90 on."""
     x = torch.tensor([0.0, 1e-30, 1e-10, 0.013, 0.5, 0.99, 1.0])
     exact = [T - 1 - torch.logaddexp(torch.zeros(()).double(), value.double().log() + T - 1) for value in x]
     got = LatencyEncoder(T, "log").spike_time(x)

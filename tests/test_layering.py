@@ -12,7 +12,8 @@ import spikeloom
 ROOT = Path(spikeloom.__file__).parent
 # From the front door to the ground; what stands on one line may not import each other.
 ORDER = [
-    ("cli", "__main__"),
+    ("__main__",),
+    ("cli",),
     ("recipe",),
     ("train",),
     ("model",),

@@ -488,7 +488,7 @@ def test_the_backward_pass_can_be_traced(name):
 @pytest.mark.filterwarnings(
     "ignore:.*should not be instantiated.*:DeprecationWarning"
 )  # Dynamo instantiates it
-@pytest.mark.parametrize("curve", [surrogate.ATan(), from_function(torch.sigmoid)], ids=str)
+@pytest.mark.parametrize("curve", [surrogate.ATan(), surrogate.S2NN(), from_function(torch.sigmoid)], ids=str)
 def test_it_compiles_in_one_graph(curve):
     compiled = torch.compile(curve, fullgraph=True, backend="aot_eager")
     x = torch.randn(7)
@@ -499,7 +499,14 @@ def test_it_compiles_in_one_graph(curve):
 def test_function_transforms():
     x = torch.randn(5)
     curve = surrogate.ATan()
-    torch.testing.assert_close(torch.func.vmap(torch.func.grad(curve))(x), gradient(curve, x))
+    expected = gradient(curve, x)
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(curve))(x), expected)
+    torch.testing.assert_close(torch.func.grad(lambda x: torch.func.vmap(curve)(x).sum())(x), expected)
+    alpha = nn.Parameter(torch.tensor(2.0))
+    learned = surrogate.ATan(alpha)
+    learned(x).sum().backward()
+    by_alpha = torch.func.grad(lambda alpha: torch.func.functional_call(learned, {"alpha": alpha}, x).sum())
+    torch.testing.assert_close(by_alpha(alpha.detach()), alpha.grad)
 
 
 @over_curves

@@ -1,5 +1,6 @@
 """The front door: ``spikeloom list | train | test | plot``. Torch is imported only by what needs it."""
 
+import os
 import re
 import sys
 import time
@@ -85,8 +86,11 @@ def main(argv: list[str] | None = None) -> int:
         commands[arguments[0]](arguments[1:])
     except UnknownNameError as error:
         return _fail(str(error), 2)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (SpikeloomError, OSError) as error:
-        return _fail(_one_line(error), 1)
+        return _fail(_shown(error), 1)
     except KeyboardInterrupt:
         return _fail("stopped.", 130)
     except SystemExit as exit_:  # tyro: 0 after --help, 2 after wrong arguments
@@ -136,10 +140,14 @@ def _train(arguments: list[str]) -> None:
             epochs=recipe.num_epochs,
             batch_size=recipe.batch_size,
             checkpoint_minutes=recipe.checkpoint_minutes,
+            log_every=recipe.log_every,
         )
     except KeyboardInterrupt:
         print(f"\nStopped. Continue with: spikeloom train --resume {run.folder}", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception:
+        run.discard_unstarted()
+        raise
     _print_results(run)
 
 
@@ -247,10 +255,10 @@ def _long_options(arguments: list[str]) -> list[str]:
     return [re.sub(r"^-(?=[A-Za-z][\w-]+)", "--", argument) for argument in arguments]
 
 
-def _one_line(error: BaseException) -> str:
+def _shown(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+    return str(error)
 
 
 def _fail(message: str, code: int) -> int:

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from spikeloom.errors import ShapeError
 
-
 _NAN = "`x` must have no NaN. Look for missing data, or for a division by 0 in its scaling."
 
 

@@ -46,8 +46,11 @@ class Recipe:
     checkpoint_minutes: float = 5.0
     """Time between checkpoints within an epoch; one is written after each epoch in any case."""
 
+    log_every: int = 10
+    """Steps between points of the loss curve in TensorBoard."""
+
     def __post_init__(self) -> None:
-        for name in ("batch_size", "devices"):
+        for name in ("batch_size", "devices", "log_every", "num_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         if self.batch_size % self.devices:

@@ -50,7 +50,9 @@ class LifFc(Recipe):
 
     @property
     def num_epochs(self) -> int:
-        return self.epochs or (15 if self.dataset == "digits" else 20)
+        if self.epochs is None:
+            return 15 if self.dataset == "digits" else 20
+        return self.epochs
 
     def build(self):
         import torch

@@ -32,12 +32,18 @@ class _Spike(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, carrier: Tensor | None, step: Any, derivative: Any, *parameters: Any) -> Tensor:
+    def forward(
+        x: Tensor,
+        carrier: Tensor | None,
+        step: Callable[..., Tensor],
+        derivative: Callable[..., Tensor] | None,
+        parameters: tuple[Any, ...],  # not *parameters: Dynamo counts arguments (torch 2.13)
+    ) -> Tensor:
         return step(x, *parameters)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, _, _, ctx.derivative, *parameters = inputs
+        x, _, _, ctx.derivative, parameters = inputs
         ctx.numbers = [None if isinstance(value, Tensor) else value for value in parameters]
         ctx.save_for_backward(x, *(value for value in parameters if isinstance(value, Tensor)))
 
@@ -49,7 +55,7 @@ class _Spike(torch.autograd.Function):
         parameters = [next(waiting) if value is None else value for value in ctx.numbers]
         to_x = gradient * ctx.derivative(x, *parameters) if ctx.needs_input_grad[0] else None
         to_carrier = gradient if ctx.needs_input_grad[1] else None
-        return to_x, to_carrier, None, None, *(None for _ in parameters)
+        return to_x, to_carrier, None, None, None
 
 
 def fire(x: Tensor, owner: Any, *parameters: Any) -> Tensor:
@@ -57,13 +63,13 @@ def fire(x: Tensor, owner: Any, *parameters: Any) -> Tensor:
 
     A learnable parameter gets the gradient of the primitive with respect to it.
     """
-    fixed = [value.detach() if isinstance(value, Tensor) else value for value in parameters]
+    fixed = tuple(value.detach() if isinstance(value, Tensor) else value for value in parameters)
     slope = _slope(owner)
     if slope is None:
-        return _Spike.apply(x.detach(), owner.primitive_function(x, *parameters), owner.step, None, *fixed)
+        return _Spike.apply(x.detach(), owner.primitive_function(x, *parameters), owner.step, None, fixed)
     learnable = any(isinstance(value, Tensor) and value.requires_grad for value in parameters)
     carrier = owner.primitive_function(x.detach(), *parameters) if learnable else None
-    return _Spike.apply(x, carrier, owner.step, slope, *fixed)
+    return _Spike.apply(x, carrier, owner.step, slope, fixed)
 
 
 def _slope(owner: Any) -> Callable[..., Tensor] | None:

@@ -62,9 +62,16 @@ def make_fabric(device: str = "auto", devices: int = 1, precision: Any = "32-tru
 
 
 def build_seeded(build: Callable[[], Experiment], seed: int) -> Experiment:
-    """The experiment, with the weights that ``seed`` stands for."""
+    """The experiment, with the weights that ``seed`` stands for.
+
+    Raises:
+        RunError: a setting was refused.
+    """
     torch.manual_seed(seed)
-    return build()
+    try:
+        return build()
+    except (ValueError, TypeError) as error:  # a setting that its layer or dataset refuses
+        raise RunError(f"The experiment cannot be built: {error}") from error
 
 
 def test(

@@ -7,6 +7,7 @@ from torch import Tensor
 from spikeloom import functional, plot
 from spikeloom.data import as_float
 from spikeloom.encoding import SampleGenerator
+from spikeloom.errors import RunError
 from spikeloom.monitor import record
 from spikeloom.neuron import BaseNode
 from spikeloom.train.experiment import Experiment
@@ -32,8 +33,12 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
         experiment: whose network and test data are used.
         seed: of the encoding, as in training.
         sample: index of the test sample.
+    Raises:
+        RunError: there is no such sample.
     """
     net, data = experiment.net, experiment.data
+    if not 0 <= sample < len(data.test_y):
+        raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
     indices = torch.tensor([sample])
     device = next(net.parameters()).device
     x = as_float(data.test_x[indices]).to(device)

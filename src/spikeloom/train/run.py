@@ -10,6 +10,7 @@
     figures/            curves, rasters, membrane potentials
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -71,6 +72,15 @@ class Run:
                 f"{folder} is not a run folder: it has no config.json. Runs are usually in ./runs."
             )
         return cls(folder)
+
+    def discard_unstarted(self) -> None:
+        """Remove the folder if nothing but the settings was ever written to it."""
+        if not self.folder.is_dir() or any(self.folder.glob("*/*")):
+            return
+        for path in (self.folder / "config.json", self.folder / "environment.json"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else of the user's is in it
+            self.folder.rmdir()
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """The recipe's name and its settings.

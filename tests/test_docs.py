@@ -1,0 +1,236 @@
+"""The documentation runs: its Python blocks, its command lines, its links and the names that it mentions.
+
+Marks in a page are HTML comments before a code block. ``raises: X`` and ``warns: X`` say what a Python block
+must do; ``prints`` says that the text block repeats what the Python block before it printed, or the error
+that it raised, where ``...`` stands for anything.
+"""
+
+import contextlib
+import dataclasses
+import doctest
+import importlib
+import io
+import re
+import shlex
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import pytest
+import tyro
+from matplotlib import pyplot
+
+import spikeloom
+from spikeloom import cli
+from spikeloom.recipe import RECIPES
+
+ROOT = Path(__file__).parents[1]
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+PAGES = [*READMES, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"(?:<!-- (?P<mark>[a-z]+)(?:: (?P<what>\w+))? -->\n+)?```(?P<language>\w*)\n(?P<code>.*?)^```",
+    re.M | re.S,
+)
+OTHER_PROGRAMS = {"cat", "cd", "git", "kill", "tensorboard"}
+OTHER_OPTIONS = {"--nproc-per-node"}  # torchrun's
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of code, and the mark before it."""
+
+    language: str
+    code: str
+    line: int
+    mark: str | None
+    what: str | None
+
+
+def blocks(page, *languages):
+    text = page.read_text(encoding="utf-8")
+    found = [
+        Block(
+            match["language"],
+            match["code"],
+            text[: match.start("code")].count("\n") + 1,
+            match["mark"],
+            match["what"],
+        )
+        for match in BLOCK.finditer(text)
+    ]
+    return [block for block in found if not languages or block.language in languages]
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+over_pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@pytest.fixture
+def quiet_plots(monkeypatch, tmp_path):
+    """A folder of its own, and figures that nobody sees."""
+    monkeypatch.chdir(tmp_path)
+    before = matplotlib.get_backend()
+    pyplot.switch_backend("Agg")
+    yield
+    pyplot.close("all")
+    pyplot.switch_backend(before)
+
+
+@pytest.mark.usefixtures("quiet_plots")
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_python_blocks_run_and_print_what_the_page_says(page):
+    namespace = {"__name__": "__main__"}
+    printed = None
+    for block in blocks(page):
+        if block.language == "python":
+            printed = run(page, block, namespace)
+        elif block.mark == "prints":
+            assert_prints(page, block, printed)
+
+
+def run(page, block, namespace):
+    """What the block prints, or the error that it is marked to raise."""
+    code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")  # errors name the page's line
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        if block.mark == "raises":
+            with pytest.raises(Exception) as caught:
+                exec(code, namespace)
+            assert type(caught.value).__name__ == block.what, (
+                f"{name_of(page)}:{block.line}: {caught.value!r}"
+            )
+            return f"{block.what}: {caught.value}"
+        if block.mark == "warns":
+            with warnings.catch_warnings(record=True) as given:
+                warnings.simplefilter("always")
+                exec(code, namespace)
+            assert [warning.category.__name__ for warning in given] == [block.what]
+            return f"{block.what}: {given[0].message}\n{output.getvalue()}"
+        exec(code, namespace)
+    return output.getvalue()
+
+
+def assert_prints(page, block, printed):
+    """What a page says is printed is printed; lines may be broken elsewhere."""
+    check = doctest.OutputChecker().check_output
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert check(block.code, printed, options), f"{name_of(page)}:{block.line}: printed is\n{printed}"
+
+
+@over_pages
+def test_command_lines_are_right(page):
+    for block in blocks(page, "sh", "powershell"):
+        for line in block.code.replace("\\\n", " ").replace("\\", "/").splitlines():
+            if words := shlex.split(line, comments=True):
+                try:
+                    check_command(words)
+                except (AssertionError, SystemExit, KeyError) as error:
+                    pytest.fail(f"{name_of(page)}:{block.line}: `{line}`: {error!r}")
+
+
+def check_command(words):
+    """The command line exists: program, recipe, options."""
+    while re.fullmatch(r"export|\w+=.*", words[0]) and len(words) > 1:  # environment variables
+        words = words[1:]
+    program = re.sub(r"^\.venv/(bin|Scripts)/", "", words[0])
+    if program == "torchrun":
+        words = words[words.index("-m") - 1 :]
+        program = "python"
+    if program == "python" and words[1:3] == ["-m", "spikeloom"]:
+        program, words = "spikeloom", words[2:]
+    if program == "spikeloom":
+        check_spikeloom(words[1:])
+    elif program == "make":
+        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), "no such target"
+    elif program == "pip":
+        assert words[1:3] == ["install", "-c"] and (ROOT / words[3]).is_file(), "no such constraints"
+    else:
+        known = {*OTHER_PROGRAMS, "python"}
+        assert program in known or re.fullmatch(r"\w+=.*", program), "unknown program"
+
+
+def check_spikeloom(words):
+    """The real parser takes the words after ``spikeloom``."""
+    command, *words = words
+    if command == "list":
+        assert RECIPES.names(words[0] if words else "*"), "no such recipe"
+    elif command == "train" and words[0] == "--resume":
+        assert len(words) == 2, "one run is resumed"
+    elif command == "train":
+        if words[1:] != ["--help"]:
+            tyro.cli(RECIPES[words[0]], args=words[1:])
+    elif command in ("test", "plot"):
+        tyro.cli({"test": cli.Test, "plot": cli.Plot}[command], args=words)
+    else:
+        assert command in ("--help", "--version"), "no such command"
+
+
+@over_pages
+def test_links_and_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{name_of(page)} links to {target}"
+    for path in re.findall(r"(?<![\w./~-])(?:src|docs|tests|benchmarks)/[\w./-]*[\w/]", text):
+        assert (ROOT / path).exists(), f"{name_of(page)} mentions {path}"
+
+
+@over_pages
+def test_mentioned_names_and_options_exist(page):
+    """Inline code such as ``functional.reset_net(net)`` and ``--data-dir`` names something that is there."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if name := re.match(
+            r"(?:spikeloom\.)?((?:%s)(?:\.[A-Za-z_]\w*)+)" % "|".join(spikeloom.__all__), code
+        ):
+            assert resolves(name[1]), f"{name_of(page)} mentions {code}"
+        for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
+            assert option in known_options(), f"{name_of(page)} mentions {option}"
+
+
+def resolves(dotted):
+    """Whether a dotted name within the package leads somewhere."""
+    owner, *rest = dotted.split(".")
+    owner = importlib.import_module(f"spikeloom.{owner}")
+    for name in rest:
+        with contextlib.suppress(ImportError, AttributeError):
+            importlib.import_module(f"{owner.__name__}.{name}")
+        if not hasattr(owner, name):
+            return dataclasses.is_dataclass(owner) and name in {
+                field.name for field in dataclasses.fields(owner)
+            }
+        owner = getattr(owner, name)
+    return True
+
+
+def known_options():
+    """Every option of every command."""
+    classes = [*(RECIPES[name] for name in RECIPES), cli.Test, cli.Plot]
+    fields = {field.name.replace("_", "-") for cls in classes for field in dataclasses.fields(cls)}
+    return {f"--{name}" for name in {*fields, "help", "version", "resume"}} | OTHER_OPTIONS
+
+
+def test_both_readmes_say_the_same_code():
+    english, chinese = ([(block.language, block.code) for block in blocks(page)] for page in READMES)
+    assert english == chinese
+
+
+def test_every_page_is_listed():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index, page.name
+
+
+def test_a_wrong_command_line_is_noticed():
+    for line in (
+        "spikeloom train lif-f",
+        "spikeloom train lif-fc --epoch 3",
+        "spikeloom run",
+        "make nothing",
+    ):
+        with pytest.raises((AssertionError, SystemExit, KeyError)):
+            check_command(shlex.split(line))
