@@ -25,3 +25,14 @@ def assert_same(name: str, reference: Tensor, got: Tensor) -> None:
     torch.testing.assert_close(
         got, reference, rtol=0, atol=0, equal_nan=True, msg=lambda text: f"{name}: {text}"
     )
+
+
+GRADIENT_TOLERANCES = {torch.float64: 1e-12, torch.float32: 2e-6}
+
+
+def assert_gradient(name: str, reference: Tensor, got: Tensor) -> None:
+    """The largest error of a gradient is small against its largest value."""
+    assert got.shape == reference.shape, f"{name}: shape {list(got.shape)} instead of {list(reference.shape)}"
+    assert got.dtype == reference.dtype, f"{name}: type {got.dtype} instead of {reference.dtype}"
+    largest, error = reference.abs().max().item(), (got - reference).abs().max().item()
+    assert error <= GRADIENT_TOLERANCES[reference.dtype] * largest, f"{name}: error {error} of {largest}"

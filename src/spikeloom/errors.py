@@ -26,6 +26,10 @@ class CheckpointError(SpikeloomError):
     """A checkpoint is missing, damaged, or belongs to another network."""
 
 
+class BackendError(SpikeloomError, RuntimeError):
+    """A backend was asked for by name, and cannot run this neuron or this input."""
+
+
 class RunError(SpikeloomError):
     """A run folder cannot be used, or a training cannot go on."""
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from spikeloom.errors import ForgottenResetError, ShapeError, describe
 
 STEP_MODES = ("s", "m")
+BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping"})
+"""Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
 _HALF = (torch.float16, torch.bfloat16)
 # Whether the backward pass that is running keeps its graph (``retain_graph=True``); private, so optional.
 _keeps_graph = getattr(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from compare import assert_close, assert_same
+from compare import assert_close, assert_gradient, assert_same
 from spikeloom import functional, neuron, surrogate
 
 NODES = [
@@ -38,9 +38,12 @@ def test_both_step_modes_agree_in_outputs_memories_and_gradients(make):
         out = run(node, x, step_mode)
         (out.sum() + node.v.sum()).backward()
         gradients = [x.grad, *(parameter.grad for parameter in node.parameters())]
-        results.append([out.detach(), node.v.detach(), *gradients])
-    for reference, got in zip(*results, strict=True):
-        assert_same("single-step against multi-step", reference, got)
+        results.append((out.detach(), node.v.detach(), gradients))
+    (spikes, v, gradients), (spikes_m, v_m, gradients_m) = results
+    assert_same("spikes", spikes, spikes_m)
+    assert_close("potentials", v, v_m)
+    for reference, got in zip(gradients, gradients_m, strict=True):
+        assert_gradient("gradients", reference, got)
 
 
 @pytest.mark.parametrize("make", NODES)

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom import surrogate
+from spikeloom import loom, surrogate
 from spikeloom.memory import MemoryModule
-
-BACKENDS = ("auto", "torch")
 
 
 class BaseNode(MemoryModule):
@@ -35,7 +33,9 @@ class BaseNode(MemoryModule):
         surrogate_function: what stands in for the derivative of the step; default ``surrogate.Sigmoid()``.
         detach_reset: whether the gradient ignores the path through the reset.
         step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
-        backend: ``'auto'`` or ``'torch'``; ``'cupy'`` of older scripts means ``'auto'``.
+        backend: what runs a sequence: ``'numba'`` (one compiled loop; raises where it cannot), ``'torch'``
+            (the reference loop), or ``'auto'`` (the first if it can). ``'cupy'`` of older scripts means
+            ``'auto'``.
         store_v_seq: whether to keep the potential after each step in ``v_seq`` ``[T, N, *]``; in single-step
             mode it grows until :meth:`reset`.
     Shape:
@@ -52,6 +52,9 @@ class BaseNode(MemoryModule):
         >>> neuron(torch.tensor([[0.5], [0.9], [0.1]])).flatten().tolist()
         [0.0, 1.0, 0.0]
     """
+
+    charge_fire_reset = True
+    """Says to the loom that a step of this class is charge, fire, reset, and nothing else."""
 
     v: Any
     v_threshold: Any
@@ -88,7 +91,7 @@ class BaseNode(MemoryModule):
 
     @property
     def backend(self) -> str:
-        """What runs the neuron over time."""
+        """What runs the neuron over a sequence: ``'auto'``, ``'torch'`` or ``'numba'``."""
         return self._backend
 
     @backend.setter
@@ -96,9 +99,7 @@ class BaseNode(MemoryModule):
         if value == "cupy":
             warnings.warn("backend='cupy' is not needed here, and is taken as 'auto'.", stacklevel=3)
             value = "auto"
-        if value not in BACKENDS:
-            raise ValueError(f"`backend` must be one of {BACKENDS}, got {value!r}.")
-        self._backend = value
+        self._backend = loom.checked_backend(value)
 
     def neuronal_charge(self, x: Tensor) -> None:
         """Integrate the input ``x`` ``[N, *]`` into ``self.v``."""
@@ -131,7 +132,12 @@ class BaseNode(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         self._v_steps = []
-        return super().multi_step_forward(x_seq)
+        woven = loom.run(self, x_seq, keep=("v",) if self.store_v_seq else ())
+        if woven is None:
+            return super().multi_step_forward(x_seq)
+        output, sequences = woven
+        self._v_steps = list(sequences.get("v", ()))
+        return output
 
     def expand_memories(self, x: Tensor) -> None:
         """Give the memories that are still numbers the shape, type and device of ``x``."""

@@ -1,0 +1,9 @@
+"""How a neuron runs: one time step is traced, planned, and woven into a compiled loop over time.
+
+Numba and PyTorch's tracer are imported with the first neuron that is woven.
+"""
+
+from spikeloom.loom.explaining import explain
+from spikeloom.loom.select import BACKENDS, backend, checked_backend, run
+
+__all__ = ["BACKENDS", "backend", "checked_backend", "explain", "run"]

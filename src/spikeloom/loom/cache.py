@@ -1,0 +1,88 @@
+"""Emitted modules in a private folder, so that the next process need not compile.
+
+Loading compiled code runs it, so the folder belongs to the user alone (mode 0700, owner checked); where that
+cannot be had, a folder that lives as long as the process takes its place. A damaged entry is compiled anew.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import ModuleType
+
+VARIABLE = "SPIKELOOM_CACHE"
+_LOCK = threading.Lock()
+_temporary: list[tempfile.TemporaryDirectory] = []
+
+
+def cache_folder() -> Path:
+    """The folder for emitted modules: ``$SPIKELOOM_CACHE``, else the user's cache; else a temporary one."""
+    configured = os.environ.get(VARIABLE)
+    folder = Path(configured) if configured else _user_cache() / "spikeloom" / "loom"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_private(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except OSError:
+        pass
+    if not _temporary:
+        _temporary.append(tempfile.TemporaryDirectory(prefix="spikeloom-"))
+    return Path(_temporary[0].name)
+
+
+def load_module(source: str) -> ModuleType:
+    """The module with this source, from the cache if it is there."""
+    from spikeloom.loom import numba_math
+
+    helpers = Path(str(numba_math.__file__)).read_bytes()
+    name = f"loom_{hashlib.sha256(source.encode() + helpers).hexdigest()[:24]}"
+    with _LOCK:
+        full_name = f"spikeloom_emitted.{name}"
+        if full_name in sys.modules:
+            return sys.modules[full_name]
+        path = cache_folder() / f"{name}.py"
+        if not path.is_file() or path.read_text() != source:
+            beside = path.with_suffix(f".{os.getpid()}.part")
+            beside.write_text(source)
+            beside.replace(path)
+        spec = importlib.util.spec_from_file_location(full_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full_name] = module  # Numba looks the module up while it compiles
+        spec.loader.exec_module(module)
+        return module
+
+
+def forget(module: ModuleType) -> None:
+    """Remove a module and what was compiled for it, after it turned out to be damaged."""
+    path = Path(str(module.__file__))
+    sys.modules.pop(module.__name__, None)
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}*"):
+        compiled.unlink(missing_ok=True)
+
+
+def clear() -> None:
+    """Remove everything that was kept."""
+    shutil.rmtree(cache_folder(), ignore_errors=True)
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether nobody else could have written to the folder."""
+    if sys.platform == "win32":  # the user's profile is private by default
+        return True
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

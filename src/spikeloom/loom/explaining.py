@@ -1,0 +1,39 @@
+"""An account of what the loom makes of a neuron."""
+
+from typing import Any
+
+import torch
+
+from spikeloom.loom.select import find
+
+
+def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str:
+    """What the loom makes of a neuron: its plans and the emitted source, or why it runs on the reference
+    loop.
+
+    Args:
+        node: a neuron.
+        dims: dimensions of one step's input, with the batch.
+        dtype: type of the input.
+    Example:
+        >>> from spikeloom import neuron
+        >>> print(explain(neuron.IFNode()))
+        IFNode is woven into one loop over time; its spikes have the bits of the reference loop.
+        ...
+    """
+    loops = find(node, dims, dtype)
+    name = type(node).__name__
+    if isinstance(loops, str):
+        return f"{name} runs on the reference loop: {loops}."
+    from spikeloom.loom.numba_loop import emit
+
+    step = loops.step
+    agreement = (
+        "its spikes have the bits of the reference loop"
+        if step.forward.exact
+        else "its potentials differ from the reference loop's by rounding"
+    )
+    return (
+        f"{name} is woven into one loop over time; {agreement}.\n\nForward plan\n{step.forward}\n\n"
+        f"Backward plan\n{step.backward}\n\nEmitted source ({loops.module.__file__})\n{emit(step)}"
+    )

@@ -1,0 +1,102 @@
+"""Functions that emitted loops call: copies into blocks, and an exponential that LLVM can vectorise.
+
+Numba's own ``exp`` calls the C library once per element, which keeps a whole loop from being vectorised.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+_OPTIONS = {"nogil": True, "error_model": "numpy", "cache": True}
+
+# exp(x) = 2^n exp(r), with n = round(x / ln 2) and |r| <= ln(2) / 2; ln 2 in two parts keeps r exact.
+_LOG2E = np.float32(1.44269504)
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+# Coefficients of exp(r) on that range: the Taylor series to r^7 is within half a unit in the last place of
+# float32.
+_C2, _C3, _C4, _C5, _C6, _C7 = (np.float32(1.0 / math.factorial(power)) for power in range(2, 8))
+_LOWEST, _HIGHEST = np.float32(-104.0), np.float32(89.0)  # exp is 0 below, infinite above
+_ONE, _ZERO, _INFINITY = np.float32(1.0), np.float32(0.0), np.float32(np.inf)
+_BIAS, _SHIFT, _HALF = np.int32(127), np.int32(23), np.int32(1)
+
+
+def exp(x):  # pragma: no cover - replaced by its overload
+    """The exponential of one number, in its type."""
+    return math.exp(x)
+
+
+def sigmoid(x):  # pragma: no cover - replaced by its overload
+    """The logistic function of one number, in its type."""
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def tanh(x):  # pragma: no cover - replaced by its overload
+    """The hyperbolic tangent of one number, in its type."""
+    return math.tanh(x)
+
+
+@njit(inline="always", **_OPTIONS)
+def _exp_float32(x):
+    limited = _LOWEST if x < _LOWEST else (_HIGHEST if x > _HIGHEST else x)
+    n = np.rint(limited * _LOG2E)
+    r = limited - n * _LN2_HIGH - n * _LN2_LOW
+    series = _C6 + r * _C7
+    series = _C5 + r * series
+    series = _C4 + r * series
+    series = _C3 + r * series
+    series = _C2 + r * series
+    series = _ONE + r + r * r * series
+    whole = np.int32(n)
+    first = np.int32(whole >> _HALF)  # in two steps, so that results below 2^-126 are denormal and not 0
+    second = np.int32(whole - first)
+    scale_first = np.int32(np.int32(first + _BIAS) << _SHIFT).view(np.float32)
+    scale_second = np.int32(np.int32(second + _BIAS) << _SHIFT).view(np.float32)
+    result = series * scale_first * scale_second
+    return result if x == x else x
+
+
+@overload(exp)
+def _exp(x):
+    if x == types.float32:
+        return lambda x: _exp_float32(x)
+    return lambda x: math.exp(x)
+
+
+@overload(sigmoid)
+def _sigmoid(x):
+    if x == types.float32:
+        return lambda x: _ONE / (_ONE + _exp_float32(-x))
+    return lambda x: 1.0 / (1.0 + math.exp(-x))
+
+
+@overload(tanh)
+def _tanh(x):
+    if x == types.float32:
+        return lambda x: _tanh_float32(x)
+    return lambda x: math.tanh(x)
+
+
+_TWO, _SMALL = np.float32(2.0), np.float32(0.25)
+_T3, _T5, _T7 = np.float32(-1 / 3), np.float32(2 / 15), np.float32(-17 / 315)
+_T9 = np.float32(62 / 2835)
+
+
+@njit(inline="always", **_OPTIONS)
+def _tanh_float32(x):
+    size = abs(x)
+    large = _ONE - _TWO / (_exp_float32(_TWO * size) + _ONE)
+    square = x * x  # near 0 the difference above would lose digits
+    small = size + size * square * (_T3 + square * (_T5 + square * (_T7 + square * _T9)))
+    result = small if size < _SMALL else large
+    return result if x >= _ZERO else (-result if x < _ZERO else x)
+
+
+@njit(**_OPTIONS)
+def fill(block, source, at):
+    """Copy ``source[at:]`` into ``block``; a source of one number fills it."""
+    if source.shape[0] == 1:
+        block[:] = source[0]
+    else:
+        block[:] = source[at : at + block.shape[0]]

@@ -1,0 +1,245 @@
+"""A plan: one time step as a list of pointwise operations, which any backend can print as a loop.
+
+Values are numbered: first the inputs, then the results of the instructions, in order. Literals are numbered
+apart, because they are arguments of the loop: another time constant compiles nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.loom.operations import FILLED, IDENTITIES, OPERATIONS, RENAMED
+from spikeloom.loom.trace import CannotWeave
+
+
+@dataclass(frozen=True)
+class Value:
+    """The input or result with this number."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"v{self.number}"
+
+
+@dataclass(frozen=True)
+class Literal:
+    """The literal with this number."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"c{self.number}"
+
+
+Argument = Value | Literal
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """``result = operation(*arguments)``."""
+
+    result: Value
+    operation: str
+    arguments: tuple[Argument, ...]
+
+    def __str__(self) -> str:
+        return f"{self.result} = {self.operation}({', '.join(map(str, self.arguments))})"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one step computes. Equal plans become the same loop, whatever their literals are.
+
+    Args:
+        num_inputs: inputs, which are the first values.
+        instructions: in order; only those that an output needs.
+        outputs: a value or a literal each.
+    """
+
+    num_inputs: int
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[Argument, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every operation rounds once, so that a loop gives the same bits as ATen."""
+        return all(OPERATIONS[instruction.operation].exact for instruction in self.instructions)
+
+    def __str__(self) -> str:
+        inputs = ", ".join(f"v{number}" for number in range(self.num_inputs))
+        steps = "".join(f"  {instruction}\n" for instruction in self.instructions)
+        return f"inputs {inputs}\n{steps}outputs {', '.join(map(str, self.outputs))}"
+
+
+def make_plan(graph: fx.Graph) -> tuple[Plan, tuple[float, ...]]:
+    """The plan of a traced step, and its literals.
+
+    Raises:
+        CannotWeave: an operation is not pointwise, or not known.
+    """
+    builder = _Builder()
+    for node in graph.nodes:
+        builder.add(node)
+    return Plan(builder.num_inputs, builder.needed(), builder.outputs), tuple(builder.literals)
+
+
+class _Builder:
+    """Turns the nodes of a graph into instructions, one after the other."""
+
+    def __init__(self) -> None:
+        self.num_inputs = 0
+        self.instructions: list[Instruction] = []
+        self.literals: list[float] = []
+        self.outputs: tuple[Argument, ...] = ()
+        self.boolean: set[Argument] = set()
+        # An in-place operation writes to the storage of its first argument: what a node reads is what its
+        # storage holds at that moment.
+        self.storage: dict[fx.Node, fx.Node] = {}
+        self.held: dict[fx.Node, Argument] = {}
+        self.shape: torch.Size | None = None
+
+    def add(self, node: fx.Node) -> None:
+        """Take the next node of the graph."""
+        if node.op == "placeholder":
+            self.storage[node], self.held[node] = node, Value(self.num_inputs)
+            self.shape = node.meta["val"].shape
+            self.num_inputs += 1
+        elif node.op == "output":
+            self.outputs = tuple(self.number(item) for item in _flat(node.args))
+        elif node.op == "call_function":
+            name = str(node.target.overloadpacket.__name__)  # type: ignore[union-attr]
+            self.check(node, name)
+            in_place = name.endswith("_")
+            storage = self.storage[node.args[0]] if in_place else node  # type: ignore[index]
+            self.storage[node], self.held[storage] = storage, self.translate(name.rstrip("_"), node)
+        else:
+            raise CannotWeave(
+                f"a step uses the constant tensor {node.target!r}; make it a buffer or a number"
+            )
+
+    def check(self, node: fx.Node, name: str) -> None:
+        """Refuse what is not one value per neuron."""
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor):
+            raise CannotWeave(f"the operation {name} gives no tensor")
+        if value.shape != self.shape and value.dim() > 0:
+            raise CannotWeave(f"the operation {name} is not pointwise: it changes the shape")
+        if value.dtype not in (torch.bool, torch.float32, torch.float64):
+            raise CannotWeave(f"the operation {name} gives the type {value.dtype}")
+
+    def translate(self, name: str, node: fx.Node) -> Argument:
+        """The value of one ATen operation."""
+        args, kwargs = list(node.args), node.kwargs
+        if name in IDENTITIES:
+            return self.any(args[0])
+        if name in FILLED:
+            return self.any(FILLED[name])
+        if name in ("full_like", "full", "new_full", "fill", "copy", "scalar_tensor"):
+            return self.any(args[0 if name == "scalar_tensor" else 1])
+        if name in ("_to_copy", "to"):
+            return self.truth(args[0]) if node.meta["val"].dtype == torch.bool else self.number(args[0])
+        if name in ("add", "sub", "rsub"):
+            return self.sum(name, args, kwargs.get("alpha", args[2] if len(args) > 2 else 1))
+        if name == "div" and kwargs.get("rounding_mode"):
+            return self.emit(str(kwargs["rounding_mode"]), self.emit("div", *args))
+        if name == "pow" and args[1] in (2, 3):
+            return self.emit("square" if args[1] == 2 else "cube", args[0])
+        if name == "clamp":
+            low, high = (
+                args[place] if len(args) > place else kwargs.get(key)
+                for place, key in ((1, "min"), (2, "max"))
+            )
+            made = args[0] if low is None else self.emit("clamp_min", args[0], low)
+            return self.number(made) if high is None else self.emit("clamp_max", made, high)
+        if name == "relu":
+            return self.emit("clamp_min", args[0], 0.0)
+        if name == "where":
+            return self.emit("where", *args)
+        if name in _DERIVATIVES:
+            return _DERIVATIVES[name](self, *args)
+        name = RENAMED.get(name, name)
+        if name not in OPERATIONS:
+            raise CannotWeave(f"the operation {name} is not one that the loom weaves")
+        return self.emit(name, *args)
+
+    def sum(self, name: str, args: list[Any], alpha: Any) -> Argument:
+        first, second = args[:2] if name != "rsub" else (args[1], args[0])
+        if alpha != 1:
+            second = self.emit("mul", second, alpha)
+        return self.emit("add" if name == "add" else "sub", first, second)
+
+    def any(self, argument: Any) -> Argument:
+        """An argument of a node, or a value made here, as it is."""
+        if isinstance(argument, Value | Literal):
+            return argument
+        if isinstance(argument, fx.Node):
+            return self.held[self.storage[argument]]
+        if isinstance(argument, bool | int | float):
+            self.literals.append(float(argument))
+            return Literal(len(self.literals) - 1)
+        raise CannotWeave(f"a step uses {argument!r} as an operand")
+
+    def number(self, argument: Any) -> Argument:
+        """An argument as a number of the loop's type."""
+        value = self.any(argument)
+        return self.raw("to_float", value) if value in self.boolean else value
+
+    def truth(self, argument: Any) -> Argument:
+        """An argument as a truth value."""
+        value = self.any(argument)
+        return value if value in self.boolean else self.raw("to_bool", value)
+
+    def emit(self, operation: str, *arguments: Any) -> Value:
+        """Append an instruction, with its arguments in the type that it takes."""
+        if operation in ("and", "or", "xor", "not"):
+            return self.raw(operation, *map(self.truth, arguments))
+        if operation == "where":
+            return self.raw(operation, self.truth(arguments[0]), *map(self.number, arguments[1:]))
+        return self.raw(operation, *map(self.number, arguments))
+
+    def raw(self, operation: str, *arguments: Argument) -> Value:
+        result = Value(self.num_inputs + len(self.instructions))
+        self.instructions.append(Instruction(result, operation, arguments))
+        if OPERATIONS[operation].boolean:
+            self.boolean.add(result)
+        return result
+
+    def needed(self) -> tuple[Instruction, ...]:
+        """The instructions that lead to an output."""
+        wanted, kept = set(self.outputs), []
+        for instruction in reversed(self.instructions):
+            if instruction.result in wanted:
+                kept.append(instruction)
+                wanted.update(instruction.arguments)
+        return tuple(reversed(kept))
+
+
+def _sigmoid_backward(builder: _Builder, grad: Any, result: Any) -> Value:
+    return builder.emit("mul", builder.emit("mul", grad, builder.emit("sub", 1.0, result)), result)
+
+
+def _tanh_backward(builder: _Builder, grad: Any, result: Any) -> Value:
+    return builder.emit("mul", grad, builder.emit("sub", 1.0, builder.emit("square", result)))
+
+
+def _threshold_backward(builder: _Builder, grad: Any, source: Any, limit: Any) -> Value:
+    return builder.emit("where", builder.emit("le", source, limit), 0.0, grad)
+
+
+_DERIVATIVES = {
+    "sigmoid_backward": _sigmoid_backward,
+    "tanh_backward": _tanh_backward,
+    "threshold_backward": _threshold_backward,
+}
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value

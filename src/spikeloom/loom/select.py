@@ -1,0 +1,234 @@
+"""Which backend runs a neuron over time, and why not a faster one."""
+
+import contextlib
+import contextvars
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+
+from spikeloom.errors import BackendError, describe
+from spikeloom.memory import BOOKKEEPING, MemoryModule
+
+if TYPE_CHECKING:
+    from spikeloom.loom.loops import Loops
+
+BACKENDS = ("auto", "torch", "numba")
+VARIABLE = "SPIKELOOM_BACKEND"
+_METHODS = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "single_step_forward")
+_INTERNAL = (
+    (frozenset(nn.Module().__dict__) - {"training"}) | BOOKKEEPING | {"_memories", "_backend", "_v_steps"}
+)
+_SIMPLE = (bool, int, float, str, type(None))
+_KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
+
+_chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
+_woven: "OrderedDict[Any, Loops | str]" = OrderedDict()
+_lock = threading.Lock()
+_told: set[tuple[type, str]] = set()
+_log = logging.getLogger("spikeloom.loom")
+
+
+def checked_backend(name: str) -> str:
+    """``name`` itself, if it is a backend.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"`backend` must be one of {BACKENDS}, got {name!r}.")
+    return name
+
+
+@contextlib.contextmanager
+def backend(name: str) -> Iterator[None]:
+    """A block in which neurons whose own backend is ``'auto'`` use this one.
+
+    Args:
+        name: ``'torch'`` (the reference loop), ``'numba'`` (compiled; raises where it cannot), ``'auto'``.
+    Example:
+        >>> from spikeloom import neuron
+        >>> with backend("torch"):
+        ...     spikes = neuron.LIFNode(step_mode="m")(torch.ones(4, 3))
+    """
+    token = _chosen.set(checked_backend(name))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def effective_backend(own: str) -> str:
+    """A neuron's own backend, else the block's, else the environment's (``SPIKELOOM_BACKEND``)."""
+    if own != "auto":
+        return own
+    chosen = _chosen.get()
+    return chosen if chosen != "auto" else checked_backend(os.environ.get(VARIABLE, "auto"))
+
+
+def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dict[str, Tensor]] | None:
+    """Run ``node`` over ``x_seq`` as a compiled loop, and leave its memories as they are after the last step.
+
+    Args:
+        node: a neuron: a :class:`MemoryModule` with charge, fire and reset, and a ``backend``.
+        x_seq: ``[T, *]``.
+        keep: names of memories of which every step is wanted.
+    Returns:
+        the output ``[T, *]`` and the memories that are kept ``[T, *]``; or ``None``: the reference has to run
+    Raises:
+        BackendError: a backend was asked for by name, and cannot run this.
+    """
+    wanted = effective_backend(node.backend)
+    if wanted == "torch":
+        return None
+    reason = _unsuited(node, x_seq)
+    loops = reason or find(node, x_seq.dim() - 1, x_seq.dtype)
+    if isinstance(loops, str):
+        if wanted != "auto":
+            raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
+        _tell(node, loops)
+        return None
+    kept = [name in set(keep) for name in node._memories]
+    output, finals, sequences = loops(x_seq, list(node.memories()), _tensors(node), kept)
+    for name, final in zip(node._memories, finals, strict=True):
+        setattr(node, name, final)
+    named = zip(node._memories, sequences, strict=True)
+    return output, {name: sequence for name, sequence in named if sequence is not None}
+
+
+def find(node: Any, dims: int, dtype: torch.dtype) -> "Loops | str":
+    """The loops of ``node`` for steps of ``dims`` dimensions, woven now if need be; or why there are none."""
+    key = (fingerprint(node), dims, dtype)
+    with _lock:
+        if key in _woven:
+            _woven.move_to_end(key)
+            return _woven[key]
+    loops = _weave(node, dims, dtype)
+    with _lock:
+        _woven[key] = loops
+        if len(_woven) > _KEPT:
+            _woven.popitem(last=False)
+    return loops
+
+
+@dataclass(frozen=True)
+class _Same:
+    """An object that equals only itself, and is kept alive so that no other takes its identity."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def fingerprint(module: nn.Module) -> tuple[Any, ...]:
+    """All that decides what a step computes but for the values of tensors: class, attributes, submodules."""
+    memories = getattr(module, "_memories", ())
+    parts: list[Any] = [type(module), tuple(memories)]
+    if memories:
+        parts += [getattr(type(module), name, None) for name in _METHODS]
+    for name, value in module.__dict__.items():
+        if name not in _INTERNAL and name not in memories:
+            parts.append((name, _frozen(value)))
+    for tensors in (module._parameters, module._buffers):
+        parts += [(name, _frozen(value)) for name, value in tensors.items()]
+    parts += [
+        (name, None if child is None else fingerprint(child)) for name, child in module._modules.items()
+    ]
+    return tuple(parts)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, _SIMPLE):
+        return type(value), value
+    if isinstance(value, Tensor):
+        return Tensor, value.requires_grad, value.dtype
+    if isinstance(value, list | tuple):
+        return type(value), tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return dict, tuple((_frozen(key), _frozen(item)) for key, item in value.items())
+    return _Same(value)
+
+
+def _unsuited(node: Any, x_seq: Tensor) -> str | None:
+    """Why this call, whatever the neuron's equations are, is left to the reference."""
+    if "single_step_forward" in node.__dict__:
+        return "its steps are being recorded"
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return "it is being compiled by PyTorch"
+    if type(x_seq) is not Tensor or is_functorch_wrapped_tensor(x_seq):
+        return f"its input is a {type(x_seq).__name__} under a transformation of PyTorch's"
+    if x_seq.device.type != "cpu" or x_seq.layout != torch.strided:
+        return f"its input is on {x_seq.device}"
+    if x_seq.dtype not in (torch.float32, torch.float64):
+        return f"its input has the type {x_seq.dtype}"
+    shape = x_seq.shape[1:]
+    for name, value in (*node.named_memories(), *_named_tensors(node)):
+        if isinstance(value, Tensor):
+            if value.device != x_seq.device or (value.dim() and value.dtype != x_seq.dtype):
+                return f"its '{name}' is a {value.dtype} on {value.device}"
+            if not _broadcasts(value.shape, shape):
+                return (
+                    f"its '{name}' of shape {list(value.shape)} does not broadcast to a step's {list(shape)}"
+                )
+        elif not isinstance(value, int | float):
+            return f"its memory '{name}' is no number and no tensor"
+    return None
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    if shape == to:
+        return True
+    if len(shape) > len(to):
+        return False
+    return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
+
+
+def _weave(node: Any, dims: int, dtype: torch.dtype) -> "Loops | str":
+    if getattr(type(node), "single_step_forward", None) not in _plain_steps(node):
+        return "it overrides single_step_forward"
+    try:
+        from spikeloom.loom.weave import weave
+    except ImportError as error:
+        return f"Numba cannot be imported ({error})"
+    return weave(node, dims, dtype)
+
+
+def _plain_steps(node: Any) -> set[Any]:
+    """The definition of a step as charge, fire, reset, in the class that declares it."""
+    return {
+        vars(base)["single_step_forward"] for base in type(node).__mro__ if "charge_fire_reset" in vars(base)
+    }
+
+
+def _named_tensors(node: MemoryModule) -> list[tuple[str, Tensor]]:
+    found = []
+    for prefix, module in node.named_modules():
+        memories = getattr(module, "_memories", ())
+        for tensors in (module._parameters, module._buffers, module.__dict__):
+            for name, value in tensors.items():
+                if isinstance(value, Tensor) and name not in memories:
+                    found.append((f"{prefix}.{name}".lstrip("."), value))
+    return found
+
+
+def _tensors(node: MemoryModule) -> list[Tensor]:
+    return [value for _, value in _named_tensors(node)]
+
+
+def _tell(node: Any, reason: str) -> None:
+    """Say once per class and reason why the reference runs."""
+    known = (type(node), reason)
+    if known not in _told:
+        _told.add(known)
+        _log.info("%s runs on the reference loop: %s.", describe(node), reason)

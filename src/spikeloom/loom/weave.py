@@ -1,0 +1,49 @@
+"""From a neuron to its compiled loops."""
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import torch
+
+from spikeloom.loom.cache import load_module
+from spikeloom.loom.loops import Loops
+from spikeloom.loom.numba_loop import Step, emit
+from spikeloom.loom.plan import make_plan
+from spikeloom.loom.trace import CannotWeave, operands_of, trace
+
+# A row function reads and writes many arrays; to vectorise it LLVM checks each pair for overlap, and gives up
+# beyond 8 pairs unless it is told otherwise.
+llvm.set_option("spikeloom", "-runtime-memory-check-threshold=256")
+
+
+def plans(
+    node: Any, dims: int, dtype: torch.dtype
+) -> tuple[Step, tuple[float, ...], tuple[float, ...], list[bool]]:
+    """The plans of one step of ``node`` with their literals, and which operands are learned.
+
+    Raises:
+        CannotWeave: with the reason.
+    """
+    operands = operands_of(node)
+    tensors = [operand.of(node) for operand in operands]
+    if strange := [
+        operand.name
+        for operand, tensor in zip(operands, tensors, strict=True)
+        if not tensor.is_floating_point()
+    ]:
+        raise CannotWeave(f"'{strange[0]}' is not floating point")
+    learned = [tensor.requires_grad for tensor in tensors]
+    forward, backward = trace(node, operands, learned, dims, dtype)
+    forward_plan, forward_literals = make_plan(forward)
+    backward_plan, backward_literals = make_plan(backward)
+    step = Step(forward_plan, backward_plan, len(node._memories), len(operands))
+    return step, forward_literals, backward_literals, learned
+
+
+def weave(node: Any, dims: int, dtype: torch.dtype) -> Loops | str:
+    """The loops of ``node`` for steps of ``dims`` dimensions; or why it has none."""
+    try:
+        step, forward_literals, backward_literals, learned = plans(node, dims, dtype)
+    except CannotWeave as error:
+        return str(error)
+    return Loops(load_module(emit(step)), step, forward_literals, backward_literals, learned)
