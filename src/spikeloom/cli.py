@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -71,6 +72,16 @@ def main(argv: list[str] | None = None) -> int:
         the exit code: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
     """
     arguments = sys.argv[1:] if argv is None else argv
+    format_before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_: f"spikeloom: {message}\n"
+    try:
+        return _run(arguments)
+    finally:
+        warnings.formatwarning = format_before
+
+
+def _run(arguments: list[str]) -> int:
+    """The command that ``arguments`` name, with errors as one message and an exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
@@ -148,7 +159,13 @@ def _train(arguments: list[str]) -> None:
     except Exception:
         run.discard_unstarted()
         raise
-    _print_results(run)
+    if _is_main_process():
+        _print_results(run)
+
+
+def _is_main_process() -> bool:
+    """Whether this is the only process, or the first of those that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _created(name: str, options: list[str]) -> "tuple[Run, Recipe]":
@@ -156,9 +173,14 @@ def _created(name: str, options: list[str]) -> "tuple[Run, Recipe]":
     recipe = _parsed(RECIPES[name], f"spikeloom train {name}", options)
     from spikeloom.train.run import Run
 
-    folder = recipe.run_dir or Path("runs") / f"{name}-{recipe.dataset_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if "RANK" in os.environ and recipe.run_dir is None:
+        raise RunError("Under torchrun every process needs the same run folder: name it with --run-dir.")
+    what = name if name == recipe.dataset_name else f"{name}-{recipe.dataset_name}"
+    folder = recipe.run_dir or Path("runs") / f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if not _is_main_process():
+        return Run(folder), recipe
     run = Run.create(folder, name, recipe.settings())
-    print(f"{name} on {recipe.dataset_name}: {recipe.num_epochs} epochs, results in {folder}")
+    print(f"{name} on {recipe.dataset_name}, epochs: {recipe.num_epochs}, results: {folder}")
     return run, recipe
 
 

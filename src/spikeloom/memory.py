@@ -6,7 +6,6 @@ number, and becomes a tensor with the first input. Nothing here knows what a neu
 """
 
 import copy
-import numbers
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -253,23 +252,21 @@ class MemoryModule(nn.Module, StepModule):
             if not self._stepping:  # set by hand: a new start, whatever graph the old value had
                 self._graph = _Graph()
             self.__dict__[name] = value
-        elif (
-            self.__dict__.get("_stepping")
-            and isinstance(value, Tensor)
-            and _is_number(self.__dict__.get(name))
-        ):
+        elif self.__dict__.get("_stepping") and isinstance(value, Tensor) and name in self.__dict__:
             self._adopt(name)
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
 
     def _adopt(self, name: str) -> None:
-        """A plain number became a tensor during a step: state that nobody registered."""
+        """An attribute got a tensor during a step: state that nobody registered."""
         start = self.__dict__[name]
+        if isinstance(start, Tensor):
+            start = start.detach()
         warnings.warn(
-            f"{describe(self)} changed its attribute '{name}' from {start!r} to a tensor during a step, so "
-            f"it is state over time, and is now treated as a memory: reset() returns it to {start!r}. To say "
-            f"so yourself, write self.register_memory('{name}', {start!r}) in __init__.",
+            f"{describe(self)} changed its attribute '{name}' from {start!r} to another value during a step, "
+            f"so it is state over time, and is now treated as a memory: reset() returns it to {start!r}. To "
+            f"say so yourself, write self.register_memory('{name}', {start!r}) in __init__.",
             stacklevel=4,
         )
         self.register_memory(name, start)
@@ -288,7 +285,3 @@ class MemoryModule(nn.Module, StepModule):
         }
         state["_graph"] = _Graph()
         return state
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -33,9 +33,9 @@ class Recipe:
     """Samples in a batch, over all processes together."""
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
-    data_dir: Path | None = None
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder with datasets; default: $SPIKELOOM_DATA, else a cache folder."""
-    run_dir: Path | None = None
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
     device: Device = "auto"
     """Kind of device to train on."""

@@ -30,7 +30,7 @@ class LifFc(Recipe):
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
     """Images to classify; digits needs no download."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Passes over the training images; default: 15 on digits, 20 on the others."""
     T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 100
     """Time steps that each image is shown."""

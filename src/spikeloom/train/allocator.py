@@ -10,8 +10,8 @@ def keep_freed_memory() -> bool:
     """Serve large tensors from the heap and never give the heap back, so that each step reuses warm pages.
 
     On virtual machines fresh pages are dear: one training step of a convolutional SNN took 1255 ms with the
-    default settings and 414 ms with these (2 cores, see DESIGN.md). Acts on the whole process, so the
-    library never calls it by itself; the command line does.
+    default settings and 414 ms with these (2 cores, see DESIGN.md). Acts on the whole process:
+    of the library only :func:`spikeloom.train.launch.start` calls it.
 
     Returns:
         whether the settings were made: false where the C library is not glibc.

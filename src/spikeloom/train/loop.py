@@ -246,7 +246,7 @@ def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[flo
         mean loss, and the fraction of samples that are classified correctly
     """
     net, data = experiment.net, experiment.data
-    was_training = net.training
+    was_training, dtype = net.training, next(net.parameters()).dtype
     net.eval()
     totals = torch.zeros(3, dtype=torch.float64)
     for start in range(0, len(data.test_y), TEST_BATCH):
@@ -254,7 +254,7 @@ def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[flo
         indices = batch[fabric.global_rank :: fabric.world_size]
         if len(indices) == 0:
             continue
-        x, labels = fabric.to_device((as_float(data.test_x[indices]), data.test_y[indices]))
+        x, labels = fabric.to_device((as_float(data.test_x[indices]).to(dtype), data.test_y[indices]))
         with functional.fresh_state(net), fabric.autocast():
             output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
         loss = experiment.loss(output.float(), labels)

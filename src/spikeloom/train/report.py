@@ -9,7 +9,7 @@ from spikeloom.data import as_float
 from spikeloom.encoding import SampleGenerator
 from spikeloom.errors import RunError
 from spikeloom.monitor import record
-from spikeloom.neuron import BaseNode
+from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.run import Run
 
@@ -40,8 +40,7 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
     if not 0 <= sample < len(data.test_y):
         raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
     indices = torch.tensor([sample])
-    device = next(net.parameters()).device
-    x = as_float(data.test_x[indices]).to(device)
+    x = as_float(data.test_x[indices]).to(next(net.parameters()))  # device and type
     was_training = net.training
     net.eval()
     with torch.no_grad(), functional.fresh_state(net), record(net, "v", "spike") as records:
@@ -49,16 +48,21 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
         predicted = int(experiment.predict(net(coded)))
     net.train(was_training)
     nodes = {name: module for name, module in net.named_modules() if isinstance(module, BaseNode)}
+    spikes = {
+        name: records[name]["spike"]
+        for name, node in nodes.items()
+        if not isinstance(node, NonSpikingBaseNode)
+    }
     label = data.classes[int(data.test_y[sample])]
     title = f"Test sample {sample}: {label}, classified as {data.classes[predicted]}"
-    spikes = {name: records[name]["spike"] for name in nodes}
     _draw_rasters(run, title, coded, {f"layer '{name}'": spike for name, spike in spikes.items()})
     figure = _stacked(title, len(nodes), 3.2)
     for panel, (name, node) in zip(figure.axes, nodes.items(), strict=True):
         v = records[name]["v"][:, 0].flatten(1)  # [T, neurons]
-        fired = spikes[name][:, 0].flatten(1)
-        busiest = fired.sum(0).argsort(descending=True, stable=True)[:NUM_TRACES].sort().values.tolist()
-        threshold = node.v_threshold if isinstance(node.v_threshold, float) else None
+        fired = spikes[name][:, 0].flatten(1) if name in spikes else None
+        activity = v.var(0) if fired is None else fired.sum(0)
+        busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values.tolist()
+        threshold = node.v_threshold if fired is not None and isinstance(node.v_threshold, float) else None
         plot.membrane(
             v,
             fired,
