@@ -12,7 +12,7 @@ from torch import nn
 
 from compare import assert_same
 from spikeloom import functional, neuron
-from spikeloom.errors import ForgottenResetError, ShapeError
+from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError
 from spikeloom.memory import MemoryModule, StepModule, loop_over_time
 
 
@@ -254,9 +254,7 @@ class ForgottenRegistration(neuron.SimpleBaseNode):
 def test_state_in_a_plain_attribute_becomes_a_memory_and_is_told_once(step_mode):
     node = ForgottenRegistration(step_mode=step_mode)
     x_seq = torch.ones(6, 2, requires_grad=True)
-    message = (
-        r"changed its attribute 'v_threshold' from 1.0 to another value.*register_memory\('v_threshold', 1.0\)"
-    )
+    message = r"changed its attribute 'v_threshold' from 1.0.*register_memory\('v_threshold', 1.0\)"
     for trial in range(3):
         with pytest.warns(UserWarning, match=message) if trial == 0 else _nothing():
             spikes = node(x_seq) if step_mode == "m" else torch.stack([node(x) for x in x_seq])
@@ -310,3 +308,89 @@ def test_error_names_survive_nesting():
     net(torch.rand(4, 3))
     with pytest.raises(ShapeError, match=re.escape("IFNode '0.1'")):
         net(torch.rand(2, 3))
+
+
+class StartsAsATensor(neuron.SimpleBaseNode):
+    """State in plain attributes that start as a tensor, and as nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.fatigue = torch.tensor(0.5)
+        self.trace = None
+
+    def neuronal_charge(self, x):
+        self.trace = x if self.trace is None else self.trace + x
+        self.fatigue = self.fatigue + 1.0
+        self.v = self.v + x
+
+
+def test_state_that_starts_as_a_tensor_or_as_nothing_is_reset_too():
+    node = StartsAsATensor()
+    with pytest.warns(UserWarning, match="is now treated as a memory"):
+        node(torch.ones(2))
+    node(torch.ones(2))
+    assert_same("trace", torch.full([2], 2.0), node.trace)
+    node.reset()
+    assert node.trace is None
+    assert_same("fatigue", torch.tensor(0.5), node.fatigue)
+
+
+def test_checkpointing_computes_again_from_the_right_memories():
+    nets = [nn.Sequential(nn.Linear(3, 5), neuron.LIFNode(), nn.Linear(5, 2), neuron.IFNode())]
+    functional.set_step_mode(nets[0], "m")
+    nets.append(copy.deepcopy(nets[0]))
+    x_seq, results = torch.rand(6, 4, 3) * 3, []
+    for net, run in zip(nets, (lambda net, x: net(x), functional.checkpoint), strict=True):
+        x = x_seq.clone().requires_grad_()
+        first, second = run(net, x), run(net, x)  # the second goes on from the first one's memories
+        (first.sum() + second.sum()).backward()
+        results.append([first, second, net[1].v, x.grad, *(parameter.grad for parameter in net.parameters())])
+        functional.reset_net(net)
+    for reference, got in zip(*results, strict=True):
+        assert_same("checkpointed", reference.detach(), got.detach())
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_from_the_wrong_memories_is_refused(reentrant):
+    net = nn.Sequential(nn.Linear(3, 5), neuron.LIFNode())
+    x = torch.rand(4, 3, requires_grad=True)
+    out = torch.utils.checkpoint.checkpoint(net, x, use_reentrant=reentrant)
+    with pytest.raises(RecomputedError, match=r"LIFNode '1' is run again.*functional\.checkpoint"):
+        out.sum().backward()
+
+
+def test_checkpointing_a_function_that_resets_is_allowed():
+    net = nn.Sequential(nn.Linear(3, 5), neuron.LIFNode())
+
+    def fresh(x):
+        functional.reset_net(net)
+        return net(x)
+
+    x = torch.rand(4, 3, requires_grad=True)
+    torch.utils.checkpoint.checkpoint(fresh, x, use_reentrant=False).sum().backward()
+    got = x.grad.clone()
+    x.grad = None
+    fresh(x).sum().backward()
+    assert_same("gradient", x.grad, got)
+
+
+def test_an_export_that_would_lose_the_memories_is_refused():
+    with pytest.raises(RecomputedError, match="its memories would be lost"):
+        torch.export.export(nn.Sequential(neuron.LIFNode()), (torch.rand(3),))
+
+
+@pytest.mark.parametrize("x", [[1.0], 1.0, "x"])
+def test_an_input_that_is_no_tensor_is_refused(x):
+    with pytest.raises(TypeError, match=r"`x` of IFNode must be a tensor.*torch\.as_tensor"):
+        neuron.IFNode()(x)
+
+
+def test_a_setting_that_widens_the_input_is_refused():
+    with pytest.raises(ShapeError, match=r"input of shape \[3\] and gives \[4, 3\]"):
+        neuron.IFNode(v_threshold=torch.ones(4, 1))(torch.ones(3))
+
+
+def test_registering_on_a_copy_leaves_the_original_alone():
+    node = neuron.IFNode()
+    copy.copy(node).register_memory("trace", 0.0)
+    assert dict(node.named_memories()).keys() == {"v"}

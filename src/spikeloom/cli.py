@@ -1,5 +1,7 @@
 """The front door: ``spikeloom list | train | test | plot``. Torch is imported only by what needs it."""
 
+import contextlib
+import itertools
 import os
 import re
 import sys
@@ -111,6 +113,11 @@ def _run(arguments: list[str]) -> int:
 
 def _list(arguments: list[str]) -> None:
     """``spikeloom list [PATTERN]``"""
+    if "-h" in arguments or "--help" in arguments:
+        print("usage: spikeloom list [PATTERN]\n\nThe recipes whose names match, all without a pattern:\n")
+        arguments = []
+    if len(arguments) > 1:
+        raise UnknownNameError(f"`spikeloom list` takes one pattern, got {' '.join(arguments)}.")
     names = RECIPES.names(arguments[0] if arguments else "*")
     if not names:
         raise UnknownNameError(f"No recipe matches '{arguments[0]}'. {suggest(arguments[0], RECIPES)}")
@@ -163,6 +170,16 @@ def _train(arguments: list[str]) -> None:
         _print_results(run)
 
 
+def _unused(folder: Path) -> Path:
+    """``folder``, or the same with a number if it exists; made here, so that nobody else takes it."""
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            candidate.mkdir(parents=True)
+            return candidate
+    raise AssertionError("there is always another number")
+
+
 def _is_main_process() -> bool:
     """Whether this is the only process, or the first of those that ``torchrun`` started."""
     return os.environ.get("RANK", "0") == "0"
@@ -170,13 +187,13 @@ def _is_main_process() -> bool:
 
 def _created(name: str, options: list[str]) -> "tuple[Run, Recipe]":
     """A new run folder for the recipe ``name`` with ``options``."""
-    recipe = _parsed(RECIPES[name], f"spikeloom train {name}", options)
+    recipe = _parsed(RECIPES[name], f"spikeloom train {name}", options, _description(RECIPES[name]))
     from spikeloom.train.run import Run
 
     if "RANK" in os.environ and recipe.run_dir is None:
         raise RunError("Under torchrun every process needs the same run folder: name it with --run-dir.")
     what = name if name == recipe.dataset_name else f"{name}-{recipe.dataset_name}"
-    folder = recipe.run_dir or Path("runs") / f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = recipe.run_dir or _unused(Path("runs") / f"{what}-{time.strftime('%Y%m%d-%H%M%S')}")
     if not _is_main_process():
         return Run(folder), recipe
     run = Run.create(folder, name, recipe.settings())
@@ -196,7 +213,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, Recipe]":
 
     folder = _parsed(Resume, "spikeloom train", arguments).resume
     run, recipe = _opened(folder)
-    print(f"continuing {folder}: {len(run.read_metrics())} of {recipe.num_epochs} epochs are done")
+    print(f"continuing {folder}, which has {recipe.num_epochs} epochs in all")
     return run, recipe
 
 
@@ -208,7 +225,7 @@ def _test(arguments: list[str]) -> None:
     from spikeloom.train.launch import test
 
     state = checkpoint.load(run.checkpoints / checkpoint.BEST) if options.checkpoint == "best" else _last(run)
-    loss, accuracy = test(run, recipe.build, state, options.device, recipe.seed)
+    loss, accuracy = test(run, recipe.build, state, options.device, recipe.precision, recipe.seed)
     print(f"{options.checkpoint} checkpoint: test accuracy {accuracy:.2%}, loss {loss:.4f}")
 
 
@@ -217,11 +234,13 @@ def _plot(arguments: list[str]) -> None:
     options = _parsed(Plot, "spikeloom plot", arguments)
     run, recipe = _opened(options.run)
     from spikeloom.train.launch import build_seeded
+    from spikeloom.train.loop import load_weights
     from spikeloom.train.report import draw_curves, draw_sample
 
     experiment = build_seeded(recipe.build, recipe.seed)
-    experiment.net.load_state_dict(_last(run)["net"])
-    if history := run.read_metrics():
+    state = _last(run)
+    load_weights(run, experiment, state)
+    if history := state["progress"]["history"]:
         draw_curves(run, history)
     draw_sample(run, experiment, recipe.seed, options.sample)
     _print_figures(run)
@@ -245,7 +264,7 @@ def _last(run: "Run") -> dict[str, Any]:
 
 
 def _print_results(run: "Run") -> None:
-    history = run.read_metrics()
+    history = _last(run)["progress"]["history"]
     last, best = history[-1], max(history, key=lambda row: row["test_accuracy"])
     print(
         f"\ntest accuracy {last['test_accuracy']:.2%} after the last epoch "
@@ -261,20 +280,36 @@ def _print_figures(run: "Run") -> None:
         print(f"figure       {path}")
 
 
-def _parsed(cls: type, prog: str, arguments: list[str]) -> Any:
+def _description(recipe: type[Recipe]) -> str:
+    """What a recipe's help begins with: what it is, what it reaches and costs, and examples."""
+    examples = [
+        line for line in (sys.modules[recipe.__module__].__doc__ or "").splitlines() if "spikeloom " in line
+    ]
+    return "\n".join(
+        [
+            (recipe.__doc__ or "").strip(),
+            f"\nReaches {recipe.claim}.\nTakes   {recipe.cost}.\n\nExamples:",
+            *(line.removeprefix("Command").strip() for line in examples),
+        ]
+    )
+
+
+def _parsed(cls: type, prog: str, arguments: list[str], description: str | None = None) -> Any:
     """The dataclass ``cls``, filled from ``arguments``; wrong ones end the program with code 2."""
     try:
-        return tyro.cli(cls, prog=prog, args=arguments)
+        return tyro.cli(cls, prog=prog, args=arguments, description=description)
     except ValueError as error:
         raise SystemExit(_fail(str(error), 2)) from None
 
 
 def _long_options(arguments: list[str]) -> list[str]:
-    """Options as older scripts spell them: ``-data-dir`` is ``--data-dir``, and ``-j N`` is dropped."""
-    if "-j" in arguments:  # worker processes; data is in memory
-        place = arguments.index("-j")
-        arguments = arguments[:place] + arguments[place + 2 :]
-    return [re.sub(r"^-(?=[A-Za-z][\w-]+)", "--", argument) for argument in arguments]
+    """Options as older scripts spell them: ``-data-dir``, ``-amp``, ``-device cuda:0``; ``-j`` is dropped."""
+    text = "\0".join(["", *arguments, ""])
+    text = re.sub("\0-j\0?[0-9]+(?=\0)", "", text)  # worker processes; data is in memory
+    text = re.sub("\0-amp(?=\0)", "\0--precision\0bf16-mixed", text)
+    text = re.sub("(\0--?device\0(?:cuda|cpu)):[0-9]+(?=\0)", r"\1", text)
+    text = re.sub("\0-(?=[A-Za-z][A-Za-z-]+)", "\0--", text)
+    return text.split("\0")[1:-1]
 
 
 def _shown(error: BaseException) -> str:

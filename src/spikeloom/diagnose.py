@@ -1,5 +1,7 @@
 """Why a network does not learn: layers that never fire, or always do, and what to change."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -21,8 +23,9 @@ class Firing:
         node: the layer.
         calls: forward passes that were seen.
         spikes, values: spikes that were fired, and values that could have been spikes.
-        highest: the largest membrane potential after the last step of a call.
-        blocked: the fraction of those potentials at which the surrogate's derivative is zero.
+        nearest: the largest distance from the threshold; negative if it was never reached.
+        distances, blocked: distances from the threshold that were seen, and those of them at which the
+            surrogate's derivative is zero.
     """
 
     name: str
@@ -30,8 +33,9 @@ class Firing:
     calls: int = 0
     spikes: float = 0.0
     values: int = 0
-    highest: float = -torch.inf
-    blocked: float = 0.0
+    nearest: float = -torch.inf
+    distances: int = 0
+    blocked: int = 0
 
     @property
     def rate(self) -> float:
@@ -41,17 +45,17 @@ class Firing:
     @property
     def stuck(self) -> bool:
         """Whether the layer is silent, and no gradient can change that."""
-        return self.values > 0 and self.spikes == 0 and self.blocked == 1.0
+        return self.values > 0 and self.spikes == 0 and 0 < self.distances == self.blocked
 
     def advice(self) -> str | None:
         """What to change, or ``None`` if the layer fires as it should."""
         layer = f"Layer '{self.name}' ({type(self.node).__name__})"
+        if math.isnan(self.spikes):
+            return f"{layer} has NaN in its potentials: look for NaN or infinity in its input or its weights."
         if self.values and self.spikes == 0:
             return (
-                f"{layer} did not fire once in {self.calls} calls: its potential ended at most at "
-                f"{self.highest:.3g}, and its threshold is {_shown(self.node.v_threshold)}. "
-                f"{self._gradient()} Lower v_threshold, or give it more input: larger initial weights, "
-                "decay_input=False, a larger tau."
+                f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}"
+                "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
             )
         if self.rate > ALWAYS:
             return (
@@ -61,12 +65,18 @@ class Firing:
         return None
 
     def _gradient(self) -> str:
+        if not self.distances:
+            return ""
         surrogate = self.node.surrogate_function
+        distance = f"Its potential stayed {-self.nearest:.3g} or more below its threshold"
         if not self.stuck:
-            return f"{surrogate} passes a gradient at {1 - self.blocked:.0%} of them, so it may wake up."
+            share = 1 - self.blocked / self.distances
+            return (
+                f"{distance}; {surrogate} passes a gradient at {share:.0%} of its steps, so it may wake up. "
+            )
         return (
-            f"{surrogate} passes no gradient at any of them, so it cannot learn to: take a "
-            "surrogate with wide support, such as surrogate.ATan()."
+            f"{distance}, where {surrogate} passes no gradient, so it cannot learn to fire: take a surrogate "
+            "with wide support, such as surrogate.ATan(). "
         )
 
 
@@ -74,6 +84,7 @@ class FiringCheck:
     """Watches the spiking layers of a network for a few batches, then says which never fire, or always do.
 
     Use it as a context manager around some forward passes; training does so in its first steps by itself.
+    While it watches, neurons run on the reference loop, where every step can be seen.
 
     Args:
         net: the network, in either step mode. Its outputs and gradients do not change.
@@ -83,7 +94,7 @@ class FiringCheck:
         >>> with FiringCheck(net) as check:
         ...     _ = net(torch.ones(3))
         >>> print(check.advice()[0])
-        Layer '0' (IFNode) did not fire once in 1 calls: its potential ended at most at 1, ...
+        Layer '0' (IFNode) did not fire once in 1 forward passes. Its potential stayed 4 or more below ...
     """
 
     def __init__(self, net: nn.Module):
@@ -92,7 +103,9 @@ class FiringCheck:
             for name, module in net.named_modules()
             if isinstance(module, BaseNode) and not isinstance(module, NonSpikingBaseNode)
         ]
-        self._handles = [layer.node.register_forward_hook(self._hook(layer)) for layer in self.layers]
+        self._undo: list[Callable[[], object]] = []
+        for layer in self.layers:
+            self._watch(layer)
 
     def advice(self) -> list[str]:
         """One sentence or two per layer that does not fire as it should."""
@@ -100,8 +113,8 @@ class FiringCheck:
 
     def close(self) -> list[str]:
         """Stop watching, and return the advice."""
-        for handle in self._handles:
-            handle.remove()
+        while self._undo:
+            self._undo.pop()()
         return self.advice()
 
     def __enter__(self) -> "FiringCheck":
@@ -112,32 +125,50 @@ class FiringCheck:
     ) -> None:
         self.close()
 
-    @staticmethod
-    def _hook(layer: Firing) -> Any:
-        def observe(node: nn.Module, _inputs: Any, output: Any) -> None:
-            v = getattr(node, "v", None)
-            if not isinstance(output, Tensor) or not isinstance(v, Tensor) or not v.numel():
-                return
+    def _watch(self, layer: Firing) -> None:
+        node = layer.node
+        backend = node.backend
+        node.backend = "torch"
+        self._undo.append(lambda: setattr(node, "backend", backend))
+        self._undo.append(node.register_forward_hook(_output_hook(layer)).remove)
+        if isinstance(node.surrogate_function, nn.Module):
+            self._undo.append(node.surrogate_function.register_forward_pre_hook(_distance_hook(layer)).remove)
+
+
+def _output_hook(layer: Firing) -> Callable[..., None]:
+    def observe(_node: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
             layer.calls += 1
-            layer.spikes += output.detach().sum().item()
+            layer.spikes += output.detach().sum(dtype=torch.float64).item()
             layer.values += output.numel()
-            layer.highest = max(layer.highest, v.detach().max().item())
-            slope = _surrogate_slope(layer.node, v.detach())
-            layer.blocked += ((slope == 0).double().mean().item() - layer.blocked) / layer.calls
 
-        return observe
+    return observe
 
 
-@torch.enable_grad()
-def _surrogate_slope(node: BaseNode, v: Tensor) -> Tensor:
-    """The surrogate's derivative at each potential ``v``."""
-    distance = (v - torch.as_tensor(node.v_threshold).detach()).requires_grad_()
-    fired = node.surrogate_function(distance)
-    if not fired.requires_grad:
-        return torch.zeros_like(v)
-    return torch.autograd.grad(fired.sum(), distance)[0]
+def _distance_hook(layer: Firing) -> Callable[..., None]:
+    busy = False
+
+    def observe(surrogate: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal busy
+        if busy or not isinstance(inputs[0], Tensor) or not inputs[0].numel():
+            return
+        busy = True  # asking the surrogate for its slope calls it again
+        try:
+            slope = _slope(surrogate, inputs[0])
+        finally:
+            busy = False
+        layer.nearest = max(layer.nearest, inputs[0].detach().max().item())
+        layer.distances += slope.numel()
+        layer.blocked += int((slope == 0).sum())
+
+    return observe
 
 
-def _shown(threshold: Any) -> str:
-    low, high = torch.as_tensor(threshold).detach().float().aminmax()
-    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+def _slope(surrogate: nn.Module, distance: Tensor) -> Tensor:
+    """The surrogate's derivative at each distance from the threshold."""
+    with torch.inference_mode(False), torch.enable_grad():
+        distance = distance.detach().clone().requires_grad_()
+        fired = surrogate(distance)
+        if not fired.requires_grad:
+            return torch.zeros_like(distance)
+        return torch.autograd.grad(fired.sum(), distance)[0]

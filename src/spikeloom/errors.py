@@ -14,6 +14,10 @@ class ForgottenResetError(SpikeloomError, RuntimeError):
     """A memory still carries the graph of a sequence whose backward pass has already run."""
 
 
+class RecomputedError(SpikeloomError, RuntimeError):
+    """A module would be run again, or elsewhere, from other memories than it was run from."""
+
+
 class ShapeError(SpikeloomError, ValueError):
     """An input does not have the shape that a module expects, or that its memories have."""
 
@@ -61,4 +65,7 @@ def describe(module: Any) -> str:
         if owner is not module and hasattr(owner, "named_modules"):
             place = next((name for name, child in owner.named_modules() if child is module), place)
         frame = frame.f_back
+    place = (
+        (place or "").removeprefix("_forward_module.").removeprefix("module.")
+    )  # wrappers for several devices
     return f"{type(module).__name__} '{place}'" if place else type(module).__name__

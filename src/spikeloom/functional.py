@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from spikeloom.errors import ShapeError
-from spikeloom.memory import loop_over_time
+from spikeloom.memory import MemoryModule, loop_over_time, recomputing
 
 Module = nn.Module | Callable[[Tensor], Tensor]
 
@@ -158,13 +159,13 @@ def firing_rate_mse(spikes: Tensor, labels: Tensor) -> Tensor:
         >>> firing_rate_mse(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]]), torch.tensor([0])).item()
         0.125
     """
-    rates = firing_rate(spikes)
+    rates = _rates_for(spikes, labels)
     return F.mse_loss(rates, F.one_hot(labels, rates.shape[-1]).to(rates.dtype))
 
 
 def firing_rate_cross_entropy(spikes: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with the output's firing rates as logits; arguments as :func:`firing_rate_mse`."""
-    return F.cross_entropy(firing_rate(spikes), labels)
+    return F.cross_entropy(_rates_for(spikes, labels), labels)
 
 
 def temporal_efficient_training_cross_entropy(
@@ -205,6 +206,51 @@ def first_spike_index(spikes: Tensor) -> Tensor:
     """
     fired = spikes != 0
     return fired & (fired.cumsum(-1) == 1)
+
+
+def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
+    """``module(x)``, whose intermediate results are computed again in the backward pass instead of being
+    kept.
+
+    PyTorch's own checkpointing would compute again from the memories as the first run left them; here they
+    are set back to what they were before it, and afterwards to what they are now.
+
+    Args:
+        module: any module; its memories, and those of its children, are taken care of.
+        x: its input.
+    Returns:
+        what ``module(x)`` returns, with the same gradients
+    """
+    modules = [child for child in module.modules() if isinstance(child, MemoryModule)]
+    before, runs = [child.memory_state() for child in modules], 0
+
+    def run(x: Tensor) -> Tensor:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            return module(x)
+        now = [child.memory_state() for child in modules]
+        try:
+            for child, state in zip(modules, before, strict=True):
+                child.load_memory_state(state)
+            with recomputing():
+                return module(x)
+        finally:  # PyTorch ends the run by an exception as soon as it has what it needs
+            for child, state in zip(modules, now, strict=True):
+                child.load_memory_state(state)
+
+    return torch.utils.checkpoint.checkpoint(run, x, use_reentrant=False)
+
+
+def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
+    """Firing rates ``[N, C]`` that fit the labels ``[N]``."""
+    rates = firing_rate(spikes)
+    if rates.dim() != 2 or labels.shape != rates.shape[:1]:
+        raise ShapeError(
+            f"`labels` must hold one class for each sample of `spikes` [T, N, C], got {list(labels.shape)} "
+            f"for spikes of shape {list(spikes.shape)}."
+        )
+    return rates
 
 
 def _composed(modules: Module | Sequence[Module]) -> Module:

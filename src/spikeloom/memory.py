@@ -5,6 +5,8 @@ neither a parameter nor a buffer, so it is never in ``state_dict``. It starts fr
 number, and becomes a tensor with the first input. Nothing here knows what a neuron is.
 """
 
+import contextlib
+import contextvars
 import copy
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,25 +15,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.errors import ForgottenResetError, ShapeError, describe
+from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
 
 STEP_MODES = ("s", "m")
 BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
 _HALF = (torch.float16, torch.bfloat16)
 # Whether the backward pass that is running keeps its graph (``retain_graph=True``); private, so optional.
+_recomputing: contextvars.ContextVar[bool] = contextvars.ContextVar("spikeloom_recomputing", default=False)
+_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 _keeps_graph = getattr(
     getattr(torch._C, "_autograd", None), "_get_current_graph_task_keep_graph", lambda: False
 )
 
 
 def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
-    """Apply ``step`` to each step of ``x_seq`` ``[T, ...]`` and stack what it returns, tuples part by "
-    "part."""
+    """Apply ``step`` to each step of ``x_seq`` ``[T, ...]`` and stack the results, tuples part by part."""
     outputs = [step(x) for x in x_seq]
     if isinstance(outputs[0], tuple):
         return tuple(torch.stack(parts) for parts in zip(*outputs, strict=True))
     return torch.stack(outputs)
+
+
+@contextlib.contextmanager
+def recomputing() -> Iterator[None]:
+    """A block in which a backward pass may repeat a computation, because the memories were set back."""
+    token = _recomputing.set(True)
+    try:
+        yield
+    finally:
+        _recomputing.reset(token)
 
 
 class StepModule:
@@ -159,6 +172,14 @@ class MemoryModule(nn.Module, StepModule):
                 self.__dict__[name] = value.detach()
         self._graph = _Graph()
 
+    def memory_state(self) -> dict[str, Any]:
+        """The memories and where the sequence stands, for :meth:`load_memory_state`."""
+        return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING)}
+
+    def load_memory_state(self, state: dict[str, Any]) -> None:
+        """Go back to where :meth:`memory_state` was called."""
+        self.__dict__.update(state)
+
     def memories(self) -> Iterator[Any]:
         """The current value of each memory."""
         for name in self._memories:
@@ -172,8 +193,13 @@ class MemoryModule(nn.Module, StepModule):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """One time step or a whole sequence, as ``step_mode`` says."""
         step = self.single_step_forward if self.step_mode == "s" else self.multi_step_forward
-        if not args or not isinstance(args[0], Tensor):
-            return step(*args, **kwargs)
+        if not args:
+            return step(**kwargs)
+        if not isinstance(args[0], Tensor):
+            raise TypeError(
+                f"`x` of {describe(self)} must be a tensor, got a {type(args[0]).__name__}. "
+                "Use torch.as_tensor(x)."
+            )
         x = self._prepared(args[0])
         self._stepping = True
         try:
@@ -208,6 +234,7 @@ class MemoryModule(nn.Module, StepModule):
                 f"{list(x.shape)}. Give it at least one time step, or call functional.set_step_mode(net, "
                 "'s')."
             )
+        self._refuse_to_recompute()
         self._check_shape(x.shape[1:] if self.step_mode == "m" else x.shape)
         self._follow(x)
         return x
@@ -219,6 +246,21 @@ class MemoryModule(nn.Module, StepModule):
         It may be a memory itself, or saved for the backward pass.
         """
         return output.requires_grad or output._is_view() or any(output is value for value in self.memories())
+
+    def _refuse_to_recompute(self) -> None:
+        """A computation that is repeated or exported must start from the memories that it started from."""
+        started = any(isinstance(value, Tensor) for value in self.memories())
+        if started and not _recomputing.get() and torch._C._current_graph_task_id() >= 0:
+            raise RecomputedError(
+                f"{describe(self)} is run again in a backward pass, as activation checkpointing does, but "
+                "its memories are those after its first run. Use spikeloom.functional.checkpoint, which "
+                "restores them, or reset the network inside the checkpointed function."
+            )
+        if _exporting() and self._memories and (started or self.step_mode == "s"):
+            raise RecomputedError(
+                f"{describe(self)} cannot be exported like this: its memories would be lost. Export it in "
+                "multi-step mode, after functional.reset_net(net): each call starts from the reset state."
+            )
 
     def _check_shape(self, shape: torch.Size) -> None:
         if self._step_shape is not None and self._step_shape != shape and self._memories:
@@ -233,7 +275,8 @@ class MemoryModule(nn.Module, StepModule):
         for name, value in self.named_memories():
             if not isinstance(value, Tensor):
                 continue
-            if self._graph.freed and value.grad_fn is not None and torch.is_grad_enabled():
+            stale = self._graph.freed and value.grad_fn is not None and not _recomputing.get()
+            if stale and torch.is_grad_enabled():
                 raise ForgottenResetError(
                     f"{describe(self)}: its memory '{name}' belongs to a sequence whose backward pass has "
                     "already run; going on would end in PyTorch's 'Trying to backward through the graph a "
@@ -283,5 +326,5 @@ class MemoryModule(nn.Module, StepModule):
             name: value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
             for name, value in self.__dict__.items()
         }
-        state["_graph"] = _Graph()
+        state["_graph"], state["_memories"] = _Graph(), dict(self._memories)
         return state

@@ -126,7 +126,7 @@ def test_a_damaged_archive_says_what_is_wrong(tmp_path, tiny_cifar, helpers, sit
     assert message in str(error.value)
     path.unlink()
     site.pages["/cifar.tar.gz"] = damaged
-    with pytest.raises(DataError, match="downloading them failed") as error:
+    with pytest.raises(DataError, match="could not be downloaded") as error:
         cifar10(tmp_path)
     assert message in str(error.value)
     assert not list(tmp_path.rglob("*.part"))

@@ -36,7 +36,7 @@ def test_the_environment_names_the_data_folder(tmp_path, tiny_mnist, monkeypatch
     put(tiny_mnist, tmp_path / "mnist")
     monkeypatch.setenv("SPIKELOOM_DATA", str(tmp_path))
     assert len(load("mnist").train_y) == 6
-    with pytest.raises(DataError, match="are missing"):
+    with pytest.raises(DataError, match="could not be downloaded"):
         load("mnist", tmp_path / "elsewhere")
 
 

@@ -56,17 +56,18 @@ def missing(
     dataset: str, files: Iterable[KnownFile], folders: Iterable[Path], tried: Iterable[str]
 ) -> DataError:
     """The error for files that are neither there nor to be had; ``tried`` says what the mirrors answered."""
+    folders = list(folders)
+    cure = "put its files there, or name the folder that has them with --data-dir or SPIKELOOM_DATA."
     return DataError(
         "\n  ".join(
             [
-                f"Files of dataset '{dataset}' are missing, and downloading them failed. Missing:",
+                f"The dataset '{dataset}' is not in {folders[0]}, and could not be downloaded: {cure}",
+                "missing:",
                 *(f"{file.name} or {file.name}.gz: {file}" for file in files),
-                "Looked in:",
+                "looked in:",
                 *map(str, folders),
-                "Tried:",
+                "tried:",
                 *tried,
-                "Connect to the network; or put the files into the first folder; or name the folder that has",
-                "them in the environment variable SPIKELOOM_DATA or in `data_dir`.",
             ]
         )
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import loom, surrogate
+from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import MemoryModule
 
 
@@ -72,6 +73,10 @@ class BaseNode(MemoryModule):
         super().__init__(step_mode)
         self.v_reset = None if v_reset is None else checked_number("v_reset", v_reset)
         self.add_setting("v_threshold", v_threshold)
+        if surrogate_function is not None and not callable(surrogate_function):
+            raise TypeError(
+                f"`surrogate_function` must be callable, as surrogate.ATan() is, got {surrogate_function!r}."
+            )
         self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
         self.detach_reset = detach_reset
         self.backend = backend
@@ -108,8 +113,7 @@ class BaseNode(MemoryModule):
         )
 
     def neuronal_fire(self) -> Tensor:
-        """The spikes ``[N, *]``: 1 where the potential reaches the threshold; the surrogate "
-        "differentiates."""
+        """The spikes ``[N, *]``: 1 where the potential reaches the threshold, with the surrogate's slope."""
         return self.surrogate_function(self.v - self.v_threshold)
 
     def neuronal_reset(self, spike: Tensor) -> None:
@@ -126,6 +130,11 @@ class BaseNode(MemoryModule):
         self.neuronal_charge(x)
         spike = self.neuronal_fire()
         self.neuronal_reset(spike)
+        if spike.shape != x.shape:
+            raise ShapeError(
+                f"{describe(self)} got an input of shape {list(x.shape)} and gives {list(spike.shape)}: a "
+                "setting or a memory does not broadcast to its input."
+            )
         if self.store_v_seq:
             self._v_steps.append(self.v)
         return spike
@@ -147,6 +156,8 @@ class BaseNode(MemoryModule):
 
     def add_setting(self, name: str, value: float | Tensor) -> None:
         """Set the attribute ``name``: a number as a float, a tensor as a buffer, a parameter as such."""
+        if isinstance(value, Tensor) and bool(value.isnan().any()):
+            raise ValueError(f"`{name}` must not contain NaN.")
         if isinstance(value, nn.Parameter):
             setattr(self, name, value)
         elif isinstance(value, Tensor):

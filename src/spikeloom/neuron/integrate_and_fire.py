@@ -15,8 +15,8 @@ class IFNode(BaseNode):
             :class:`~spikeloom.neuron.BaseNode`.
     Shape:
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
-    Source: Lapicque, J. Physiol. Pathol. Gen. 9, 1907; Gerstner & Kistler, Spiking Neuron Models, 2002, sec.
-    4.1. Example:
+    Source: Lapicque, J. Physiol. Pathol. Gen. 9, 1907; Gerstner & Kistler, Spiking Neuron Models, 2002.
+    Example:
         >>> import torch
         >>> IFNode(step_mode="m")(torch.full([4, 1], 0.5)).flatten().tolist()
         [0.0, 1.0, 0.0, 1.0]

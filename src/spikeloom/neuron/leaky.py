@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.neuron.base import BaseNode, SimpleBaseNode
+from spikeloom.neuron.base import BaseNode, SimpleBaseNode, checked_number
 
 
 class LIFNode(BaseNode):
@@ -121,7 +121,9 @@ def leaky_charge(v: Tensor, x: Tensor, tau: Any, rest: float, decay_input: bool)
 def checked_tau(tau: Any, name: str = "tau") -> Any:
     """``tau`` itself, if it is a time constant: greater than 1, everywhere if it is a tensor."""
     is_tensor = isinstance(tau, Tensor)
+    if not is_tensor:
+        tau = checked_number(name, tau)
     if not (bool(torch.all(tau > 1)) if is_tensor else tau > 1):
-        shown = f"a tensor with minimum {tau.min().item():.4g}" if is_tensor else repr(tau)
+        shown = f"a tensor with minimum {tau.min().item():.4g}" if is_tensor else f"{tau:g}"
         raise ValueError(f"`{name}` must be greater than 1 (time steps), got {shown}.")
     return tau

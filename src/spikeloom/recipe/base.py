@@ -50,14 +50,32 @@ class Recipe:
     """Steps between points of the loss curve in TensorBoard."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "devices", "log_every", "num_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        for field in fields(self):
+            self._check(field.name, getattr(self, field.name), field.default)
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {self.seed}.")
         if self.batch_size % self.devices:
             raise ValueError(
                 f"`batch_size` must be a multiple of `devices`, so that each process gets the same number of "
                 f"samples; got {self.batch_size} and {self.devices}."
             )
+
+    @staticmethod
+    def _check(name: str, value: Any, default: Any) -> None:
+        """Refuse another type than the default's, a count below 1, and a size that is not positive."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(default, float) and not (number and 0 < value < float("inf")):
+            raise ValueError(f"`{name}` must be a number greater than 0, got {value!r}.")
+        if (
+            isinstance(default, int)
+            and not isinstance(default, bool)
+            and not (number and value == int(value))
+        ):
+            raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
+        if isinstance(value, int) and number and name != "seed" and value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        if isinstance(default, str) and not isinstance(value, str):
+            raise ValueError(f"`{name}` must be a name, got {value!r}.")
 
     @property
     def dataset_name(self) -> str:
@@ -89,8 +107,8 @@ class Recipe:
             raise RunError(
                 f"The run's config.json has settings that its recipe does not know: {sorted(unknown)}."
             )
-        folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
         try:
+            folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
             return cls(**{**settings, **folders})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None

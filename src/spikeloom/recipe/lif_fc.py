@@ -38,8 +38,10 @@ class LifFc(Recipe):
     """Membrane time constant, in time steps."""
     hidden: int = 196
     """Neurons of the hidden layer."""
+    optimizer: Annotated[Literal["adam", "sgd"], tyro.conf.arg(aliases=["--opt"])] = "adam"
+    """Adam, or stochastic gradient descent with momentum 0.9."""
     lr: float = 1e-3
-    """Learning rate of Adam."""
+    """Learning rate."""
     surrogate: Surrogate = "ATan"
     """Stands in for the derivative of the spike. With Rectangular (half-width 0.5) the network never
     fires."""
@@ -80,5 +82,7 @@ class LifFc(Recipe):
             encode=lambda x, random: encoding.PoissonEncoder(generator=random).encode(x, self.T),
             loss=functional.firing_rate_mse,
             predict=lambda spikes: spikes.sum(0).argmax(-1),
-            optimizer=torch.optim.Adam(net.parameters(), self.lr),
+            optimizer=torch.optim.Adam(net.parameters(), self.lr)
+            if self.optimizer == "adam"
+            else torch.optim.SGD(net.parameters(), self.lr, momentum=0.9),
         )

@@ -1,18 +1,26 @@
 """Starting a training in one process or in several."""
 
+import logging
 import os
+import re
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from spikeloom.errors import RunError
 from spikeloom.train.allocator import keep_freed_memory
 from spikeloom.train.experiment import Experiment
-from spikeloom.train.loop import Trainer, evaluate
+from spikeloom.train.loop import Trainer, evaluate, load_weights
 from spikeloom.train.run import Run
+
+# Announcements of every process that starts or is stopped, between the lines that matter.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
 
 
 def start(
@@ -40,7 +48,15 @@ def start(
         RunError: the device is not there.
     """
     fabric = make_fabric(device, devices, precision)
-    fabric.launch(partial(_train, run=run, build=build, seed=seed, training=training))
+    try:
+        fabric.launch(partial(_train, run=run, build=build, seed=seed, training=training))
+    except ProcessRaisedException as error:
+        raised = re.findall(r"^[\w.]+(?:Error|Exception|Interrupt): (.*)", str(error), re.MULTILINE)
+        raise RunError(raised[-1] if raised else f"A process failed: {error}") from error
+    except KeyboardInterrupt:  # Ctrl-C reaches this process only; the others would wait for each other
+        for process in torch.multiprocessing.active_children():
+            process.terminate()
+        raise
 
 
 def make_fabric(device: str = "auto", devices: int = 1, precision: Any = "32-true") -> Fabric:
@@ -58,7 +74,10 @@ def make_fabric(device: str = "auto", devices: int = 1, precision: Any = "32-tru
         strategy = (
             "ddp" if "LOCAL_RANK" in os.environ else "ddp_spawn"
         )  # torchrun has started the processes already
-    return Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
+    try:
+        return Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
+    except Exception as error:  # Fabric raises several types
+        raise RunError(f"Fabric cannot use this device: {error}") from error
 
 
 def build_seeded(build: Callable[[], Experiment], seed: int) -> Experiment:
@@ -67,20 +86,20 @@ def build_seeded(build: Callable[[], Experiment], seed: int) -> Experiment:
     Raises:
         RunError: a setting was refused.
     """
-    torch.manual_seed(seed)
     try:
+        torch.manual_seed(seed)
         return build()
     except (ValueError, TypeError) as error:  # a setting that its layer or dataset refuses
         raise RunError(f"The experiment cannot be built: {error}") from error
 
 
 def test(
-    run: Run, build: Callable[[], Experiment], state: dict[str, Any], device: str, seed: int
+    run: Run, build: Callable[[], Experiment], state: dict[str, Any], device: str, precision: Any, seed: int
 ) -> tuple[float, float]:
     """Loss and accuracy on the test samples of a network loaded from a checkpoint's ``state``."""
-    fabric = make_fabric(device)
+    fabric = make_fabric(device, precision=precision)
     experiment = build_seeded(build, seed)
-    experiment.net.load_state_dict(state["net"])
+    load_weights(run, experiment, state)
     fabric.setup_module(experiment.net)
     return evaluate(fabric, experiment, seed)
 
@@ -89,4 +108,6 @@ def _train(
     fabric: Fabric, run: Run, build: Callable[[], Experiment], seed: int, training: dict[str, Any]
 ) -> None:
     keep_freed_memory()
+    if torch.multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()

@@ -76,6 +76,10 @@ class Trainer:
         self.epochs, self.seed, self.log_every = epochs, seed, log_every
         self.checkpoint_seconds = 60.0 * checkpoint_minutes
         self.num_samples = len(experiment.data.train_y)
+        if self.num_samples < fabric.world_size:
+            raise RunError(
+                f"{self.num_samples} training samples are too few for {fabric.world_size} processes."
+            )
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
         self.progress = restore(experiment, run)
@@ -93,6 +97,18 @@ class Trainer:
         """
         done = self.progress.epoch * self.num_steps + self.progress.step
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
+        if self.is_main and self.progress.history:
+            self.run.write_metrics(
+                self.progress.history
+            )  # a crash may have left one that is ahead or damaged
+        try:
+            self._fit()
+        finally:
+            if self.writer:
+                self.writer.close()
+        return self.progress.history
+
+    def _fit(self) -> None:
         with interrupt_noted(enabled=self.fabric.world_size == 1) as self.interrupt:
             while self.progress.epoch < self.epochs:
                 row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
@@ -103,15 +119,13 @@ class Trainer:
                     "seconds": round(self.progress.seconds, 1),
                 }
                 self.finish_epoch(row)
-        if self.writer:
-            self.writer.close()
-        return self.progress.history
 
     def train_epoch(self) -> dict[str, Any]:
         """Train on every sample once, from the step on at which a killed run stood."""
         progress, first_step = self.progress, self.progress.step
         order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
-        check = FiringCheck(self.experiment.net) if progress.epoch == first_step == 0 else None
+        checked = progress.epoch == 0 and first_step < CHECKED_STEPS
+        check = FiringCheck(self.experiment.net) if checked else None
         started = counted = time.perf_counter()
         for step in self._progress_bar(first_step):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
@@ -152,12 +166,6 @@ class Trainer:
         x, labels = self._batch(indices)
         output = self.net(experiment.encode(x, SampleGenerator(self.seed, indices, "train", progress.epoch)))
         loss = experiment.loss(output, labels)
-        self.fabric.backward(loss)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if experiment.scheduler:
-            experiment.scheduler.step()
-        functional.reset_net(experiment.net)
         correct = (experiment.predict(output) == labels).sum()
         totals = _summed(self.fabric, [loss.detach() * len(labels), correct, len(labels)])
         mean_loss = totals[0] / totals[2]
@@ -167,6 +175,12 @@ class Trainer:
                 "the learning rate, or look for infinite inputs. The last good checkpoint is in "
                 f"{self.run.checkpoints}."
             )
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if experiment.scheduler:
+            experiment.scheduler.step()
+        functional.reset_net(experiment.net)
         if self.writer and progress.step % self.log_every == 0:
             self.writer.add_scalar("step/loss", mean_loss, progress.epoch * self.num_steps + progress.step)
         return totals
@@ -275,8 +289,8 @@ def restore(experiment: Experiment, run: Run) -> Progress:
     state = checkpoint.load_last(run.checkpoints)
     if state is None:
         return Progress()
+    load_weights(run, experiment, state)
     try:
-        experiment.net.load_state_dict(state["net"])
         experiment.optimizer.load_state_dict(state["optimizer"])
         if experiment.scheduler:
             experiment.scheduler.load_state_dict(state["scheduler"])
@@ -285,6 +299,21 @@ def restore(experiment: Experiment, run: Run) -> Progress:
         raise CheckpointError(
             f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
             f"describes: {error}"
+        ) from None
+
+
+def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> None:
+    """Load the network of a checkpoint's ``state``.
+
+    Raises:
+        CheckpointError: the state belongs to another network.
+    """
+    try:
+        experiment.net.load_state_dict(state["net"])
+    except (RuntimeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
+            f"describes: {' '.join(str(error).split())}"
         ) from None
 
 

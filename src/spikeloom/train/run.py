@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 import time
 from importlib import metadata
@@ -74,11 +75,13 @@ class Run:
         return cls(folder)
 
     def discard_unstarted(self) -> None:
-        """Remove the folder if nothing but the settings was ever written to it."""
-        if not self.folder.is_dir() or any(self.folder.glob("*/*")):
+        """Remove the folder if there is no checkpoint in it; files that are not a run's stay."""
+        if not self.folder.is_dir() or any(self.checkpoints.glob("*.safetensors")):
             return
         for path in (self.folder / "config.json", self.folder / "environment.json"):
             path.unlink(missing_ok=True)
+        for folder in (self.tensorboard, self.checkpoints, self.figures):
+            shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # something else of the user's is in it
             self.folder.rmdir()
 
@@ -91,18 +94,16 @@ class Run:
         path = self.folder / "config.json"
         try:
             config = json.loads(path.read_text())
-            return config["recipe"], config["settings"]
+            recipe, settings = config["recipe"], config["settings"]
+            if not isinstance(recipe, str) or not isinstance(settings, dict):
+                raise ValueError("recipe must be a name, and settings a table")
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error!r}). Restore it, or start a new run.") from None
+        return recipe, settings
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write one line per epoch to metrics.jsonl."""
         write_beside(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """The epochs in metrics.jsonl; none if the first has not ended."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _environment() -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""Every recipe: it says what it claims and costs, its settings survive JSON, and a tiny run works."""
+
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import spikeloom
+from spikeloom import cli, recipe
+from spikeloom.errors import RunError
+from spikeloom.recipe import RECIPES, Recipe
+from spikeloom.train import checkpoint
+
+# Settings with which a recipe takes seconds; a recipe without an entry here fails the smoke test.
+TINY = {
+    "blobs": ["--epochs", "2", "--points", "128", "--T", "4"],
+    "lif-fc": ["--epochs", "2", "--T", "5", "--hidden", "16"],
+}
+
+over_recipes = pytest.mark.parametrize("name", list(RECIPES))
+
+
+def train(run, name, *options):
+    return cli.main(["train", name, "--device", "cpu", "--run-dir", str(run), *options])
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_there_are_recipes():
+    assert {"lif-fc", "blobs"} <= set(RECIPES)
+
+
+@over_recipes
+def test_a_recipe_says_what_it_reaches_and_what_it_costs(name):
+    cls = RECIPES[name]
+    assert issubclass(cls, Recipe)
+    for text in (cls.claim, cls.cost):
+        assert text.strip() == text != ""
+        assert "\n" not in text
+    assert "%" in cls.claim
+    assert len((cls.__doc__ or "").splitlines()[0]) > 20
+
+
+@over_recipes
+def test_its_file_opens_with_a_command(name):
+    document = sys.modules[RECIPES[name].__module__].__doc__
+    assert document.startswith(f"{name}: ")
+    assert f"spikeloom train {name}" in document
+
+
+def test_every_file_of_recipes_registers_one():
+    files = {path.stem for path in Path(recipe.__file__).parent.glob("*.py")} - {"__init__", "base"}
+    assert files == {RECIPES[name].__module__.rpartition(".")[2] for name in RECIPES}
+
+
+@over_recipes
+def test_every_setting_is_explained_and_has_a_default(name):
+    for field in dataclasses.fields(RECIPES[name]):
+        assert field.default is not dataclasses.MISSING
+    lines = Path(sys.modules[RECIPES[name].__module__].__file__).read_text().splitlines()
+    own = [field.name for field in dataclasses.fields(RECIPES[name]) if field.name not in _shared()]
+    for setting in own:
+        (place,) = [number for number, line in enumerate(lines) if line.startswith(f"    {setting}: ")]
+        assert lines[place + 1].strip().startswith('"""'), f"{name}: {setting} is not explained"
+
+
+def _shared():
+    return {field.name for field in dataclasses.fields(Recipe)}
+
+
+@over_recipes
+def test_settings_survive_json(name):
+    cls = RECIPES[name]
+    changed = cls(seed=7, batch_size=12, devices=2, data_dir=Path("data"), run_dir=Path("a") / "b")
+    for made in (cls(), changed):
+        assert cls.from_settings(json.loads(json.dumps(made.settings()))) == made
+
+
+@over_recipes
+def test_settings_of_other_versions_are_refused_by_name(name):
+    with pytest.raises(RunError, match=r"does not know: \['wibble', 'wobble'\]"):
+        RECIPES[name].from_settings({"wobble": 1, "wibble": 2, "seed": 0})
+
+
+@over_recipes
+@pytest.mark.parametrize("setting", ["batch_size", "devices", "log_every", "epochs"])
+def test_counts_are_at_least_one(name, setting):
+    with pytest.raises(ValueError, match=r"must be at least 1, got 0"):
+        RECIPES[name](**{setting: 0})
+
+
+@over_recipes
+def test_a_batch_is_shared_evenly_by_the_devices(name):
+    with pytest.raises(ValueError, match=r"`batch_size` must be a multiple of `devices`.*64 and 3"):
+        RECIPES[name](devices=3)
+
+
+@over_recipes
+def test_settings_cannot_change_after_the_run_has_recorded_them(name):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RECIPES[name]().seed = 1
+
+
+@over_recipes
+def test_a_tiny_run_ends_with_finite_numbers(name, tmp_path, capfd):
+    assert name in TINY, f"give recipe '{name}' settings with which it takes seconds"
+    assert train(tmp_path / "run", name, *TINY[name]) == 0
+    output = capfd.readouterr().out
+    history = rows(tmp_path / "run")
+    assert len(history) == 2
+    for row in history:
+        assert all(math.isfinite(value) for value in row.values())
+        assert 0 <= row["test_accuracy"] <= 1
+    assert f"test accuracy {history[-1]['test_accuracy']:.2%} after the last epoch" in output
+    state = checkpoint.load(tmp_path / "run" / "checkpoints" / checkpoint.LAST)
+    assert all(torch.isfinite(weight).all() for weight in state["net"].values())
+
+
+@over_recipes
+def test_another_seed_is_another_run_and_the_same_seed_is_not(name):
+    losses = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        net = RECIPES[name](seed=seed).build().net
+        losses.append(torch.cat([weight.flatten() for weight in net.state_dict().values()]))
+    assert torch.equal(losses[0], losses[1])
+    assert not torch.equal(losses[0], losses[2])
+
+
+def test_blobs_reaches_its_claim(tmp_path):
+    assert train(tmp_path / "run", "blobs") == 0
+    assert rows(tmp_path / "run")[-1]["test_accuracy"] >= 0.99
+
+
+def test_blobs_learns_from_points_it_is_not_tested_on():
+    data = RECIPES["blobs"]().build().data
+    both = torch.cat([data.train_x, data.test_x])
+    assert len(data.train_x) == 1000
+    assert len(torch.unique(both, dim=0)) == len(both)
+
+
+def test_lif_fc_is_the_network_that_it_claims():
+    net = RECIPES["lif-fc"]().build().net
+    linear = [layer for layer in net if isinstance(layer, torch.nn.Linear)]
+    assert [layer.bias for layer in linear] == [None, None]
+    assert [tuple(layer.weight.shape) for layer in linear] == [(196, 64), (10, 196)]
+    nodes = [layer for layer in net if isinstance(layer, spikeloom.neuron.LIFNode)]
+    assert [type(node.surrogate_function).__name__ for node in nodes] == ["ATan", "ATan"]
+
+
+def test_lif_fc_with_a_rectangular_surrogate_is_told_which_layer_never_fires(tmp_path, capfd):
+    options = ["--surrogate", "Rectangular", "--T", "10", "--epochs", "1"]
+    assert train(tmp_path / "run", "lif-fc", *options) == 0
+    output = capfd.readouterr().out
+    (advice,) = [line for line in output.splitlines() if "did not fire once" in line]
+    assert "Layer '4' (LIFNode)" in advice
+    assert "passes no gradient" in advice
+    assert "surrogate.ATan()" in advice
+    assert output.index(advice) < output.index("epoch   1/1")  # noticed after a few batches
+    # And it is right: chance accuracy.
+    assert rows(tmp_path / "run")[-1]["test_accuracy"] < 0.2
+
+
+def test_lif_fc_as_it_is_gets_no_advice(tmp_path, capfd):
+    assert train(tmp_path / "run", "lif-fc", "--T", "10", "--epochs", "1") == 0
+    assert "Layer '" not in capfd.readouterr().out

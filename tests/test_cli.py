@@ -1,0 +1,550 @@
+"""The front door: what each command prints, writes, refuses, and how it ends."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from spikeloom import cli
+from spikeloom.recipe import RECIPES
+
+COMMAND = [sys.executable, "-m", "spikeloom"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+SMALL = ["--epochs", "1", "--points", "128", "--T", "5", "--device", "cpu"]
+
+
+@pytest.fixture
+def spikeloom(capfd):
+    """Run one command in this process; returns its exit code, output and errors."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two epochs; tests that change it take a copy."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    arguments = ["train", "blobs", *SMALL, "--epochs", "2", "--run-dir", str(run)]
+    assert cli.main(arguments) == 0
+    return run
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "copied")
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_one_line(errors, *parts):
+    """One message, without a traceback, that says all of ``parts``."""
+    assert "Traceback" not in errors
+    lines = errors.strip().splitlines()
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("spikeloom: ")
+    for part in parts:
+        assert str(part) in lines[0]
+
+
+# Help, listing, wrong arguments
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_help_names_every_command_with_examples(spikeloom, arguments):
+    code, output, errors = spikeloom(*arguments)
+    assert (code, errors) == (0, "")
+    for part in ("list", "train RECIPE", "train --resume RUN", "test RUN", "plot RUN", "examples", "130"):
+        assert part in output
+
+
+def test_version(spikeloom):
+    code, output, _ = spikeloom("--version")
+    assert code == 0
+    assert re.fullmatch(r"spikeloom \d+\.\d+\.\d+\S*\n", output)
+
+
+def test_list_shows_every_recipe_with_claim_and_cost(spikeloom):
+    code, output, _ = spikeloom("list")
+    assert code == 0
+    for name in RECIPES:
+        assert re.search(rf"^{re.escape(name)} ", output, re.M)
+        assert f"reaches {RECIPES[name].claim}" in output
+        assert f"takes   {RECIPES[name].cost}" in output
+
+
+def test_list_takes_a_pattern(spikeloom):
+    code, output, _ = spikeloom("list", "lif*")
+    assert code == 0
+    assert "lif-fc" in output
+    assert "blobs" not in output
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["train", "--help"], ["train", "-h"]])
+def test_train_alone_lists_the_recipes(spikeloom, arguments):
+    code, output, _ = spikeloom(*arguments)
+    assert code == 0
+    assert "usage: spikeloom train RECIPE" in output
+    assert all(name in output for name in RECIPES)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_help_of_a_recipe_explains_every_option(spikeloom, name):
+    code, output, _ = spikeloom("train", name, "--help")
+    assert code == 0
+    settings = [field.name for field in dataclasses.fields(RECIPES[name])]
+    for setting in settings:
+        assert f"--{setting.replace('_', '-')}" in output
+    assert len(re.findall(r"\(default:", output)) == len(settings)
+    assert (RECIPES[name].__doc__ or "").split()[:3] == output.split("\n\n")[1].split()[:3]
+
+
+@pytest.mark.parametrize(
+    ("command", "part"), [("test", "A run folder."), ("plot", "A run folder."), ("list", "blobs")]
+)
+def test_help_of_a_command(spikeloom, command, part):
+    code, output, _ = spikeloom(command, "--help")
+    assert code == 0
+    assert part in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian", "blobs"], "There is no command 'trian'. Did you mean 'train'"),
+        (["train", "lif-f"], "There is no recipe 'lif-f'. Did you mean 'lif-fc'?"),
+        (["train", "zzz"], "There is no recipe 'zzz'. Known: blobs"),
+        (["list", "blob"], "No recipe matches 'blob'. Did you mean 'blobs'?"),
+        (["train", "--epochs", "3"], "starts with the recipe's name, got '--epochs'"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_close_ones(spikeloom, arguments, message):
+    code, output, errors = spikeloom(*arguments)
+    assert (code, output) == (2, "")
+    assert_one_line(errors, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "lif-fc", "--epoch", "3"], ["--epoch", "Perhaps you meant", "--epochs"]),
+        (["train", "lif-fc", "--datset", "mnist"], ["--datset", "--dataset"]),
+        (["train", "lif-fc", "--dataset", "mnsit"], ["mnsit", "mnist"]),
+        (["train", "blobs", "--epochs", "many"], ["--epochs", "many"]),
+        (["train", "blobs", "--epochs", "0"], ["`epochs` must be at least 1, got 0"]),
+        (["train", "blobs", "--devices", "3"], ["multiple of `devices`", "64 and 3"]),
+        (["test"], ["A run folder"]),
+        (["test", "a", "b"], ["b"]),
+        (["plot", "a", "--sample", "x"], ["--sample"]),
+        (["train", "--resume"], ["--resume"]),
+    ],
+)
+def test_wrong_arguments_end_with_code_2_and_write_nothing(
+    spikeloom, arguments, parts, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = spikeloom(*arguments)
+    assert code == 2
+    for part in parts:
+        assert part in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_program_passes_its_exit_code_on():
+    for arguments, code in ((["list"], 0), (["train", "lif-f"], 2), (["test", "/nowhere"], 1)):
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports closed pipes differently")
+def test_a_reader_that_stops_early_is_no_error():
+    program = f"'{sys.executable}' -u -m spikeloom list | head -n 1"
+    done = subprocess.run(program, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+# Training, testing, plotting
+
+
+def test_training_writes_every_file_of_a_run(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["recipe"] == "blobs"
+    assert config["settings"]["epochs"] == 2
+    assert config["settings"]["seed"] == 0
+    environment = json.loads((trained / "environment.json").read_text())
+    assert environment.keys() >= {"command", "started", "python", "packages", "machine", "processor", "cores"}
+    assert environment["packages"]["torch"]
+    assert [row["epoch"] for row in rows(trained)] == [1, 2]
+    for key in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second"):
+        assert all(isinstance(row[key], float) for row in rows(trained))
+    found = {path.name for path in (trained / "checkpoints").iterdir()}
+    assert found == {"last.safetensors", "previous.safetensors", "best.safetensors"}
+    assert not list(trained.rglob("*.part*"))
+
+
+def test_figures_are_pictures(trained):
+    import matplotlib.image
+
+    figures = sorted((trained / "figures").iterdir())
+    assert [path.name for path in figures] == ["curves.png", "membrane.png", "raster.png"]
+    for path in figures:
+        assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        picture = matplotlib.image.imread(path)
+        assert min(picture.shape[:2]) > 300
+        assert picture[..., :3].std() > 0.05  # something is drawn
+
+
+def test_tensorboard_can_read_the_events(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "tensorboard"))
+    events.Reload()
+    assert {"step/loss", "epoch/test_accuracy", "epoch/train_loss"} <= set(events.Tags()["scalars"])
+    logged = [event.value for event in events.Scalars("epoch/test_accuracy")]
+    assert logged == pytest.approx([row["test_accuracy"] for row in rows(trained)])
+
+
+def test_test_gives_exactly_the_logged_last_accuracy(spikeloom, trained):
+    code, output, _ = spikeloom("test", trained, "--device", "cpu")
+    last = rows(trained)[-1]
+    assert code == 0
+    assert output == (
+        f"last checkpoint: test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f}\n"
+    )
+
+
+def test_last_and_best_checkpoints_test_to_the_last_bit_as_they_were_logged(trained):
+    from spikeloom.train import checkpoint, launch
+    from spikeloom.train.run import Run
+
+    run = Run.open(trained)
+    name, settings = run.config()
+    recipe = RECIPES[name].from_settings(settings)
+    best = max(rows(trained), key=lambda row: row["test_accuracy"])
+    for file, row in ((checkpoint.LAST, rows(trained)[-1]), (checkpoint.BEST, best)):
+        state = checkpoint.load(run.checkpoints / file)
+        got = launch.test(run, recipe.build, state, "cpu", recipe.precision, recipe.seed)
+        assert got == (row["test_loss"], row["test_accuracy"])
+
+
+def test_test_of_the_best_checkpoint(spikeloom, trained):
+    code, output, _ = spikeloom("test", trained, "--checkpoint", "best")
+    assert code == 0
+    assert f"test accuracy {max(row['test_accuracy'] for row in rows(trained)):.2%}" in output
+
+
+def test_plot_draws_every_figure_again(spikeloom, copied):
+    shutil.rmtree(copied / "figures")
+    code, output, _ = spikeloom("plot", copied, "--sample", "3")
+    assert code == 0
+    for name in ("curves", "membrane", "raster"):
+        assert f"figure       {copied / 'figures' / name}.png" in output
+        assert (copied / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_plot_of_a_sample_that_is_not_there(spikeloom, trained):
+    code, _, errors = spikeloom("plot", trained, "--sample", "128")
+    assert code == 1
+    assert_one_line(errors, "`sample` must be from 0 to 127", "got 128")
+
+
+def test_a_run_is_not_overwritten(spikeloom, trained):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", trained)
+    assert code == 1
+    assert_one_line(errors, f"{trained} already holds a run", f"spikeloom train --resume {trained}")
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_resumes_to_itself(spikeloom, copied):
+    before = [(copied / name).read_bytes() for name in ("metrics.jsonl", "checkpoints/last.safetensors")]
+    code, output, _ = spikeloom("train", "--resume", copied)
+    assert code == 0
+    assert "which has 2 epochs in all" in output
+    after = [(copied / name).read_bytes() for name in ("metrics.jsonl", "checkpoints/last.safetensors")]
+    assert after == before
+
+
+def test_a_run_that_was_moved_goes_on_where_it_lies(spikeloom, copied, trained, tmp_path):
+    config = json.loads((copied / "config.json").read_text())
+    config["settings"]["epochs"] = 3
+    (copied / "config.json").write_text(json.dumps(config))
+    moved = copied.rename(tmp_path / "elsewhere")
+    code, output, _ = spikeloom("train", "--resume", moved)
+    assert code == 0
+    assert "which has 3 epochs in all" in output
+    assert len(rows(moved)) == 3
+    assert rows(moved)[:2] == rows(trained)
+    assert not copied.exists()
+
+
+def test_two_runs_with_the_same_seed_are_the_same(spikeloom, trained, tmp_path):
+    code, _, _ = spikeloom("train", "blobs", *SMALL, "--epochs", "2", "--run-dir", tmp_path / "again")
+    assert code == 0
+    for one, other in zip(rows(trained), rows(tmp_path / "again"), strict=True):
+        for key in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+            assert one[key] == other[key]
+
+
+def test_options_as_older_scripts_spell_them(spikeloom, tmp_path):
+    run = tmp_path / "run"
+    options = "-T 5 -b 32 -epochs 1 -j 8 -hidden 8 -tau 2.5 -lr 1e-2 -device cpu"
+    folders = ["-data-dir", tmp_path / "data", "-run-dir", run]
+    code, _, errors = spikeloom("train", "lif-fc", *options.split(), *folders)
+    assert code == 0, errors
+    settings = json.loads((run / "config.json").read_text())["settings"]
+    expected = {"T": 5, "batch_size": 32, "epochs": 1, "hidden": 8, "tau": 2.5, "lr": 0.01}
+    assert settings.items() >= (expected | {"data_dir": str(tmp_path / "data")}).items()
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_another_precision_is_tested_as_it_was_logged(spikeloom, tmp_path, precision):
+    run = tmp_path / "run"
+    arguments = ["--points", "500", "--epochs", "1", "--device", "cpu", "--precision", precision]
+    code, _, errors = spikeloom("train", "blobs", *arguments, "--run-dir", run)
+    assert code == 0, errors
+    code, output, _ = spikeloom("test", run, "--device", "cpu")
+    assert code == 0
+    last = rows(run)[-1]
+    assert f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f}" in output
+    assert spikeloom("plot", run)[0] == 0
+
+
+def test_the_documented_options_of_spikingjellys_example_are_taken(spikeloom, tmp_path):
+    """``-amp``, ``-opt`` and ``-device cuda:0`` belong to the command line that its tutorial prints."""
+    run = tmp_path / "run"
+    options = "-tau 2.0 -T 5 -device cpu -b 64 -epochs 1 -amp -opt adam -lr 1e-3 -j 8 -hidden 8"
+    code, _, errors = spikeloom("train", "lif-fc", *options.split(), "-run-dir", run)
+    assert code == 0, errors
+
+
+def test_two_runs_started_in_the_same_second_do_not_share_a_folder(spikeloom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda *_: "20261122-120000")
+    assert spikeloom("train", "blobs", *SMALL)[0] == 0
+    assert spikeloom("train", "blobs", *SMALL, "--seed", "1")[0] == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+# What goes wrong
+
+
+def test_a_data_folder_without_the_set_names_folder_and_cure(spikeloom, tmp_path, monkeypatch):
+    from spikeloom.data import mnist_family
+    from spikeloom.data.download import NoMirrorError
+
+    def offline(name, urls, *_):
+        raise NoMirrorError([f"{url}: no network" for url in urls])
+
+    monkeypatch.setattr(mnist_family, "download", offline)
+    run, data = tmp_path / "run", tmp_path / "data"
+    data.mkdir()
+    code, _, errors = spikeloom("train", "lif-fc", "--dataset", "mnist", "--data-dir", data, "--run-dir", run)
+    assert code == 1
+    assert "Traceback" not in errors
+    assert errors.count("spikeloom: ") == 1
+    for part in ("dataset 'mnist'", str(data), "train-images-idx3-ubyte", "no network", "SPIKELOOM_DATA"):
+        assert part in errors
+    assert not run.exists()
+
+
+def test_a_run_folder_that_cannot_be_made(spikeloom, tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", folder)
+        assert code == 1
+        assert_one_line(errors, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", [["test"], ["plot"], ["train", "--resume"]])
+def test_a_folder_that_is_no_run(spikeloom, command, tmp_path):
+    code, _, errors = spikeloom(*command, tmp_path)
+    assert code == 1
+    assert_one_line(errors, f"{tmp_path} is not a run folder", "config.json")
+
+
+@pytest.mark.parametrize("command", [["test"], ["plot"], ["train", "--resume"]])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "config.json is damaged"),
+        (b"", "config.json is damaged"),
+        (b"[]", "config.json is damaged"),
+        (b"\xff\xfe", "config.json is damaged"),
+        (b'{"recipe": "blobs"}', "config.json is damaged"),
+        (b'{"recipe": "blobs", "settings": []}', "config.json"),
+        (b'{"recipe": ["blobs"], "settings": {}}', "config.json"),
+        (b'{"recipe": "blobs", "settings": {"wibble": 1}}', "does not know: ['wibble']"),
+        (b'{"recipe": "blobs", "settings": {"epochs": "many"}}', "config.json"),
+        (b'{"recipe": "blobs", "settings": {"T": "many"}}', "config.json"),
+    ],
+)
+def test_a_damaged_config_is_named(spikeloom, copied, command, content, message):
+    (copied / "config.json").write_bytes(content)
+    code, _, errors = spikeloom(*command, copied)
+    assert code == 1
+    assert_one_line(errors, message)
+
+
+def test_a_config_of_a_recipe_that_is_gone(spikeloom, copied):
+    (copied / "config.json").write_text('{"recipe": "blibs", "settings": {}}')
+    code, _, errors = spikeloom("test", copied)
+    assert code in (1, 2)
+    assert_one_line(errors, "no recipe 'blibs'", "blobs")
+
+
+@pytest.mark.parametrize("command", [["test"], ["plot"], ["train", "--resume"]])
+def test_a_checkpoint_of_another_network(spikeloom, copied, command):
+    (copied / "config.json").write_text('{"recipe": "lif-fc", "settings": {"T": 2}}')
+    code, _, errors = spikeloom(*command, copied)
+    assert code == 1
+    assert "Traceback" not in errors
+    assert f"{copied}" in errors
+
+
+@pytest.mark.parametrize("command", [["test"], ["plot"]])
+def test_a_run_without_a_checkpoint(spikeloom, copied, command):
+    shutil.rmtree(copied / "checkpoints")
+    code, _, errors = spikeloom(*command, copied)
+    assert code == 1
+    assert_one_line(errors, f"{copied} has no checkpoint yet")
+
+
+def test_a_missing_best_checkpoint(spikeloom, copied):
+    (copied / "checkpoints" / "best.safetensors").unlink()
+    code, _, errors = spikeloom("test", copied, "--checkpoint", "best")
+    assert code == 1
+    assert_one_line(errors, "no checkpoint", "best.safetensors")
+
+
+@pytest.mark.parametrize("command", [["plot"], ["train", "--resume"]])
+def test_damaged_metrics_are_no_traceback(spikeloom, copied, command):
+    """The checkpoint holds the same history: a damaged line of metrics.jsonl is told, or repaired."""
+    with (copied / "metrics.jsonl").open("a") as file:
+        file.write('{"epo')
+    code, _, errors = spikeloom(*command, copied)
+    assert "Traceback" not in errors
+    if code:
+        assert_one_line(errors, "metrics.jsonl")
+
+
+def test_a_device_that_is_not_there(spikeloom, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, errors = spikeloom("train", "blobs", "--device", "cuda", "--run-dir", tmp_path / "run")
+    assert code == 1
+    assert_one_line(errors, "no CUDA device", "--device cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["blobs", "--tau", "1"], "`tau` must be greater than 1"),
+        (["blobs", "--lr", "-1"], "learning rate"),
+        (["blobs", "--lr", "nan"], "learning rate"),
+        (["blobs", "--points", "0"], "samples"),
+        (["blobs", "--seed", "-1"], "`seed`"),
+        (["blobs", "--seed", str(10**30)], "seed"),
+        (["blobs", "--T", "0"], "at least"),
+        (["lif-fc", "--T", "0"], "`T`"),
+        (["lif-fc", "--hidden", "0"], "hidden"),
+    ],
+)
+def test_a_setting_that_is_refused_is_one_line_and_leaves_no_folder(
+    spikeloom, arguments, message, tmp_path, recwarn
+):
+    run = tmp_path / "run"
+    code, _, errors = spikeloom("train", *arguments, "--device", "cpu", "--run-dir", run)
+    assert code in (1, 2)
+    if code == 1:
+        assert_one_line(errors, message)
+    assert not run.exists()
+
+
+def test_a_loss_that_is_not_finite_ends_with_its_place_and_a_cure(spikeloom, tmp_path):
+    run = tmp_path / "run"
+    code, _, errors = spikeloom("train", "blobs", *SMALL, "--lr", "3e37", "--run-dir", run)
+    assert code == 1
+    assert_one_line(errors, "The loss became", "epoch 1, step 2", "Lower the learning rate")
+
+
+def test_a_training_that_fails_before_its_first_checkpoint_leaves_nothing(spikeloom, tmp_path, monkeypatch):
+    from spikeloom.train.loop import Trainer
+
+    def fail(*_):
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(Trainer, "train_step", fail)
+    run = tmp_path / "run"
+    code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", run)
+    assert code == 1
+    assert_one_line(errors, "No space left on device: somewhere")
+    assert not run.exists()
+
+
+def test_a_folder_with_something_of_the_users_is_kept(spikeloom, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "notes.txt").write_text("mine")
+    code, _, _ = spikeloom("train", "blobs", "--tau", "1", "--run-dir", run)
+    assert code == 1
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+from spikeloom.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
+def test_a_full_disk_ends_with_one_line_and_leaves_the_last_good_checkpoint(tmp_path):
+    """The checkpoint of step 1 fits, as do all until the history has grown; a later one does not."""
+    from spikeloom.train import checkpoint
+
+    run = tmp_path / "run"
+    arguments = ["train", "blobs", *SMALL, "--epochs", "99", "--run-dir", str(run)]
+    # Figures are larger than checkpoints, so one of them would hit the limit first.
+    program = "import spikeloom.train.loop as loop; loop.draw_curves = loop.draw_sample = lambda *_: None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program + LIMITED, "6000", *arguments],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert_one_line(done.stderr, "File too large")
+    assert str(run) in done.stderr  # which disk is full
+    state = checkpoint.load(run / "checkpoints" / checkpoint.LAST)
+    assert 0 < state["progress"]["epoch"] < 99
+    assert not list(run.rglob("*.part*"))
+    resumed = subprocess.run(
+        [*COMMAND, "test", str(run)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert resumed.returncode == 0, resumed.stderr
+
+
+@pytest.mark.slow
+def test_an_error_in_a_second_process_is_one_line_too(tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "train", "blobs", "--devices", "2", "--device", "cpu", "--tau", "1",
+         "--run-dir", str(tmp_path / "run")],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "`tau` must be greater than 1")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,255 @@
+"""The firing check: silent and saturated layers are named with a cure, and watching changes nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from compare import assert_same
+from spikeloom import functional, neuron, surrogate
+from spikeloom.diagnose import ALWAYS, FiringCheck
+
+STEPS = 6
+
+
+def run(net, x_seq, step_mode):
+    functional.set_step_mode(net, step_mode)
+    return net(x_seq) if step_mode == "m" else torch.stack([net(x) for x in x_seq])
+
+
+def watched(net, x_seq, step_mode="m", batches=1):
+    with FiringCheck(net) as check:
+        for _ in range(batches):
+            run(net, x_seq, step_mode)
+            functional.reset_net(net)
+    return check
+
+
+def num_hooks(net):
+    return sum(len(module._forward_hooks) for module in net.modules())
+
+
+def weak_net(surrogate_function, **settings):
+    """A linear layer too weak to make its neurons fire: each step adds 0.05 to them."""
+    net = nn.Sequential(
+        nn.Linear(2, 3, bias=False), neuron.LIFNode(surrogate_function=surrogate_function, **settings)
+    )
+    nn.init.constant_(net[0].weight, 0.05)
+    return net
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_rectangular_surrogate_that_never_fires_is_named_with_its_cure(step_mode):
+    check = watched(weak_net(surrogate.Rectangular()), torch.ones(STEPS, 4, 2), step_mode, batches=3)
+    (layer,) = check.layers
+    assert layer.stuck
+    (advice,) = check.advice()
+    for part in (
+        "Layer '1' (LIFNode) did not fire once",
+        "Its potential stayed 0.902 or more below its threshold",  # 1 - 0.1 (1 - 2**-6)
+        "passes no gradient, so it cannot learn to",
+        "take a surrogate with wide support, such as surrogate.ATan()",
+        "Lower v_threshold",
+    ):
+        assert part in advice
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_silent_layer_with_a_wide_surrogate_may_wake_up(step_mode):
+    net = weak_net(surrogate.ATan())
+    check = watched(net, torch.ones(STEPS, 4, 2), step_mode)
+    assert not check.layers[0].stuck
+    (advice,) = check.advice()
+    assert "did not fire once" in advice
+    assert "passes a gradient at 100% of its steps, so it may wake up" in advice
+    run(net, torch.ones(STEPS, 4, 2), step_mode).sum().backward()
+    assert (net[0].weight.grad != 0).all()  # and indeed it may
+
+
+def test_a_stuck_layer_indeed_gets_no_gradient():
+    net = weak_net(surrogate.Rectangular())
+    run(net, torch.ones(STEPS, 4, 2), "m").sum().backward()
+    assert not net[0].weight.grad.any()
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_layer_that_always_fires_is_told(step_mode):
+    net = nn.Sequential(neuron.IFNode())
+    check = watched(net, torch.full([STEPS, 4, 2], 1.5), step_mode)
+    (advice,) = check.advice()
+    assert check.layers[0].rate == 1.0 > ALWAYS
+    assert "Layer '0' (IFNode) fires at 100% of all steps" in advice
+    assert "Raise v_threshold" in advice
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_healthy_layer_needs_no_advice_and_its_rate_is_counted(step_mode):
+    net = nn.Sequential(neuron.IFNode())
+    check = watched(net, torch.full([STEPS, 4, 2], 0.5), step_mode, batches=2)
+    assert check.advice() == []
+    (layer,) = check.layers
+    assert layer.rate == 0.5
+    assert layer.values == 2 * STEPS * 4 * 2
+    assert layer.spikes == layer.values / 2
+    assert layer.calls == (2 if step_mode == "m" else 2 * STEPS)
+
+
+def test_rates_are_of_spikes_also_at_a_rate_below_one_in_a_thousand():
+    x_seq = torch.zeros(1000, 2)
+    x_seq[7, 0] = 2.0
+    check = watched(nn.Sequential(neuron.LIFNode()), x_seq)
+    assert check.layers[0].rate == pytest.approx(1 / 2000)
+    assert check.advice() == []
+
+
+def test_a_layer_that_was_never_called_is_not_judged():
+    net = nn.Sequential(neuron.IFNode())
+    net.unused = neuron.IFNode()
+    with FiringCheck(net) as check:
+        net[0](torch.full([2], 0.5))
+        net[0](torch.full([2], 0.5))
+    assert check.advice() == []
+    assert [layer.calls for layer in check.layers] == [2, 0]
+
+
+def test_an_empty_batch_is_not_judged():
+    check = watched(nn.Sequential(neuron.IFNode()), torch.zeros(STEPS, 0, 2))
+    assert check.advice() == []
+
+
+def test_layers_are_named_by_their_place():
+    net = nn.Sequential(nn.Sequential(nn.Identity(), neuron.IFNode(v_threshold=9.0)), neuron.LIFNode())
+    check = watched(net, torch.ones(STEPS, 2, 2))
+    first, second = check.advice()
+    assert "Layer '0.1' (IFNode)" in first
+    assert "stayed 3 or more below" in first
+    assert "Layer '1' (LIFNode)" in second
+
+
+def test_non_spiking_neurons_are_ignored():
+    net = nn.Sequential(neuron.NonSpikingIFNode(), neuron.NonSpikingLIFNode())
+    check = watched(net, torch.ones(STEPS, 2, 2))
+    assert check.layers == []
+    assert check.advice() == []
+    assert num_hooks(net) == 0
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_threshold_per_neuron_is_shown_as_its_range(learned):
+    thresholds = torch.tensor([2.0, 5.0])
+    node = neuron.LIFNode(
+        v_threshold=nn.Parameter(thresholds) if learned else thresholds,
+        surrogate_function=surrogate.Rectangular(),
+    )
+    check = watched(nn.Sequential(node), torch.ones(STEPS, 3, 2))
+    assert check.layers[0].stuck
+    assert "stayed 1.02 or more below its threshold" in check.advice()[0]
+    assert node.v_threshold.grad is None
+
+
+def test_a_gradient_at_some_neurons_is_no_stuck_layer():
+    node = neuron.LIFNode(
+        v_threshold=torch.tensor([1.3, 5.0]), surrogate_function=surrogate.Rectangular()
+    )  # potentials end just below 1: within the half-width of the first threshold only
+    check = watched(nn.Sequential(node), torch.ones(STEPS, 3, 2))
+    assert not check.layers[0].stuck
+    assert "passes a gradient at" in check.advice()[0]
+
+
+def test_a_threshold_that_is_a_memory_is_taken_as_it_stands():
+    class Adaptive(neuron.SimpleBaseNode):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            del self.v_threshold
+            self.register_memory("v_threshold", 4.0)
+
+        def neuronal_charge(self, x):
+            self.v = 0.5 * self.v + x
+
+    check = watched(nn.Sequential(Adaptive()), torch.ones(STEPS, 3, 2))
+    assert "did not fire once" in check.advice()[0]
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_watching_changes_neither_outputs_nor_gradients_nor_memories(step_mode):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 5), neuron.LIFNode(), nn.Linear(5, 2), neuron.ParametricLIFNode())
+    x_seq = torch.rand(STEPS, 4, 3) * 5
+
+    def results():
+        net.zero_grad()
+        functional.reset_net(net)
+        x = x_seq.clone().requires_grad_()
+        out = run(net, x, step_mode)
+        out.square().sum().backward()
+        return [out.detach(), x.grad, net[1].v.detach(), *(p.grad.clone() for p in net.parameters())]
+
+    plain = results()
+    with FiringCheck(net):
+        seen = results()
+    for reference, got in zip(plain, seen, strict=True):
+        assert_same("watched", reference, got)
+
+
+def test_watching_works_without_gradients():
+    net = weak_net(surrogate.ATan())
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            check = watched(net, torch.ones(STEPS, 4, 2))
+        assert "may wake up" in check.advice()[0]
+
+
+def test_hooks_are_removed_at_the_end():
+    net = weak_net(surrogate.ATan())
+    with FiringCheck(net):
+        assert num_hooks(net) == 1
+    assert num_hooks(net) == 0
+    check = FiringCheck(net)
+    net(torch.ones(4, 2))
+    assert len(check.close()) == 1
+    assert num_hooks(net) == 0
+
+
+def test_hooks_are_removed_after_an_exception_too():
+    net = weak_net(surrogate.ATan())
+    with pytest.raises(RuntimeError), FiringCheck(net):
+        net(torch.ones(4, 7))
+    assert num_hooks(net) == 0
+    with pytest.raises(KeyError), FiringCheck(net):
+        raise KeyError("mine")
+    assert num_hooks(net) == 0
+
+
+def test_a_users_own_hooks_stay():
+    net = weak_net(surrogate.ATan())
+    net[1].register_forward_hook(lambda *_: None)
+    with FiringCheck(net):
+        assert num_hooks(net) == 2
+    assert num_hooks(net) == 1
+
+
+def test_what_is_computed_after_the_check_is_not_counted():
+    net = weak_net(surrogate.ATan())
+    check = watched(net, torch.ones(STEPS, 4, 2))
+    run(net, torch.full([STEPS, 4, 2], 100.0), "m")
+    assert check.layers[0].spikes == 0
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_layer_with_a_gradient_early_in_the_sequence_is_not_called_stuck(step_mode):
+    """Input comes first and silence after it: the potential has leaked away when the sequence ends."""
+    net = nn.Sequential(
+        nn.Linear(1, 1, bias=False), neuron.LIFNode(surrogate_function=surrogate.Rectangular())
+    )
+    nn.init.constant_(net[0].weight, 1.5)
+    x_seq = torch.zeros(20, 1, 1)
+    x_seq[0] = 1.0
+    check = watched(net, x_seq, step_mode)
+    run(net, x_seq, step_mode).sum().backward()
+    assert net[0].weight.grad != 0
+    assert not check.layers[0].stuck
+    assert "cannot learn" not in check.advice()[0]
+
+
+def test_many_spikes_in_half_precision_are_counted():
+    check = watched(nn.Sequential(neuron.LIFNode()), torch.full([1000, 100], 3.0).half())
+    assert check.layers[0].rate == 1.0
