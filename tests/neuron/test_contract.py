@@ -213,7 +213,7 @@ def test_tensors_as_settings_are_buffers_and_broadcast():
     "make", [neuron.LIFNode, neuron.NonSpikingLIFNode, lambda tau: neuron.SimpleLIFNode(tau, True)]
 )
 def test_tau_must_be_greater_than_one(make, tau):
-    with pytest.raises(ValueError, match="`tau` must be (greater than 1|a number, got NaN)"):
+    with pytest.raises(ValueError, match=r"`tau` must be (greater than 1|a number, got NaN)"):
         make(tau)
 
 

@@ -4,15 +4,18 @@ Values are numbered: first the inputs, then the results of the instructions, in 
 apart, because they are arguments of the loop: another time constant compiles nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from spikeloom.loom.operations import FILLED, IDENTITIES, OPERATIONS, RENAMED
-from spikeloom.loom.trace import CannotWeave
+
+
+class CannotWeave(Exception):
+    """Why a step does not become a loop."""
 
 
 @dataclass(frozen=True)
@@ -75,65 +78,55 @@ class Plan:
         return f"inputs {inputs}\n{steps}outputs {', '.join(map(str, self.outputs))}"
 
 
-def make_plan(graph: fx.Graph) -> tuple[Plan, tuple[float, ...]]:
-    """The plan of a traced step, and its literals.
+class PlanBuilder:
+    """Writes down ATen operations, one after the other, as the instructions of a plan.
 
-    Raises:
-        CannotWeave: an operation is not pointwise, or not known.
+    A tensor is known by its storage: pointwise operations give each result a storage of its own, and an
+    operation in place, a detached alias, or a tensor that autograd saved have the storage of the value that
+    they stand for.
+
+    Args:
+        inputs: the tensors that are the plan's inputs.
     """
-    builder = _Builder()
-    for node in graph.nodes:
-        builder.add(node)
-    return Plan(builder.num_inputs, builder.needed(), builder.outputs), tuple(builder.literals)
 
-
-class _Builder:
-    """Turns the nodes of a graph into instructions, one after the other."""
-
-    def __init__(self) -> None:
-        self.num_inputs = 0
+    def __init__(self, inputs: Sequence[Tensor]):
+        self.shape = inputs[0].shape
+        self.num_inputs = len(inputs)
         self.instructions: list[Instruction] = []
         self.literals: list[float] = []
-        self.outputs: tuple[Argument, ...] = ()
         self.boolean: set[Argument] = set()
-        # An in-place operation writes to the storage of its first argument: what a node reads is what its
-        # storage holds at that moment.
-        self.storage: dict[fx.Node, fx.Node] = {}
-        self.held: dict[fx.Node, Argument] = {}
-        self.shape: torch.Size | None = None
+        self.alive: list[Tensor] = []  # a storage that is freed could lend its address to another
+        self.held: dict[int, Argument] = {}
+        for number, tensor in enumerate(inputs):
+            self.hold(tensor, Value(number))
 
-    def add(self, node: fx.Node) -> None:
-        """Take the next node of the graph."""
-        if node.op == "placeholder":
-            self.storage[node], self.held[node] = node, Value(self.num_inputs)
-            self.shape = node.meta["val"].shape
-            self.num_inputs += 1
-        elif node.op == "output":
-            self.outputs = tuple(self.number(item) for item in _flat(node.args))
-        elif node.op == "call_function":
-            name = str(node.target.overloadpacket.__name__)  # type: ignore[union-attr]
-            self.check(node, name)
-            in_place = name.endswith("_")
-            storage = self.storage[node.args[0]] if in_place else node  # type: ignore[index]
-            self.storage[node], self.held[storage] = storage, self.translate(name.rstrip("_"), node)
-        else:
-            raise CannotWeave(
-                f"a step uses the constant tensor {node.target!r}; make it a buffer or a number"
-            )
+    def hold(self, tensor: Tensor, value: Argument) -> None:
+        """From now on the storage of ``tensor`` holds ``value``."""
+        self.alive.append(tensor)
+        self.held[tensor.untyped_storage()._cdata] = value
 
-    def check(self, node: fx.Node, name: str) -> None:
-        """Refuse what is not one value per neuron."""
-        value = node.meta.get("val")
-        if not isinstance(value, Tensor):
+    def record(self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
+        """Write down that ``operation(*args, **kwargs)`` gave ``result``.
+
+        Raises:
+            CannotWeave: the operation is not pointwise, or not known.
+        """
+        name = str(operation.overloadpacket.__name__)
+        if not isinstance(result, Tensor):
             raise CannotWeave(f"the operation {name} gives no tensor")
-        if value.shape != self.shape and value.dim() > 0:
+        if result.shape != self.shape and result.dim() > 0:
             raise CannotWeave(f"the operation {name} is not pointwise: it changes the shape")
-        if value.dtype not in (torch.bool, torch.float32, torch.float64):
-            raise CannotWeave(f"the operation {name} gives the type {value.dtype}")
+        if result.dtype not in (torch.bool, torch.float32, torch.float64):
+            raise CannotWeave(f"the operation {name} gives the type {result.dtype}")
+        self.hold(result, self.translate(name.rstrip("_"), list(args), kwargs, result.dtype))
 
-    def translate(self, name: str, node: fx.Node) -> Argument:
+    def finish(self, outputs: Sequence[Tensor]) -> tuple[Plan, tuple[float, ...]]:
+        """The plan with these outputs, and its literals."""
+        values = tuple(self.number(output) for output in outputs)
+        return Plan(self.num_inputs, self._needed(values), values), tuple(self.literals)
+
+    def translate(self, name: str, args: list[Any], kwargs: dict[str, Any], dtype: torch.dtype) -> Argument:
         """The value of one ATen operation."""
-        args, kwargs = list(node.args), node.kwargs
         if name in IDENTITIES:
             return self.any(args[0])
         if name in FILLED:
@@ -141,7 +134,7 @@ class _Builder:
         if name in ("full_like", "full", "new_full", "fill", "copy", "scalar_tensor"):
             return self.any(args[0 if name == "scalar_tensor" else 1])
         if name in ("_to_copy", "to"):
-            return self.truth(args[0]) if node.meta["val"].dtype == torch.bool else self.number(args[0])
+            return self.truth(args[0]) if dtype == torch.bool else self.number(args[0])
         if name in ("add", "sub", "rsub"):
             return self.sum(name, args, kwargs.get("alpha", args[2] if len(args) > 2 else 1))
         if name == "div" and kwargs.get("rounding_mode"):
@@ -173,11 +166,16 @@ class _Builder:
         return self.emit("add" if name == "add" else "sub", first, second)
 
     def any(self, argument: Any) -> Argument:
-        """An argument of a node, or a value made here, as it is."""
+        """An argument of an operation, or a value made here, as it is."""
         if isinstance(argument, Value | Literal):
             return argument
-        if isinstance(argument, fx.Node):
-            return self.held[self.storage[argument]]
+        if isinstance(argument, Tensor):
+            known = self.held.get(argument.untyped_storage()._cdata)
+            if known is not None:
+                return known
+            if argument.numel() != 1 or argument.is_meta:
+                raise CannotWeave("a step uses a tensor that is neither its neuron's nor made from its input")
+            argument = argument.item()  # a constant such as torch.tensor(0.5), written in the step
         if isinstance(argument, bool | int | float):
             self.literals.append(float(argument))
             return Literal(len(self.literals) - 1)
@@ -208,9 +206,9 @@ class _Builder:
             self.boolean.add(result)
         return result
 
-    def needed(self) -> tuple[Instruction, ...]:
+    def _needed(self, outputs: Sequence[Argument]) -> tuple[Instruction, ...]:
         """The instructions that lead to an output."""
-        wanted, kept = set(self.outputs), []
+        wanted, kept = set(outputs), []
         for instruction in reversed(self.instructions):
             if instruction.result in wanted:
                 kept.append(instruction)
@@ -218,15 +216,15 @@ class _Builder:
         return tuple(reversed(kept))
 
 
-def _sigmoid_backward(builder: _Builder, grad: Any, result: Any) -> Value:
+def _sigmoid_backward(builder: PlanBuilder, grad: Any, result: Any) -> Value:
     return builder.emit("mul", builder.emit("mul", grad, builder.emit("sub", 1.0, result)), result)
 
 
-def _tanh_backward(builder: _Builder, grad: Any, result: Any) -> Value:
+def _tanh_backward(builder: PlanBuilder, grad: Any, result: Any) -> Value:
     return builder.emit("mul", grad, builder.emit("sub", 1.0, builder.emit("square", result)))
 
 
-def _threshold_backward(builder: _Builder, grad: Any, source: Any, limit: Any) -> Value:
+def _threshold_backward(builder: PlanBuilder, grad: Any, source: Any, limit: Any) -> Value:
     return builder.emit("where", builder.emit("le", source, limit), 0.0, grad)
 
 
@@ -235,11 +233,3 @@ _DERIVATIVES = {
     "tanh_backward": _tanh_backward,
     "threshold_backward": _threshold_backward,
 }
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _flat(item)
-    else:
-        yield value

@@ -1,9 +1,9 @@
-"""One time step of a neuron as a graph of ATen operations, forwards and backwards.
+"""One time step of a neuron as a plan, forwards and backwards.
 
-The step is run on a shallow copy of the neuron, never on the live one, and on fake tensors: a step that looks
-at values fails here, and runs on the reference. It is traced twice, at two shapes: what depends on the shape,
-on chance or on a Python attribute that the step itself changes would freeze into the graph, and shows as a
-difference.
+The step is run on a shallow copy of the neuron, never on the live one, and on tensors without content
+(PyTorch's meta device), while every ATen operation is written down; a step that looks at values fails here,
+and runs on the reference. It is traced twice, at two shapes: what depends on the shape, on chance, or on a
+Python attribute that the step itself changes would freeze into the plan, and shows as a difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikeloom.loom.plan import CannotWeave, Plan, PlanBuilder
 from spikeloom.memory import BOOKKEEPING
-
-
-class CannotWeave(Exception):
-    """Why a step does not become a loop."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,8 @@ def step_function(module: Any, operands: Sequence[Operand]) -> Callable[..., Any
 
 def trace(
     module: Any, operands: Sequence[Operand], learned: Sequence[bool], dims: int, dtype: torch.dtype
-) -> tuple[fx.Graph, fx.Graph]:
-    """The graphs of one step forwards, and of its gradient.
+) -> tuple[tuple[Plan, tuple[float, ...]], tuple[Plan, tuple[float, ...]]]:
+    """The plans of one step forwards, and of its gradient, each with its literals.
 
     Args:
         module: a neuron with ``neuronal_charge``, ``neuronal_fire``, ``neuronal_reset`` and memories.
@@ -108,54 +105,78 @@ def trace(
         dtype: what is computed in.
     Returns:
         forward: inputs x, memories, operands; outputs output, memories. Backward: the same inputs, then the
-            gradients of
-        output and memories; outputs the gradients of x, memories, learned operands, or zero constants.
+            gradients
+        of output and memories; outputs the gradients of x, memories, learned operands.
     Raises:
         CannotWeave: with the reason.
     """
-    step = step_function(module, operands)
+    step, num_memories = step_function(module, operands), len(module._memories)
 
-    def gradient(x: Tensor, memories: list, values: list, grad_output: Tensor, grad_memories: list) -> list:
-        with torch.enable_grad():
-            x, *memories = (value.detach().requires_grad_() for value in (x, *memories))
-            pairs = zip(values, learned, strict=True)
-            values = [value.detach().requires_grad_() if needed else value for value, needed in pairs]
-            output, new = step(x, memories, values)
-            wanted = [x, *memories, *(value for value in values if value.requires_grad)]
-            produced = [
-                pair
-                for pair in zip((output, *new), (grad_output, *grad_memories), strict=True)
-                if pair[0].requires_grad
-            ]
-            if not produced:
-                return [torch.zeros_like(value) for value in wanted]
-            outputs, gradients = zip(*produced, strict=True)
-            found = torch.autograd.grad(outputs, wanted, gradients, allow_unused=True)
-        return [
-            torch.zeros_like(value) if grad is None else grad
-            for grad, value in zip(found, wanted, strict=True)
+    def forward(x: Tensor, *values: Tensor) -> list[Tensor]:
+        output, new = step(x, values[:num_memories], values[num_memories:])
+        return [output, *new]
+
+    def backward(*inputs: Tensor) -> list[Tensor]:
+        wanted = [True] * (1 + num_memories) + list(learned)
+        sources = [
+            value.detach().requires_grad_() if needed else value
+            for value, needed in zip(inputs, wanted, strict=False)
         ]
+        with torch.enable_grad():
+            results = forward(*sources)
+            pairs = list(zip(results, inputs[len(sources) :], strict=True))
+            produced = [pair for pair in pairs if pair[0].requires_grad]
+            sources = [source for source, needed in zip(sources, wanted, strict=True) if needed]
+            if not produced:
+                return [torch.zeros_like(source) for source in sources]
+            outputs, gradients = zip(*produced, strict=True)
+            found = torch.autograd.grad(outputs, sources, gradients, allow_unused=True)
+        pairs = list(zip(found, sources, strict=True))
+        return [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
 
-    graphs = []
+    num_inputs = 1 + num_memories + len(operands)
+    traced = []
     for size in (2, 3):  # two shapes
 
-        def make(count: int, size: int = size) -> list[Tensor]:
-            return [torch.zeros((size,) * dims, dtype=dtype) for _ in range(count)]
+        def recorded(function: Callable[..., list[Tensor]], count: int, size: int = size) -> tuple:
+            shape = (size,) * dims
+            return _recorded(function, [torch.zeros(shape, dtype=dtype, device="meta") for _ in range(count)])
 
-        inputs = (make(1)[0], make(len(module._memories)), make(len(operands)))
-        gradients = (make(1)[0], make(len(module._memories)))
-        graphs.append((_graph(step, inputs), _graph(gradient, (*inputs, *gradients))))
-    for first, second in zip(*graphs, strict=True):
-        if _signature(first) != _signature(second):
-            raise CannotWeave(
-                "a step depends on the input's shape, on chance, or on an attribute that it changes"
-            )
-    return graphs[0]
+        traced.append((recorded(forward, num_inputs), recorded(backward, num_inputs + 1 + num_memories)))
+    if repr(traced[0]) != repr(traced[1]):
+        raise CannotWeave("a step depends on the input's shape, on chance, or on something that it changes")
+    return traced[0]
 
 
-def _graph(function: Callable[..., Any], inputs: tuple) -> fx.Graph:
+class _Recorder(TorchDispatchMode):
+    """Writes every operation down, and keeps tensors that a step makes without content."""
+
+    def __init__(self, builder: PlanBuilder):
+        super().__init__()
+        self.builder = builder
+
+    def dispatch(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One ATen operation, with what it was called with."""
+        kwargs = dict(kwargs or {})
+        if kwargs.get("device") is not None:
+            kwargs["device"] = torch.device("meta")
+        result = func(*args, **kwargs)
+        if not (isinstance(result, Tensor) and not result.is_meta and result.numel() == 1):  # a literal
+            self.builder.record(func, args, kwargs, result)
+        return result
+
+
+# Set after the class is made, because PyTorch wraps what it finds while it is made into something that
+# imports all of torch._dynamo: 1.2 s of a first use of 1.3 s (2 cores, 2026-11-22).
+_Recorder.__torch_dispatch__ = _Recorder.dispatch  # type: ignore[method-assign]
+
+
+def _recorded(function: Callable[..., list[Tensor]], inputs: list[Tensor]) -> tuple[Plan, tuple[float, ...]]:
+    builder = PlanBuilder(inputs)
     try:
-        return make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=False)(*inputs).graph
+        with _Recorder(builder):
+            outputs = function(*inputs)
+        return builder.finish(outputs)
     except CannotWeave:
         raise
     except Exception as error:
@@ -172,24 +193,3 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
         own = {name: value for name, value in child.__dict__.items() if name not in skipped}
         found |= {f"{prefix}.{name}".lstrip("."): value for name, value in own.items()}
     return found
-
-
-def _signature(graph: fx.Graph) -> list[Any]:
-    """Operations and arguments of a graph, without the sizes of the tensors that it makes."""
-    return [
-        (node.op, str(node.target), _sizeless(node.args), sorted(map(str, _sizeless(node.kwargs).items())))
-        for node in graph.nodes
-        if node.op != "placeholder"
-    ]
-
-
-def _sizeless(value: Any) -> Any:
-    if isinstance(value, fx.Node):
-        return value.name
-    if isinstance(value, dict):
-        return {key: _sizeless(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        if value and all(isinstance(item, int) for item in value):
-            return f"{len(value)} sizes"
-        return tuple(_sizeless(item) for item in value)
-    return repr(value)

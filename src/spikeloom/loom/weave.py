@@ -8,8 +8,8 @@ import torch
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.loops import Loops
 from spikeloom.loom.numba_loop import Step, emit
-from spikeloom.loom.plan import make_plan
-from spikeloom.loom.trace import CannotWeave, operands_of, trace
+from spikeloom.loom.plan import CannotWeave
+from spikeloom.loom.trace import operands_of, trace
 
 # A row function reads and writes many arrays; to vectorise it LLVM checks each pair for overlap, and gives up
 # beyond 8 pairs unless it is told otherwise.
@@ -33,10 +33,8 @@ def plans(
     ]:
         raise CannotWeave(f"'{strange[0]}' is not floating point")
     learned = [tensor.requires_grad for tensor in tensors]
-    forward, backward = trace(node, operands, learned, dims, dtype)
-    forward_plan, forward_literals = make_plan(forward)
-    backward_plan, backward_literals = make_plan(backward)
-    step = Step(forward_plan, backward_plan, len(node._memories), len(operands))
+    (forward, forward_literals), (backward, backward_literals) = trace(node, operands, learned, dims, dtype)
+    step = Step(forward, backward, len(node._memories), len(operands))
     return step, forward_literals, backward_literals, learned
 
 
