@@ -7,7 +7,6 @@ cannot be had, a folder that lives as long as the process takes its place. A dam
 import hashlib
 import importlib.util
 import os
-import shutil
 import stat
 import sys
 import tempfile
@@ -50,26 +49,26 @@ def load_module(source: str) -> ModuleType:
             beside = path.with_suffix(f".{os.getpid()}.part")
             beside.write_text(source)
             beside.replace(path)
-        spec = importlib.util.spec_from_file_location(full_name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full_name] = module  # Numba looks the module up while it compiles
-        spec.loader.exec_module(module)
-        return module
+        return _imported(full_name, path)
 
 
-def forget(module: ModuleType) -> None:
-    """Remove a module and what was compiled for it, after it turned out to be damaged."""
+def reload_module(module: ModuleType) -> ModuleType:
+    """The same module without what was compiled for it, after that turned out to be damaged."""
     path = Path(str(module.__file__))
-    sys.modules.pop(module.__name__, None)
     for compiled in path.parent.glob(f"__pycache__/{path.stem}*"):
         compiled.unlink(missing_ok=True)
+    with _LOCK:
+        return _imported(module.__name__, path)
 
 
-def clear() -> None:
-    """Remove everything that was kept."""
-    shutil.rmtree(cache_folder(), ignore_errors=True)
+def _imported(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Numba looks the module up while it compiles
+    spec.loader.exec_module(module)
+    return module
 
 
 def _user_cache() -> Path:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from spikeloom.errors import BackendError
 from spikeloom.loom import threads
+from spikeloom.loom.cache import reload_module
 from spikeloom.loom.numba_loop import Step
 
 BLOCK = 1024  # neurons: input, output and memories of a block stay in the first-level cache
@@ -36,10 +37,29 @@ class Loops:
         learned: Sequence[bool],
     ):
         self.module, self.step, self.learned = module, step, tuple(learned)
+        self.proven: set[tuple[str, str]] = set()  # loops that have run, by the type that they compute in
         self.literals = {
             dtype: [np.array([1.0, 0.0, *values], dtype) for values in (forward_literals, backward_literals)]
             for dtype in (np.float32, np.float64)
         }
+
+    def run(
+        self, name: str, arguments: list[np.ndarray], sizes: tuple[int, ...], steps: int, total: int
+    ) -> None:
+        """Call a loop on all neurons; compiled code that cannot be loaded is compiled anew, once."""
+        kind = (name, arguments[0].dtype.char)
+
+        def call(low: int, high: int) -> None:
+            getattr(self.module, name)(*arguments, low, high, *sizes)
+
+        try:
+            threads.split(call, total, BLOCK, steps * total)
+        except Exception:
+            if kind in self.proven:
+                raise
+            self.module = reload_module(self.module)
+            threads.split(call, total, BLOCK, steps * total)
+        self.proven.add(kind)
 
     def __call__(
         self, x: Tensor, starts: Sequence[Source], operands: Sequence[Tensor], keep: Sequence[bool]
@@ -86,10 +106,7 @@ class _Run(torch.autograd.Function):
         ]
         num_steps, total = arguments[1].shape
 
-        def run(low: int, high: int) -> None:
-            loops.module.forward(*arguments, low, high, BLOCK)
-
-        threads.split(run, total, BLOCK, num_steps * total)
+        loops.run("forward", arguments, (BLOCK,), num_steps, total)
         ctx.loops, ctx.keep = loops, keep
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
         ctx.save_for_backward(x, *(source for source in sources if isinstance(source, Tensor)))
@@ -97,8 +114,12 @@ class _Run(torch.autograd.Function):
         return outputs + sequences
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if torch.is_grad_enabled():
+            raise BackendError(
+                "A compiled loop cannot be differentiated twice (create_graph=True). Run the forward pass "
+                "within `with spikeloom.loom.backend('torch'):`."
+            )
         x, *tensors = ctx.saved_tensors
         loops, waiting = ctx.loops, iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
@@ -123,10 +144,7 @@ class _Run(torch.autograd.Function):
         num_steps, total = arguments[2].shape
         chunk = min(num_steps, max(8, BUFFER // (BLOCK * max(num_memories, 1))))
 
-        def run(low: int, high: int) -> None:
-            loops.module.backward(*arguments, low, high, BLOCK, chunk)
-
-        threads.split(run, total, BLOCK, num_steps * total)
+        loops.run("backward", arguments, (BLOCK, chunk), num_steps, total)
         starts = [
             _summed_to(gradient, source) if isinstance(source, Tensor) else None
             for gradient, source in zip(to_starts, sources, strict=False)

@@ -113,7 +113,10 @@ class PlanBuilder:
         """
         name = str(operation.overloadpacket.__name__)
         if not isinstance(result, Tensor):
-            raise CannotWeave(f"the operation {name} gives no tensor")
+            raise CannotWeave(f"a step looks at the values of a tensor ({name})")
+        if name.startswith("lift_fresh"):  # a tensor that is written in the step
+            self.hold(result, self.any(args[0]))
+            return
         if result.shape != self.shape and result.dim() > 0:
             raise CannotWeave(f"the operation {name} is not pointwise: it changes the shape")
         if result.dtype not in (torch.bool, torch.float32, torch.float64):
@@ -173,7 +176,7 @@ class PlanBuilder:
             known = self.held.get(argument.untyped_storage()._cdata)
             if known is not None:
                 return known
-            if argument.numel() != 1 or argument.is_meta:
+            if argument.numel() != 1:
                 raise CannotWeave("a step uses a tensor that is neither its neuron's nor made from its input")
             argument = argument.item()  # a constant such as torch.tensor(0.5), written in the step
         if isinstance(argument, bool | int | float):

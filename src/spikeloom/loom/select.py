@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "numba")
 VARIABLE = "SPIKELOOM_BACKEND"
-_METHODS = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "single_step_forward")
 _INTERNAL = (
     (frozenset(nn.Module().__dict__) - {"training"}) | BOOKKEEPING | {"_memories", "_backend", "_v_steps"}
 )
@@ -88,12 +88,13 @@ def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dic
     wanted = effective_backend(node.backend)
     if wanted == "torch":
         return None
-    reason = _unsuited(node, x_seq)
-    loops = reason or find(node, x_seq.dim() - 1, x_seq.dtype)
+    unsuited = _unsuited(node, x_seq)
+    loops = unsuited or find(node, x_seq.dim() - 1, x_seq.dtype)
     if isinstance(loops, str):
         if wanted != "auto":
             raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
-        _tell(node, loops)
+        if not unsuited:
+            _tell(node, loops)
         return None
     kept = [name in set(keep) for name in node._memories]
     output, finals, sequences = loops(x_seq, list(node.memories()), _tensors(node), kept)
@@ -134,9 +135,7 @@ class _Same:
 def fingerprint(module: nn.Module) -> tuple[Any, ...]:
     """All that decides what a step computes but for the values of tensors: class, attributes, submodules."""
     memories = getattr(module, "_memories", ())
-    parts: list[Any] = [type(module), tuple(memories)]
-    if memories:
-        parts += [getattr(type(module), name, None) for name in _METHODS]
+    parts: list[Any] = [type(module), _class_version(type(module)), tuple(memories)]
     for name, value in module.__dict__.items():
         if name not in _INTERNAL and name not in memories:
             parts.append((name, _frozen(value)))
@@ -148,6 +147,30 @@ def fingerprint(module: nn.Module) -> tuple[Any, ...]:
     return tuple(parts)
 
 
+_contents: dict[
+    type, tuple[list[Any], int]
+] = {}  # of classes, as they were last seen, with a number for each state
+
+
+def _class_version(cls: type) -> tuple[int, ...]:
+    """Numbers that change when something of ``cls`` is replaced, or of a base below ``nn.Module``."""
+    numbers = []
+    for base in cls.__mro__:
+        if base is nn.Module:
+            break
+        contents = list(vars(base).values())
+        seen, number = _contents.get(base, (None, -1))
+        if (
+            seen is None
+            or len(seen) != len(contents)
+            or any(a is not b for a, b in zip(seen, contents, strict=True))
+        ):
+            number += 1
+            _contents[base] = (contents, number)
+        numbers.append(number)
+    return tuple(numbers)
+
+
 def _frozen(value: Any) -> Any:
     if isinstance(value, _SIMPLE):
         return type(value), value
@@ -157,6 +180,12 @@ def _frozen(value: Any) -> Any:
         return type(value), tuple(map(_frozen, value))
     if isinstance(value, dict):
         return dict, tuple((_frozen(key), _frozen(item)) for key, item in value.items())
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(map(_frozen, value))
+    if isinstance(value, np.ndarray):
+        return np.ndarray, value.shape, value.tobytes()
+    if not callable(value) and hasattr(value, "__dict__"):  # settings kept in an object, such as a namespace
+        return type(value), _frozen(vars(value))
     return _Same(value)
 
 
@@ -231,4 +260,4 @@ def _tell(node: Any, reason: str) -> None:
     known = (type(node), reason)
     if known not in _told:
         _told.add(known)
-        _log.info("%s runs on the reference loop: %s.", describe(node), reason)
+        _log.warning("%s runs on the reference loop: %s.", describe(node), reason)

@@ -1,9 +1,9 @@
 """One time step of a neuron as a plan, forwards and backwards.
 
-The step is run on a shallow copy of the neuron, never on the live one, and on tensors without content
-(PyTorch's meta device), while every ATen operation is written down; a step that looks at values fails here,
-and runs on the reference. It is traced twice, at two shapes: what depends on the shape, on chance, or on a
-Python attribute that the step itself changes would freeze into the plan, and shows as a difference.
+The step is run on a shallow copy of the neuron, never on the live one, and on a few made-up values, while
+every ATen operation is written down. It is traced twice, with other shapes and values: what depends on the
+shape, on a value, on chance, or on a Python attribute that the step itself changes would freeze into the
+plan, and shows as a difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -136,20 +136,29 @@ def trace(
 
     num_inputs = 1 + num_memories + len(operands)
     traced = []
-    for size in (2, 3):  # two shapes
+    for size in (2, 3):  # and with it, other values
 
         def recorded(function: Callable[..., list[Tensor]], count: int, size: int = size) -> tuple:
-            shape = (size,) * dims
-            return _recorded(function, [torch.zeros(shape, dtype=dtype, device="meta") for _ in range(count)])
+            return _recorded(
+                function, [_made_up((size,) * dims, dtype, size + place) for place in range(count)]
+            )
 
         traced.append((recorded(forward, num_inputs), recorded(backward, num_inputs + 1 + num_memories)))
     if repr(traced[0]) != repr(traced[1]):
-        raise CannotWeave("a step depends on the input's shape, on chance, or on something that it changes")
+        raise CannotWeave(
+            "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
+        )
     return traced[0]
 
 
+def _made_up(shape: tuple[int, ...], dtype: torch.dtype, number: int) -> Tensor:
+    """Values between 0 and 1 that differ by place and by ``number``; PyTorch's random state is left alone."""
+    count = torch.Size(shape).numel()
+    return (torch.arange(count, dtype=dtype) * 0.618034 + number * 0.414214).frac().reshape(shape)
+
+
 class _Recorder(TorchDispatchMode):
-    """Writes every operation down, and keeps tensors that a step makes without content."""
+    """Writes every operation down."""
 
     def __init__(self, builder: PlanBuilder):
         super().__init__()
@@ -157,12 +166,8 @@ class _Recorder(TorchDispatchMode):
 
     def dispatch(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One ATen operation, with what it was called with."""
-        kwargs = dict(kwargs or {})
-        if kwargs.get("device") is not None:
-            kwargs["device"] = torch.device("meta")
-        result = func(*args, **kwargs)
-        if not (isinstance(result, Tensor) and not result.is_meta and result.numel() == 1):  # a literal
-            self.builder.record(func, args, kwargs, result)
+        result = func(*args, **(kwargs or {}))
+        self.builder.record(func, args, kwargs or {}, result)
         return result
 
 
