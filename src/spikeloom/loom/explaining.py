@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from spikeloom.loom.select import find
+from spikeloom.memory import MemoryModule
 
 
 def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str:
@@ -21,6 +22,9 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
         IFNode is woven into one loop over time; its spikes have the bits of the reference loop.
         ...
     """
+    own = type(node).multi_step_forward
+    if not own.__module__.startswith("spikeloom.") or type(node).forward is not MemoryModule.forward:
+        return f"{type(node).__name__} says itself how it runs over time, and need not ask the loom."
     loops = find(node, dims, dtype)
     name = type(node).__name__
     if isinstance(loops, str):

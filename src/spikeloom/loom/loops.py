@@ -38,10 +38,11 @@ class Loops:
     ):
         self.module, self.step, self.learned = module, step, tuple(learned)
         self.proven: set[tuple[str, str]] = set()  # loops that have run, by the type that they compute in
-        self.literals = {
-            dtype: [np.array([1.0, 0.0, *values], dtype) for values in (forward_literals, backward_literals)]
-            for dtype in (np.float32, np.float64)
-        }
+        literals = [np.array([1.0, 0.0, *values]) for values in (forward_literals, backward_literals)]
+        with np.errstate(over="ignore"):  # as in ATen, a number that is too large is infinite
+            self.literals = {
+                dtype: [one.astype(dtype) for one in literals] for dtype in (np.float32, np.float64)
+            }
 
     def run(
         self, name: str, arguments: list[np.ndarray], sizes: tuple[int, ...], steps: int, total: int
@@ -121,6 +122,7 @@ class _Run(torch.autograd.Function):
                 "within `with spikeloom.loom.backend('torch'):`."
             )
         x, *tensors = ctx.saved_tensors
+        x = time_major(x)  # whoever kept it may have changed its memory layout
         loops, waiting = ctx.loops, iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
         num_memories = loops.step.num_memories

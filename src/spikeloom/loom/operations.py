@@ -36,6 +36,10 @@ def _compare(symbol: str, compute: Callable[..., Any]) -> Operation:
 OPERATIONS: dict[str, Operation] = {
     "add": Operation("({0} + {1})", torch.add),
     "sub": Operation("({0} - {1})", torch.sub),
+    "add_scaled": Operation(
+        "({0} + {2} * {1})", lambda a, b, c: a + c * b, exact=False
+    ),  # ATen fuses these two
+    "sub_scaled": Operation("({0} - {2} * {1})", lambda a, b, c: a - c * b, exact=False),
     "mul": Operation("({0} * {1})", torch.mul),
     "div": Operation("({0} / {1})", torch.div),
     "neg": Operation("(-{0})", torch.neg),
@@ -108,6 +112,12 @@ IDENTITIES = {
     "view",
 }
 """ATen operations that do nothing to a value (those that change a shape are refused by the shape check)."""
+
+KEYWORDS = {
+    "alpha", "rounding_mode", "min", "max", "dtype", "layout", "device", "pin_memory", "memory_format",
+    "non_blocking", "fill_value", "size",
+}  # fmt: skip
+"""Keyword arguments that plans take into account, or that cannot change a value."""
 
 FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "zeros": 0.0, "ones": 1.0, "new_zeros": 0.0, "new_ones": 1.0}
 """ATen operations that make a constant."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.loom.operations import FILLED, IDENTITIES, OPERATIONS, RENAMED
+from spikeloom.loom.operations import FILLED, IDENTITIES, KEYWORDS, OPERATIONS, RENAMED
 
 
 class CannotWeave(Exception):
@@ -90,7 +90,7 @@ class PlanBuilder:
     """
 
     def __init__(self, inputs: Sequence[Tensor]):
-        self.shape = inputs[0].shape
+        self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
         self.num_inputs = len(inputs)
         self.instructions: list[Instruction] = []
         self.literals: list[float] = []
@@ -119,9 +119,12 @@ class PlanBuilder:
             return
         if result.shape != self.shape and result.dim() > 0:
             raise CannotWeave(f"the operation {name} is not pointwise: it changes the shape")
-        if result.dtype not in (torch.bool, torch.float32, torch.float64):
+        if result.dtype not in (torch.bool, self.dtype):
             raise CannotWeave(f"the operation {name} gives the type {result.dtype}")
-        self.hold(result, self.translate(name.rstrip("_"), list(args), kwargs, result.dtype))
+        if unknown := [key for key in kwargs if key not in KEYWORDS]:
+            raise CannotWeave(f"the operation {name} is called with {unknown[0]}")
+        value = self.translate(name.rstrip("_"), list(args), kwargs, result.dtype)
+        self.hold(result, self.truth(value) if result.dtype == torch.bool else self.number(value))
 
     def finish(self, outputs: Sequence[Tensor]) -> tuple[Plan, tuple[float, ...]]:
         """The plan with these outputs, and its literals."""
@@ -141,7 +144,9 @@ class PlanBuilder:
         if name in ("add", "sub", "rsub"):
             return self.sum(name, args, kwargs.get("alpha", args[2] if len(args) > 2 else 1))
         if name == "div" and kwargs.get("rounding_mode"):
-            return self.emit(str(kwargs["rounding_mode"]), self.emit("div", *args))
+            if kwargs["rounding_mode"] != "trunc":
+                raise CannotWeave("a step divides and rounds down")
+            return self.emit("trunc", self.emit("div", *args))
         if name == "pow" and args[1] in (2, 3):
             return self.emit("square" if args[1] == 2 else "cube", args[0])
         if name == "clamp":
@@ -164,9 +169,10 @@ class PlanBuilder:
 
     def sum(self, name: str, args: list[Any], alpha: Any) -> Argument:
         first, second = args[:2] if name != "rsub" else (args[1], args[0])
+        operation = "add" if name == "add" else "sub"
         if alpha != 1:
-            second = self.emit("mul", second, alpha)
-        return self.emit("add" if name == "add" else "sub", first, second)
+            return self.emit(f"{operation}_scaled", first, second, alpha)
+        return self.emit(operation, first, second)
 
     def any(self, argument: Any) -> Argument:
         """An argument of an operation, or a value made here, as it is."""

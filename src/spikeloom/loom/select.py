@@ -5,15 +5,17 @@ import contextvars
 import logging
 import os
 import threading
+import types
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from spikeloom.errors import BackendError, describe
 from spikeloom.memory import BOOKKEEPING, MemoryModule
@@ -119,17 +121,22 @@ def find(node: Any, dims: int, dtype: torch.dtype) -> "Loops | str":
     return loops
 
 
-@dataclass(frozen=True)
 class _Same:
-    """An object that equals only itself, and is kept alive so that no other takes its identity."""
+    """An object that equals only itself, and nothing once it is gone."""
 
-    value: Any
+    def __init__(self, value: Any):
+        try:
+            self.value = weakref.ref(value)
+        except TypeError:
+            self.value = lambda: value
+        self.hash = id(value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+        value = self.value()
+        return isinstance(other, _Same) and value is not None and value is other.value()
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return self.hash
 
 
 def fingerprint(module: nn.Module) -> tuple[Any, ...]:
@@ -184,18 +191,39 @@ def _frozen(value: Any) -> Any:
         return type(value), frozenset(map(_frozen, value))
     if isinstance(value, np.ndarray):
         return np.ndarray, value.shape, value.tobytes()
-    if not callable(value) and hasattr(value, "__dict__"):  # settings kept in an object, such as a namespace
-        return type(value), _frozen(vars(value))
+    if isinstance(value, types.FunctionType):
+        cells = tuple(_cell(cell) for cell in value.__closure__ or ())
+        return _Same(value), value.__code__, _frozen(value.__defaults__), cells, _frozen(vars(value))
+    if hasattr(value, "__dict__") and not isinstance(value, type | nn.Module | types.ModuleType):
+        return (
+            _Same(value),
+            _class_version(type(value)),
+            _frozen(vars(value)),
+        )  # such as a namespace of settings
     return _Same(value)
+
+
+def _cell(cell: types.CellType) -> Any:
+    try:
+        value = cell.cell_contents
+    except ValueError:  # it is still empty
+        return None
+    return _frozen(value) if isinstance(value, (*_SIMPLE, Tensor)) else _Same(value)
 
 
 def _unsuited(node: Any, x_seq: Tensor) -> str | None:
     """Why this call, whatever the neuron's equations are, is left to the reference."""
     if "single_step_forward" in node.__dict__:
         return "its steps are being recorded"
+    if any(child._forward_hooks or child._forward_pre_hooks for child in node.children()):
+        return "a module within it has hooks"
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "it is being compiled by PyTorch"
-    if type(x_seq) is not Tensor or is_functorch_wrapped_tensor(x_seq):
+    if (
+        type(x_seq) not in (Tensor, nn.Parameter)
+        or is_functorch_wrapped_tensor(x_seq)
+        or is_in_torch_dispatch_mode()
+    ):
         return f"its input is a {type(x_seq).__name__} under a transformation of PyTorch's"
     if x_seq.device.type != "cpu" or x_seq.layout != torch.strided:
         return f"its input is on {x_seq.device}"
@@ -204,6 +232,8 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
     shape = x_seq.shape[1:]
     for name, value in (*node.named_memories(), *_named_tensors(node)):
         if isinstance(value, Tensor):
+            if is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter):
+                return f"its '{name}' is under a transformation of PyTorch's"
             if value.device != x_seq.device or (value.dim() and value.dtype != x_seq.dtype):
                 return f"its '{name}' is a {value.dtype} on {value.device}"
             if not _broadcasts(value.shape, shape):

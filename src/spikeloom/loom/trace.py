@@ -51,12 +51,12 @@ def operands_of(module: Any) -> list[Operand]:
 
 
 def shallow_copy(module: nn.Module) -> Any:
-    """A copy whose attributes can be changed without touching ``module``; values are shared."""
+    """A copy whose attributes and containers can be changed without touching ``module``."""
     copy = object.__new__(type(module))
-    copy.__dict__ = dict(module.__dict__)
-    for name in ("_parameters", "_buffers", "_memories"):
-        if name in copy.__dict__:
-            copy.__dict__[name] = dict(copy.__dict__[name])
+    containers = (dict, list, set)
+    copy.__dict__ = {
+        name: value.copy() if type(value) in containers else value for name, value in module.__dict__.items()
+    }
     copy.__dict__["_modules"] = {
         name: None if child is None else shallow_copy(child) for name, child in module._modules.items()
     }
@@ -78,11 +78,14 @@ def step_function(module: Any, operands: Sequence[Operand]) -> Callable[..., Any
             for tensors in (owner._parameters, owner._buffers, owner.__dict__):
                 if operand.name in tensors:
                     tensors[operand.name] = value
+        for name, value in copy.__dict__.items():
+            if getattr(value, "__self__", None) is module:
+                raise CannotWeave(f"its '{name}' is a method that is bound to the neuron itself")
         before = _attributes(copy)
         copy.neuronal_charge(x)
         output = copy.neuronal_fire()
         copy.neuronal_reset(output)
-        changed = [name for name, value in _attributes(copy).items() if before.get(name, step) is not value]
+        changed = [name for name, value in _attributes(copy).items() if before.get(name) != value]
         if changed:
             raise CannotWeave(
                 f"a step changes the attribute {' and '.join(map(repr, changed))}; register it as a memory"
@@ -179,7 +182,7 @@ _Recorder.__torch_dispatch__ = _Recorder.dispatch  # type: ignore[method-assign]
 def _recorded(function: Callable[..., list[Tensor]], inputs: list[Tensor]) -> tuple[Plan, tuple[float, ...]]:
     builder = PlanBuilder(inputs)
     try:
-        with _Recorder(builder):
+        with torch.autocast("cpu", enabled=False), _Recorder(builder):
             outputs = function(*inputs)
         return builder.finish(outputs)
     except CannotWeave:
@@ -190,11 +193,20 @@ def _recorded(function: Callable[..., list[Tensor]], inputs: list[Tensor]) -> tu
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """The attributes of a module and its submodules that are no memories; containers by identity."""
+    """The attributes of a module and its submodules that are no memories, with what they contain."""
     found = {}
     for prefix, child in module.named_modules():
         memories = getattr(child, "_memories", {})
         skipped = BOOKKEEPING.union(memories)
-        own = {name: value for name, value in child.__dict__.items() if name not in skipped}
+        own = {name: _contents(value) for name, value in child.__dict__.items() if name not in skipped}
         found |= {f"{prefix}.{name}".lstrip("."): value for name, value in own.items()}
     return found
+
+
+def _contents(value: Any) -> list[int]:
+    """Identities of an object and of what it contains, to see whether it changes."""
+    if isinstance(value, dict):
+        return [id(value), *map(id, value), *map(id, value.values())]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [id(value), *map(id, value)]
+    return [id(value)]

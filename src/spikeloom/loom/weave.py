@@ -41,7 +41,8 @@ def plans(
 def weave(node: Any, dims: int, dtype: torch.dtype) -> Loops | str:
     """The loops of ``node`` for steps of ``dims`` dimensions; or why it has none."""
     try:
-        step, forward_literals, backward_literals, learned = plans(node, dims, dtype)
+        with torch.inference_mode(False), torch.no_grad():
+            step, forward_literals, backward_literals, learned = plans(node, dims, dtype)
     except CannotWeave as error:
         return str(error)
     return Loops(load_module(emit(step)), step, forward_literals, backward_literals, learned)

@@ -1,0 +1,35 @@
+"""Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
+
+One file for each recipe and dataset: command, settings, machine, versions, the last epoch and beside it the best,
+and accuracy and loss of every epoch.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(run: Path) -> Path:
+    """Summarise the run folder ``run``; returns the file that was written."""
+    config = json.loads((run / "config.json").read_text())
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = max(history, key=lambda row: row["test_accuracy"])
+    summary = {
+        "recipe": config["recipe"],
+        "last_epoch": history[-1],
+        "best_epoch_on_test": {"epoch": best["epoch"], "test_accuracy": best["test_accuracy"]},
+        "environment": json.loads((run / "environment.json").read_text()),
+        "settings": config["settings"],
+        "history": history,
+    }
+    dataset = config["settings"].get("dataset")
+    path = RESULTS / ("-".join(filter(None, [config["recipe"], dataset])) + ".json")
+    path.write_text(json.dumps(summary, indent=1) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(record(Path(argument)))

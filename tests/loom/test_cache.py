@@ -1,0 +1,195 @@
+"""The folder of compiled loops: private, shared by processes, and never trusted when it is damaged."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from loom.scripts import finish, script, start
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no modes on Windows")
+
+# A neuron that compiles quickly; the reference decides what is right.
+USE = """
+node = IFNode(step_mode='m', backend='numba')
+got = result(node, x)
+node.backend = 'torch'
+assert close(got, result(node, x))
+from spikeloom.loom import cache
+from spikeloom.loom.select import find
+print(find(node, 2, torch.float32).module.__file__)
+"""
+NO_COMPILE = """
+from numba.core import dispatcher, compiler
+def refuse(*args, **kwargs):
+    raise SystemExit("compiles")
+dispatcher._FunctionCompiler.compile = refuse
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A cache with one neuron in it, made once; tests copy it."""
+    folder = tmp_path_factory.mktemp("loom") / "cache"
+    script(USE, folder)
+    return folder
+
+
+@pytest.fixture
+def cache(filled, tmp_path):
+    import shutil
+
+    return Path(shutil.copytree(filled, tmp_path / "cache", symlinks=True))
+
+
+def used(folder):
+    """The folder in which a process that is given ``folder`` keeps its loops, after a right result."""
+    return Path(script(USE, folder)).parent
+
+
+def test_the_folder_is_private(filled):
+    assert stat.S_IMODE(filled.stat().st_mode) == 0o700
+    assert list(filled.glob("loom_*.py"))
+    assert list(filled.glob("__pycache__/*.nbc"))
+
+
+def test_another_process_compiles_nothing(cache):
+    assert Path(script(NO_COMPILE + USE, cache)).parent == cache
+
+
+def test_the_folder_may_be_new_and_deep(tmp_path):
+    assert used(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
+
+
+def test_without_a_setting_the_user_cache_is_used(tmp_path, filled):
+    import shutil
+
+    folder = tmp_path / "spikeloom" / "loom"
+    shutil.copytree(filled, folder)
+    folder.chmod(0o700)
+    assert Path(script(USE, XDG_CACHE_HOME=str(tmp_path), SPIKELOOM_CACHE="")).parent == folder
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_folder_that_others_can_write_to_is_not_used(cache, mode):
+    cache.chmod(mode)
+    before = sorted(path.name for path in cache.rglob("*"))
+    other = used(cache)
+    assert other != cache
+    assert sorted(path.name for path in cache.rglob("*")) == before
+    assert not other.exists()  # it lived as long as the process
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give folders away")
+def test_a_folder_of_another_user_is_not_used(cache):
+    os.chown(cache, 65534, 65534)
+    assert used(cache) != cache
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give files away")
+def test_files_of_another_user_are_not_loaded(cache):
+    """Once the folder was open to others, for a while."""
+    for path in cache.glob("__pycache__/*"):
+        os.chown(path, 65534, 65534)
+    with_payload = NO_COMPILE + USE
+    process = start(with_payload, cache)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert "compiles" in err + out
+
+
+def test_a_link_to_a_folder_of_another_kind(tmp_path, cache):
+    (tmp_path / "link").symlink_to(cache)
+    cache.chmod(0o777)
+    assert used(tmp_path / "link") not in (cache, tmp_path / "link")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert used(tmp_path / "file" / "cache") != tmp_path / "file" / "cache"
+    assert used(tmp_path / "file") != tmp_path / "file"
+    assert used(Path("/proc/nowhere/cache")) != Path("/proc/nowhere/cache")
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "cut at the end": lambda data: data[:-7],
+    "noise": lambda data: bytes(range(256)) * (len(data) // 256 + 1),
+    "zeros": lambda data: bytes(len(data)),
+    "changed inside": lambda data: data[: len(data) // 2] + b"\x00\xff" * 64 + data[len(data) // 2 + 128 :],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("suffix", ["py", "nbi", "nbc"])
+def test_a_damaged_file_is_made_anew(cache, suffix, damage):
+    found = list(cache.rglob(f"*.{suffix}"))
+    assert found
+    for path in found:
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    assert used(cache) == cache
+    if damage == "cut":
+        assert Path(script(NO_COMPILE + USE, cache)).parent == cache  # and it is whole again
+
+
+def test_files_that_vanish(cache):
+    for path in cache.rglob("*.nbc"):
+        path.unlink()
+    assert used(cache) == cache
+    for path in cache.glob("*.py"):
+        path.unlink()
+    assert used(cache) == cache
+
+
+def test_a_cache_that_vanishes_while_it_is_used(tmp_path):
+    text = """
+    import shutil
+    one = result(IFNode(step_mode='m'), x)
+    shutil.rmtree(os.environ['SPIKELOOM_CACHE'])
+    assert same(one, result(IFNode(step_mode='m'), x))
+    got = result(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
+    assert close(got, result(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
+    print("done")
+    """
+    assert script(text, tmp_path / "cache") == "done"
+
+
+def test_two_processes_at_once_on_an_empty_cache(tmp_path):
+    processes = [start(USE, tmp_path / "cache") for _ in range(3)]
+    folders = {Path(finish(process)).parent for process in processes}
+    assert folders == {tmp_path / "cache"}
+    assert not list((tmp_path / "cache").rglob("*.part"))
+    assert Path(script(NO_COMPILE + USE, tmp_path / "cache")).parent == tmp_path / "cache"
+
+
+def test_a_temporary_folder_outlives_a_forked_child(tmp_path):
+    """The child ends in the ordinary way, and cleans up what is its own."""
+    (tmp_path / "file").write_text("")
+    text = """
+    one = result(IFNode(step_mode='m', backend='numba'), x)
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    got = result(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
+    assert close(got, result(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
+    print("done")
+    """
+    assert script(text, tmp_path / "file" / "cache", PYTHONWARNINGS="ignore") == "done"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another user")
+def test_a_user_who_can_write_nowhere_but_to_a_temporary_folder():
+    """As in a container: the package belongs to root, and there is no home."""
+    text = """
+    os.setgid(65534); os.setuid(65534)
+    os.environ['HOME'] = '/nonexistent'
+    from spikeloom.neuron import IFNode
+    got = result(IFNode(step_mode='m', backend='numba'), x)
+    assert close(got, result(IFNode(step_mode='m', backend='torch'), x))
+    print("done")
+    """
+    assert script(text, Path("/nonexistent/cache"), PYTHONDONTWRITEBYTECODE="1") == "done"

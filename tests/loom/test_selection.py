@@ -1,0 +1,958 @@
+"""Which backend runs, why, and that no change of a neuron goes unseen."""
+
+import types
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compare import assert_gradient, assert_same
+from loom.both import assert_agree, inputs, run
+from spikeloom import loom, monitor, neuron, surrogate
+from spikeloom.errors import BackendError
+from spikeloom.loom import select
+from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode, PSN
+
+
+def seen(node: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Output and gradient of the input from the reset state, through the neuron itself."""
+    node.reset()
+    leaf = x.clone().requires_grad_()
+    output = node(leaf)
+    if output.requires_grad:
+        output.backward(torch.arange(1.0, x.numel() + 1).reshape(x.shape).to(x.dtype))
+    return output.detach(), torch.zeros_like(x) if leaf.grad is None else leaf.grad
+
+
+def assert_fresh(node, x, change=lambda: None, differs=True):
+    """After ``change`` the compiled neuron gives what the reference gives; ``differs``: not what it gave."""
+    node.backend = "numba"
+    before = seen(node, x)
+    change()
+    got = seen(node, x)
+    node.backend = "torch"
+    reference = seen(node, x)
+    assert_same("output", reference[0], got[0])
+    assert_gradient("x", reference[1], got[1])
+    same = torch.equal(before[0], got[0]) and torch.equal(before[1], got[1])
+    assert same != differs
+
+
+def right(node: nn.Module, x: Tensor, backend: str = "auto") -> str:
+    """``auto`` gives what the reference gives; the account of why, or of what was woven."""
+    node.step_mode = "m"
+    reference, got = run(node, "torch", x), run(node, backend, x)
+    for name, value in reference.items():
+        if name.startswith("gradient"):
+            assert_gradient(name, value, got[name])
+        else:
+            assert_same(name, value, got[name])
+    return loom.explain(node, dims=x.dim() - 1)
+
+
+X = inputs("LIFNode", 6, 40)
+
+
+# --- an attribute that changes -------------------------------------------------------------------------------
+
+CHANGES = {
+    "tau": lambda node: setattr(node, "tau", 5.0),
+    "threshold": lambda node: setattr(node, "v_threshold", 0.5),
+    "reset value": lambda node: setattr(node, "v_reset", -0.7),
+    "soft reset": lambda node: setattr(node, "v_reset", None),
+    "detached reset": lambda node: setattr(node, "detach_reset", True),
+    "another leak": lambda node: setattr(node, "decay_input", False),
+    "surrogate": lambda node: setattr(node, "surrogate_function", surrogate.ATan()),
+    "alpha": lambda node: setattr(node.surrogate_function, "alpha", 1.0),
+    "smooth": lambda node: node.surrogate_function.set_spiking_mode(False),
+    "a tensor for a number": lambda node: setattr(node, "tau", torch.tensor(4.0)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_attribute_takes_effect(change):
+    node = LIFNode(tau=2.0, step_mode="m")
+    if change == "smooth":
+        node = node.double()
+        x = X.double()
+        node.backend = "numba"
+        seen(node, x)
+        CHANGES[change](node)
+        assert_agree(node, x)
+        return
+    assert_fresh(node, X, lambda: CHANGES[change](node))
+
+
+def test_soft_reset_and_back():
+    node = LIFNode(tau=2.0, v_reset=None, step_mode="m")
+    assert_fresh(node, X, lambda: setattr(node, "v_reset", 0.3))
+    assert_fresh(node, X, lambda: setattr(node, "v_reset", None))
+
+
+class Configured(BaseNode):
+    """A step with all kinds of settings."""
+
+    rate = 1.0
+
+    def __init__(self, **settings):
+        super().__init__(step_mode="m", **settings)
+        self.flags = {"gain": 1.0, "names": ["on"]}
+        self.steps = [1.0, 2.0]
+        self.config = types.SimpleNamespace(gain=1.0)
+
+    def gain(self):
+        return self.rate * self.flags["gain"] * self.steps[0] * self.config.gain
+
+    def neuronal_charge(self, x):
+        self.v = self.v + x * (self.gain() * (2.0 if self.training else 1.0))
+
+
+class Doubled:
+    """A surrogate that is a plain object, no module."""
+
+    def __init__(self, alpha):
+        self.alpha = alpha
+
+    def __call__(self, x):
+        return surrogate.ATan(self.alpha)(x)
+
+
+def test_a_changed_container_takes_effect():
+    node = Configured()
+    assert_fresh(node, X, lambda: node.flags.update(gain=0.5))
+    assert_fresh(node, X, lambda: node.steps.__setitem__(0, 3.0))
+
+
+def test_the_training_flag_takes_effect():
+    node = Configured()
+    assert_fresh(node, X, node.eval)
+    assert_fresh(node, X, node.train)
+
+
+def test_a_changed_object_takes_effect():
+    """A settings object of the user's own, as from a config file."""
+    node = Configured()
+    assert_fresh(node, X, lambda: setattr(node.config, "gain", 0.5))
+
+
+def test_a_changed_plain_surrogate_takes_effect():
+    node = Configured(surrogate_function=Doubled(1.0))
+    assert_fresh(node, X, lambda: setattr(node.surrogate_function, "alpha", 5.0))
+
+
+def test_a_changed_class_attribute_takes_effect(monkeypatch):
+    node = Configured()
+    assert_fresh(node, X, lambda: monkeypatch.setattr(Configured, "rate", 0.5))
+
+
+@pytest.mark.parametrize("name", ["neuronal_charge", "gain"])
+def test_a_patched_method_takes_effect(monkeypatch, name):
+    def charge(self, x):
+        self.v = self.v + 0.3 * x
+
+    node = Configured()
+    other = {"neuronal_charge": charge, "gain": lambda self: 0.2}[name]
+    assert_fresh(node, X, lambda: monkeypatch.setattr(Configured, name, other))
+
+
+def test_a_patched_surrogate_takes_effect(monkeypatch):
+    node = Configured(surrogate_function=surrogate.Rect())
+    patch = staticmethod(lambda x, alpha: torch.ones_like(x))
+    assert_fresh(node, X, lambda: monkeypatch.setattr(surrogate.Rect, "derivative", patch))
+
+
+def test_a_method_bound_to_the_neuron_itself():
+    """Assigned to the instance, it is bound to the live neuron, which a trace must not touch."""
+    node = IFNode(step_mode="m")
+
+    def charge(self, x):
+        self.v = self.v + 0.5 * x
+
+    node.neuronal_charge = types.MethodType(charge, node)
+    got = node(X)
+    assert type(node.v) is Tensor
+    assert_same("output", IFNode(step_mode="m", backend="torch")(0.5 * X), got)
+
+
+def test_a_replaced_parameter_and_a_frozen_one():
+    node = ParametricLIFNode(step_mode="m", backend="numba")
+    seen(node, X)
+    node.w = nn.Parameter(torch.tensor(0.9))
+    reference = assert_agree(node, X)
+    assert reference["gradient of w"] != 0
+    node.w.requires_grad_(False)
+    assert_agree(node, X)
+    node.w.requires_grad_(True)
+    assert_agree(node, X)
+    with torch.no_grad():
+        node.w.fill_(-1.0)
+    assert_agree(node, X)
+    node.w.data = torch.full((40,), 0.5)
+    assert_agree(node, X)
+
+
+def test_a_hook_on_a_surrogate_takes_effect():
+    """It acts on every step, or would have to be refused; it must not see the tensors of a trace."""
+    node, types_seen = IFNode(step_mode="m"), []
+    node(X)
+    node.reset()
+    node.surrogate_function.register_forward_hook(lambda module, args, out: types_seen.append(type(out)))
+    node(X)
+    assert types_seen == [Tensor] * len(X)
+
+
+def test_minus_zero_is_not_zero():
+    node = LIFNode(v_reset=0.0, step_mode="m", backend="numba")
+    x = torch.full((1, 4), 5.0)
+    node(x)
+    node.reset()
+    node.v_reset = -0.0
+    node.set_reset_value("v", 0.0)
+    node(x)
+    reference = LIFNode(v_reset=-0.0, step_mode="m", backend="torch")
+    reference(x)
+    assert torch.equal(node.v.signbit(), reference.v.signbit())
+
+
+# --- steps that stay on the reference ------------------------------------------------------------------------
+
+
+class Recurrent(BaseNode):
+    def __init__(self):
+        super().__init__(step_mode="m")
+        torch.manual_seed(0)
+        self.weights = nn.Linear(40, 40)
+        self.register_memory("spike", 0.0)
+
+    def neuronal_charge(self, x):
+        self.v = 0.5 * self.v + x + self.weights(self.spike)
+
+    def neuronal_reset(self, spike):
+        super().neuronal_reset(spike)
+        self.spike = spike
+
+
+class Charge(BaseNode):
+    """A neuron whose charge is the function that it is made with."""
+
+    def __init__(self, function, **settings):
+        super().__init__(step_mode="m", **settings)
+        self.function = function
+
+    def neuronal_charge(self, x):
+        self.v = self.function(self, self.v, x)
+
+
+FALLBACKS = {
+    "item": (lambda node, v, x: v + x * (1.0 if x.mean().item() > 100 else 0.5), "tracing one step failed"),
+    "control flow": (lambda node, v, x: v + x if (x > -100).all() else v, "tracing one step failed|all"),
+    "sum": (lambda node, v, x: v + x - x.sum(-1, keepdim=True) * 0.01, "changes the shape"),
+    "mean": (lambda node, v, x: v + x - x.mean(), "mean|shape"),
+    "size": (lambda node, v, x: v + x / x.shape[-1], "depends on the input's shape"),
+    "numel": (lambda node, v, x: v + x * (1.0 / x.numel()), "depends on the input's shape"),
+    "roll": (lambda node, v, x: v + x.roll(1, -1), "roll"),
+    "flip": (lambda node, v, x: v + x.flip(-1), "flip"),
+    "cumsum": (lambda node, v, x: v + x.cumsum(-1) * 0.1, "cumsum"),
+    "softmax": (lambda node, v, x: v + x.softmax(-1), "softmax"),
+    "sort": (lambda node, v, x: v + x.sort(-1).values, "sort"),
+    "integers": (lambda node, v, x: v + x * (v.long() % 2).to(x.dtype), "int64|remainder"),
+    "constant": (lambda node, v, x: v + x * torch.tensor(2.0), "constant|lift_fresh|FakeTensors"),
+    "unknown": (lambda node, v, x: v + torch.special.i0(x), "i0"),
+    "bitwise": (lambda node, v, x: v + (x > 0).to(torch.int32).bitwise_left_shift(1).to(x.dtype), "int32"),
+}
+
+
+@pytest.mark.parametrize("what", FALLBACKS)
+def test_what_is_not_pointwise_runs_on_the_reference(what):
+    function, reason = FALLBACKS[what]
+    node = Charge(function)
+    account = right(node, X)
+    assert "runs on the reference loop" in account
+    with pytest.raises(BackendError, match=reason):
+        run(node, "numba", X)
+
+
+def test_recurrent_weights():
+    account = right(Recurrent(), X)
+    assert "runs on the reference loop" in account
+    with pytest.raises(BackendError, match="Recurrent cannot run with backend 'numba'"):
+        run(Recurrent(), "numba", X)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_square_steps_hide_nothing(size):
+    """Shapes are traced at sizes 2 and 3 in all dimensions."""
+    x = inputs("LIFNode", 5, size, size)
+    for function in (
+        lambda node, v, x: v + x.t(),
+        lambda node, v, x: v + x @ x,
+        lambda node, v, x: v + x.reshape(-1).flip(0).reshape(x.shape),
+        lambda node, v, x: v + x[0],
+        lambda node, v, x: v + x.diagonal(),
+    ):
+        right(Charge(function), x)
+    right(Recurrent(), inputs("LIFNode", 5, 40, 40))
+
+
+def test_random_steps():
+    node = Charge(lambda node, v, x: v + x + torch.rand_like(x))
+    with pytest.raises(BackendError, match="rand"):
+        run(node, "numba", X)
+    results = []
+    for backend in ("torch", "auto"):
+        node.backend = backend
+        node.reset()
+        torch.manual_seed(0)
+        results.append(node(X))
+    assert_same("output", *results)
+
+
+def test_python_randomness():
+    import random
+
+    node = Charge(lambda node, v, x: v + x * random.random())
+    with pytest.raises(BackendError, match="chance"):
+        run(node, "numba", X)
+
+
+def count(node, v, x):
+    node.counter = node.counter + 1
+    return v + x * (1.0 if node.counter % 2 else 0.2)
+
+
+def append(node, v, x):
+    node.history.append(x)
+    return v + x
+
+
+def tally(node, v, x):
+    node.stats["steps"] += 1
+    return v + x * (1.0 if node.stats["steps"] % 2 else 0.2)
+
+
+def test_a_step_that_changes_an_attribute():
+    node = Charge(count)
+    node.counter = 0
+    account = right(node, X)
+    assert "changes the attribute 'counter'" in account
+    node(X)
+    assert node.counter == len(X)
+
+
+def test_a_step_that_appends_to_a_list():
+    node = Charge(append)
+    node.history = []
+    node(X)
+    assert [type(value) for value in node.history] == [Tensor] * len(X)
+    assert_same("history", X, torch.stack(node.history))
+
+
+def test_a_step_that_changes_a_dictionary():
+    node = Charge(tally)
+    node.stats = {"steps": 0}
+    got = node(X)
+    assert node.stats["steps"] == len(X)
+    other = Charge(tally, backend="torch")
+    other.stats = {"steps": 0}
+    assert_same("output", other(X), got)
+
+
+def test_state_in_a_plain_attribute_is_adopted_and_then_woven():
+    class Adopted(BaseNode):
+        def __init__(self):
+            super().__init__(step_mode="m")
+            self.trace = 0.0
+
+        def neuronal_charge(self, x):
+            self.trace = self.trace * 0.5 + x
+            self.v = self.v + self.trace
+
+    node = Adopted()
+    with pytest.warns(UserWarning, match="changed its attribute 'trace' from 0.0 to ") as caught:
+        first = node(X)
+    assert len(caught) == 1
+    node.reset()
+    assert node.trace == 0.0
+    assert_same("again", first, node(X))
+    assert "woven" in loom.explain(node, dims=1)
+    assert_agree(node, X)
+
+
+class Overridden(LIFNode):
+    def single_step_forward(self, x):
+        return super().single_step_forward(x * 2)
+
+
+class OverriddenSequence(LIFNode):
+    def multi_step_forward(self, x_seq):
+        return super().multi_step_forward(x_seq * 2)
+
+
+class OverriddenWholly(LIFNode):
+    def multi_step_forward(self, x_seq):
+        return torch.stack([self.single_step_forward(x) * 3 for x in x_seq])
+
+
+class OverriddenForward(LIFNode):
+    def forward(self, x):
+        return super().forward(x * 2) * 3
+
+
+@pytest.mark.parametrize("kind", [Overridden, OverriddenSequence, OverriddenWholly, OverriddenForward])
+def test_overridden_methods_take_effect(kind):
+    node = kind(tau=3.0, step_mode="m")
+    output = node(X)
+    plain = LIFNode(tau=3.0, step_mode="m", backend="torch")
+    expected = plain(X if kind is OverriddenWholly else X * 2)
+    times = 1 if kind in (Overridden, OverriddenSequence) else 3
+    assert_same("output", expected * times, output)
+    if kind is Overridden:
+        assert "it overrides single_step_forward" in loom.explain(node)
+        with pytest.raises(BackendError, match="it overrides single_step_forward"):
+            run(node, "numba", X)
+
+
+def test_a_neuron_that_never_asks_the_loom_is_not_said_to_be_woven():
+    assert "runs on the reference loop" in loom.explain(OverriddenWholly(tau=3.0, step_mode="m"))
+    assert "runs on the reference loop" in loom.explain(PSN(3))
+
+
+def test_integer_buffers():
+    class Indexed(BaseNode):
+        def __init__(self):
+            super().__init__(step_mode="m")
+            self.register_buffer("count", torch.tensor(3))
+
+        def neuronal_charge(self, x):
+            self.v = self.v + x * self.count
+
+    assert "'count' is not floating point" in right(Indexed(), X)
+
+
+def test_memories_of_other_kinds():
+    class Counting(BaseNode):
+        def __init__(self, start):
+            super().__init__(step_mode="m")
+            self.register_memory("time", start)
+
+        def neuronal_charge(self, x):
+            self.v = self.v + x * (self.time % 2)
+            self.time = self.time + 1
+
+    for start in (0, torch.tensor(0), torch.zeros(40, dtype=torch.int64)):
+        node = Counting(start)
+        results = []
+        for backend in ("torch", "auto"):
+            node.backend = backend
+            node.reset()
+            output = node(X)
+            results.append((output, node.time))
+        assert_same("output", results[0][0], results[1][0])
+        assert_same("time", results[0][1], results[1][1])
+
+
+# --- semantics of operations that are easily lost --------------------------------------------------------------
+
+TRAPS = {
+    "decimals": lambda node, v, x: v + x.round(decimals=1),
+    "a sum of truth values": lambda node, v, x: v + ((x > 0) + (x > 1)).to(x.dtype),
+    "a product of truth values": lambda node, v, x: v + ((x > 0) * (x > 1)).to(x.dtype),
+    "truth values and numbers": lambda node, v, x: v + (x > 0) * x + 0.25 * (x > 1),
+    "in place on an alias": lambda node, v, x: in_place_on_alias(v + x),
+    "in place on data": lambda node, v, x: in_place_on_data(v + x),
+    "in place on a clone": lambda node, v, x: in_place_on_clone(v + x),
+    "a float64 detour": lambda node, v, x: (v.double() * 0.3 + x.double() * 0.7).to(x.dtype),
+    "rounding to half": lambda node, v, x: v + x.half().to(x.dtype),
+    "floor division": lambda node, v, x: v + torch.div(x, 0.1, rounding_mode="floor") * 0.1,
+    "floor operator": lambda node, v, x: v + (x.detach() // 0.3) * 0.1,
+    "truncated division": lambda node, v, x: v + torch.div(x, 0.1, rounding_mode="trunc") * 0.1,
+    "a scaled sum": lambda node, v, x: torch.add(v, x, alpha=0.3),
+    "a scaled difference": lambda node, v, x: torch.sub(x, v, alpha=0.3),
+    "a truth value written to": lambda node, v, x: v + (x > 0).copy_(x).to(x.dtype),
+    "nan to num": lambda node, v, x: v + torch.nan_to_num(x),
+    "filled": lambda node, v, x: (v + x).masked_fill(x < 0, 0.1),
+    "maximum": lambda node, v, x: torch.maximum(v * 0.5 + x, v),
+    "minimum": lambda node, v, x: torch.minimum(v * 0.5 + x, x),
+    "clamp by tensors": lambda node, v, x: (v + x).clamp(min=v - 1, max=v + 1),
+    "set to a number": lambda node, v, x: torch.full_like(x, 0.7) + x,
+    "division by an integer": lambda node, v, x: v + x / 3,
+    "integer powers": lambda node, v, x: v + x**2 * 0.1 + x**3 * 0.01 + x**4 * 0.001,
+    "xor": lambda node, v, x: v + ((x > 0) ^ (v > 0)).to(x.dtype),
+    "not": lambda node, v, x: v + (~(x > 0)).to(x.dtype),
+    "fmod": lambda node, v, x: v + torch.fmod(x, 0.3),
+    "lerp": lambda node, v, x: torch.lerp(v, x, 0.3),
+    "addcmul": lambda node, v, x: torch.addcmul(v, x, x, value=0.1),
+    "large number": lambda node, v, x: v + torch.where(x > 1e39, x, x * 0.5),
+}
+
+
+def in_place_on_alias(v):
+    v.detach().mul_(0.5)
+    return v
+
+
+def in_place_on_data(v):
+    v.data.mul_(0.5)
+    return v
+
+
+def in_place_on_clone(v):
+    v.clone().mul_(0.5)
+    return v
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_operations_mean_what_they_mean_in_pytorch(trap):
+    """Woven or not, ``auto`` gives the reference's result."""
+    x = inputs("LIFNode", 6, 333)
+    right(Charge(TRAPS[trap]), torch.cat([x, (x * 10).round() / 10], 1))
+
+
+def test_float64_is_not_rounded_through_float32():
+    node = Charge(lambda node, v, x: v + x.float().to(x.dtype))
+    node.step_mode = "m"
+    x = X.double() + 1e-9
+    reference, got = run(node, "torch", x), run(node, "auto", x)
+    assert_same("v", reference["v"], got["v"])
+
+
+def test_a_huge_number_in_double():
+    """It overflows in float32, which nobody asked for."""
+    node = IFNode(v_threshold=1e300, step_mode="m", backend="numba")
+    assert node(X.double()).sum() == 0
+
+
+# --- who decides -----------------------------------------------------------------------------------------------
+
+
+def uses_loom(monkeypatch, node, x=X):
+    calls = []
+    find = select.find
+
+    def counted(*args):
+        calls.append(args)
+        return find(*args)
+
+    monkeypatch.setattr(select, "find", counted)
+    node(x)
+    monkeypatch.setattr(select, "find", find)
+    return bool(calls)
+
+
+def test_the_neuron_then_the_block_then_the_environment(monkeypatch):
+    def node(backend="auto"):
+        return LIFNode(step_mode="m", backend=backend)
+
+    assert uses_loom(monkeypatch, node())
+    assert not uses_loom(monkeypatch, node("torch"))
+    monkeypatch.setenv("SPIKELOOM_BACKEND", "torch")
+    assert not uses_loom(monkeypatch, node())
+    assert uses_loom(monkeypatch, node("numba"))
+    with loom.backend("numba"):
+        assert uses_loom(monkeypatch, node())
+        with loom.backend("torch"):
+            assert not uses_loom(monkeypatch, node())
+            assert uses_loom(monkeypatch, node("numba"))
+        assert uses_loom(monkeypatch, node())
+    assert not uses_loom(monkeypatch, node())
+    monkeypatch.setenv("SPIKELOOM_BACKEND", "numba")
+    with pytest.raises(BackendError):
+        Recurrent()(X)
+    with loom.backend("torch"):
+        Recurrent()(X)
+    monkeypatch.setenv("SPIKELOOM_BACKEND", "fast")
+    with pytest.raises(ValueError, match=r"must be one of .*'numba'.*, got 'fast'"):
+        node()(X)
+
+
+def test_names_of_backends():
+    with pytest.raises(ValueError, match="must be one of"):
+        LIFNode(backend="triton")
+    with pytest.raises(ValueError, match="must be one of"), loom.backend("cuda"):
+        pass
+    with pytest.warns(UserWarning, match="'cupy' is not needed") as caught:
+        node = LIFNode(step_mode="m", backend="cupy")
+    assert len(caught) == 1
+    assert node.backend == "auto"
+    node(X)
+
+
+def test_a_block_ends_with_an_exception(monkeypatch):
+    with pytest.raises(ZeroDivisionError), loom.backend("torch"):
+        raise ZeroDivisionError
+    assert uses_loom(monkeypatch, LIFNode(step_mode="m"))
+
+
+def test_the_reason_is_told_once(caplog):
+    node = Charge(FALLBACKS["cumsum"][0])
+    select._told.clear()
+    with caplog.at_level("INFO", logger="spikeloom.loom"):
+        for _ in range(3):
+            node.reset()
+            node(X)
+    told = [record.message for record in caplog.records if record.name == "spikeloom.loom"]
+    assert len(told) == 1
+    assert "Charge runs on the reference loop" in told[0]
+    assert "cumsum" in told[0]
+
+
+def test_an_error_names_the_neuron_in_its_network():
+    net = nn.Sequential(nn.Linear(40, 40), Recurrent())
+    net[1].backend = "numba"
+    with pytest.raises(BackendError, match="Recurrent '1' cannot run with backend 'numba'"):
+        net(X)
+
+
+def test_explain():
+    account = loom.explain(LIFNode(tau=2.0))
+    for part in ("LIFNode is woven", "Forward plan", "Backward plan", "def forward(", "ge(", "bits"):
+        assert part in account
+    assert "by rounding" in loom.explain(ParametricLIFNode())
+
+
+def test_explain_leaves_the_neuron_alone():
+    node = LIFNode(tau=2.0)
+    before = dict(node.__dict__)
+    loom.explain(node)
+    assert {name: value for name, value in node.__dict__.items() if name != "_graph"} == {
+        name: value for name, value in before.items() if name != "_graph"
+    }
+
+
+# --- with the rest of PyTorch -----------------------------------------------------------------------------------
+
+
+def test_monitors_see_every_step():
+    net = nn.Sequential(LIFNode(tau=3.0, step_mode="m"))
+    with monitor.record(net, "v", "spike") as recording:
+        output = net(X)
+    reference = LIFNode(tau=3.0, step_mode="m", backend="torch", store_v_seq=True)
+    assert_same("spike", reference(X), recording["spike"])
+    assert_same("v", reference.v_seq, recording["v"])
+    assert_same("output", output, recording["spike"])
+    net[0].reset()
+    assert_same("after", output, net(X))
+
+
+def test_stored_potentials():
+    for backend in ("torch", "numba"):
+        node = LIFNode(tau=3.0, step_mode="m", backend=backend, store_v_seq=True)
+        node(X)
+        assert node.v_seq.shape == X.shape
+        assert_same("last", node.v_seq[-1], node.v)
+        node.reset()
+        assert node.v_seq is None
+
+
+def test_an_input_that_is_a_parameter():
+    """An image that is optimised is a parameter, and a tensor like any other."""
+    image = nn.Parameter(X.clone())
+    LIFNode(tau=3.0, step_mode="m", backend="numba")(image).sum().backward()
+    reference = X.clone().requires_grad_()
+    LIFNode(tau=3.0, step_mode="m", backend="torch")(reference).sum().backward()
+    assert_gradient("image", reference.grad, image.grad)
+
+
+def test_outputs_may_be_changed_in_place():
+    results = []
+    for backend in ("torch", "numba"):
+        node, leaf = LIFNode(tau=3.0, step_mode="m", backend=backend), X.clone().requires_grad_()
+        counter = node(leaf)
+        counter += node(leaf)
+        counter.mul_(2)
+        counter.sum().backward()
+        results.append((counter.detach(), leaf.grad))
+    assert_same("counter", results[0][0], results[1][0])
+    assert_gradient("x", results[0][1], results[1][1])
+
+
+def test_the_final_potential_may_be_changed_in_place():
+    leaf = X.clone().requires_grad_()
+    node = neuron.NonSpikingLIFNode(step_mode="m", backend="numba")
+    output = node(leaf)
+    kept = output.detach().clone()
+    with torch.no_grad():
+        node.v.add_(1)
+    assert_same("output", kept, output.detach())
+    output.sum().backward()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients(mode):
+    node = ParametricLIFNode(step_mode="m", backend="numba")
+    with mode():
+        output = node(X)
+    assert not output.requires_grad
+    assert_same("output", ParametricLIFNode(step_mode="m", backend="torch")(X).detach(), output.clone())
+    node.reset()
+    assert_agree(node, X)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_first_use_without_gradients_does_not_decide_the_gradients(mode):
+    class Fresh(BaseNode):  # a class of its own, so that it was never woven before
+        def __init__(self):
+            super().__init__(step_mode="m", backend="numba")
+            self.gain = nn.Parameter(torch.tensor(0.7))
+
+        def neuronal_charge(self, x):
+            self.v = self.v * 0.9 + x * self.gain
+
+    node = Fresh()
+    with mode():
+        node(X)
+    node.reset()
+    reference = assert_agree(node, X)
+    assert reference["gradient of gain"] != 0
+
+
+def test_memories_of_inference_may_be_trained_on():
+    node = LIFNode(tau=3.0, step_mode="m", backend="numba")
+    with torch.inference_mode():
+        node(X)
+    leaf = X.clone().requires_grad_()
+    node(leaf).sum().backward()
+    assert leaf.grad.abs().sum() > 0
+
+
+def test_double_backward_is_right_or_raises():
+    def penalty(backend):
+        node, leaf = LIFNode(tau=3.0, step_mode="m", backend=backend), X.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(node(leaf).sum(), leaf, create_graph=True)
+        (gradient.square().sum() + 0.0 * leaf.sum()).backward()
+        return leaf.grad
+
+    reference = penalty("torch")
+    assert reference.abs().sum() > 0
+    try:
+        got = penalty("auto")
+    except RuntimeError as error:
+        assert "twice" in str(error) or "double" in str(error)  # noqa: PT017
+    else:
+        assert_gradient("x", reference, got)
+
+
+def loss_of(node, x):
+    def loss(w):
+        node.reset()
+        output = torch.func.functional_call(node, {"w": w}, (x,))
+        return (output * torch.arange(40.0)).sum() + node.v.sum()
+
+    return loss
+
+
+def test_functional_call():
+    w, results = torch.tensor(0.3, requires_grad=True), []
+    for backend in ("torch", "numba"):
+        node = ParametricLIFNode(step_mode="m", backend=backend)
+        results.append(torch.autograd.grad(loss_of(node, X)(w), w)[0])
+        node.reset()
+    assert results[0] != 0
+    assert_gradient("w", *results)
+
+
+@pytest.mark.parametrize("transform", ["grad", "vmap", "grad of vmap", "vmap of grad", "jacrev"])
+def test_transforms_of_parameters(transform):
+    """The input is a plain tensor; only the parameters are wrapped."""
+    results = []
+    for backend in ("torch", "auto"):
+        node = ParametricLIFNode(step_mode="m", backend=backend)
+        loss, many = loss_of(node, X), torch.tensor([0.1, 0.7, -0.5])
+        with torch.no_grad():
+            results.append(
+                {
+                    "grad": lambda loss=loss: torch.func.grad(loss)(many[0]),
+                    "vmap": lambda loss=loss, many=many: torch.func.vmap(loss)(many),
+                    "grad of vmap": lambda loss=loss, many=many: torch.func.grad(
+                        lambda w: torch.func.vmap(loss)(w).sum()
+                    )(many),
+                    "vmap of grad": lambda loss=loss, many=many: torch.func.vmap(torch.func.grad(loss))(many),
+                    "jacrev": lambda loss=loss, many=many: torch.func.jacrev(loss)(many[0]),
+                }[transform]()
+            )
+    assert results[0].abs().sum() > 0
+    assert_gradient(transform, *results)
+
+
+@pytest.mark.parametrize("transform", ["grad", "vmap", "vmap of grad"])
+def test_transforms_of_inputs(transform):
+    results = []
+    for backend in ("torch", "auto"):
+        node = LIFNode(tau=3.0, step_mode="m", backend=backend)
+
+        def loss(x, node=node):
+            node.reset()
+            output = (node(x) * torch.arange(x.numel()).reshape(x.shape)).sum()
+            node.reset()
+            return output
+
+        batch = torch.stack([X, X * 0.5, X.flip(0)])
+        results.append(
+            {
+                "grad": lambda loss=loss: torch.func.grad(loss)(X),
+                "vmap": lambda loss=loss, batch=batch: torch.func.vmap(loss)(batch),
+                "vmap of grad": lambda loss=loss, batch=batch: torch.func.vmap(torch.func.grad(loss))(batch),
+            }[transform]()
+        )
+    assert_gradient(transform, *results)
+
+
+def test_a_transform_of_a_memory():
+    results = []
+    for backend in ("torch", "auto"):
+        node = LIFNode(tau=3.0, step_mode="m", backend=backend)
+
+        def loss(v, node=node):
+            node.reset()
+            node.v = v
+            output = (node(X) * torch.arange(40.0)).sum()
+            node.reset()
+            return output
+
+        results.append(torch.func.grad(loss)(torch.full((40,), 0.2)))
+    assert results[0].abs().sum() > 0
+    assert_gradient("v", *results)
+
+
+def test_compiled_by_pytorch_with_the_eager_backend():
+    torch._dynamo.reset()
+    for node in (LIFNode(tau=3.0, step_mode="m"), ParametricLIFNode(step_mode="m")):
+        compiled = torch.compile(node, backend="eager", fullgraph=False)
+        leaf = X.clone().requires_grad_()
+        output = compiled(leaf)
+        output.sum().backward()
+        node.reset()
+        other = X.clone().requires_grad_()
+        reference = node(other)
+        reference.sum().backward()
+        assert_same("output", reference.detach(), output.detach())
+        assert_gradient("x", other.grad, leaf.grad)
+        node.reset()
+
+
+def test_traces_of_pytorch_hold_the_neuron_and_not_its_results():
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    node = LIFNode(tau=3.0, step_mode="m")
+    for mode in ("real", "fake"):
+        node.reset()
+        graph = make_fx(node, tracing_mode=mode)(X)
+        node.reset()
+        assert_same(mode, node(X * 0.5), graph(X * 0.5))
+
+
+def test_saved_tensor_hooks_may_move_what_is_saved():
+    leaf = X.t().contiguous().t().requires_grad_()
+    node = LIFNode(tau=3.0, step_mode="m", backend="numba")
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: tensor.numpy().copy(order="F"), torch.from_numpy
+    ):
+        output = node(leaf)
+    output.sum().backward()
+    reference = X.clone().requires_grad_()
+    LIFNode(tau=3.0, step_mode="m", backend="torch")(reference).sum().backward()
+    assert_gradient("x", reference.grad, leaf.grad)
+
+
+def test_inputs_that_numpy_cannot_see():
+    z = torch.complex(X, X * 0.7)
+    view = z.conj().imag
+    assert view.is_neg()
+    node = LIFNode(tau=3.0, step_mode="m")
+    assert_same("negated", LIFNode(tau=3.0, step_mode="m", backend="torch")(view), node(view))
+
+
+class OldStyle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, alpha):
+        ctx.save_for_backward(x)
+        ctx.alpha = alpha
+        return (x >= 0).to(x)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output * ctx.alpha / (1 + (ctx.alpha * x) ** 2), None
+
+
+class WithHeaviside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.heaviside(x, torch.ones_like(x))
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output * (x.abs() < 1)
+
+
+class NewStyle(torch.autograd.Function):
+    @staticmethod
+    def forward(x):
+        return (x >= 0).float()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        grad = grad_output.clone()
+        grad[x.abs() > 0.5] = 0.0
+        return grad
+
+
+class InPlaceStyle(torch.autograd.Function):
+    """As in many tutorials: the output is filled where the input is positive."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        out = torch.zeros_like(x)
+        out[x > 0] = 1.0
+        return out
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output / (10.0 * x.abs() + 1.0) ** 2
+
+
+def test_user_surrogates():
+    accounts = [
+        right(IFNode(surrogate_function=function, step_mode="m"), X)
+        for function in (
+            lambda x: OldStyle.apply(x, 2.0),
+            NewStyle.apply,
+            InPlaceStyle.apply,
+            WithHeaviside.apply,
+            surrogate.from_function(torch.sigmoid),
+            surrogate.from_function(torch.sigmoid, lambda x: (x.abs() < 1).to(x)),
+        )
+    ]
+    assert "is woven" in accounts[0]
+    assert "is woven" in accounts[4]
+    assert "is woven" in accounts[5]
+
+
+def test_no_warning_reaches_the_user():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LIFNode(tau=3.0, step_mode="m")(X)
+        Recurrent()(X)
+
+
+def test_what_was_woven_does_not_keep_a_network_alive():
+    import gc
+    import weakref
+
+    node = Charge(lambda node, v, x: v + x)
+    node.owner = [nn.Linear(2, 2)]
+    reference = weakref.ref(node.owner[0])
+    node(X)
+    del node
+    gc.collect()
+    assert reference() is None

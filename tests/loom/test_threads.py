@@ -1,0 +1,280 @@
+"""Threads, forks, data loading workers: the same bits everywhere, and no deadlock."""
+
+import os
+import threading
+
+import pytest
+import torch
+
+from compare import assert_same
+from loom.both import inputs, make, run
+from loom.scripts import script
+from spikeloom.loom import loops, threads
+from spikeloom.neuron import BaseNode, LIFNode, ParametricLIFNode
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+@pytest.fixture
+def thread_count():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["LIFNode", "ParametricLIFNode", "GLIFNode", "CLIFNode"])
+def test_the_number_of_threads_changes_no_bit(thread_count, name):
+    """16 * 5003 * 5 element-steps: enough work to be split; the last block is not full."""
+    node, x, results = make(name), inputs(name, 16, 5003, 5), []
+    for count in (1, 2, 3, 8):
+        thread_count(count)
+        results.append(run(node, "numba", x))
+    for got in results[1:]:
+        for key, value in results[0].items():
+            assert_same(key, value, got[key])
+
+
+def test_work_is_split_as_pytorch_is_told(thread_count):
+    seen = []
+
+    def work(low, high):
+        seen.append((threading.get_ident(), low, high))
+        barrier.wait(timeout=20)
+
+    for count in (1, 2, 3):
+        thread_count(count)
+        barrier = threading.Barrier(count)
+        seen.clear()
+        threads.split(work, 10_000, 1024, 10**9)
+        assert len({ident for ident, _, _ in seen}) == count
+        edges = sorted((low, high) for _, low, high in seen)
+        assert edges[0][0] == 0
+        assert edges[-1][1] == 10_000
+        assert all(first[1] == second[0] for first, second in zip(edges, edges[1:], strict=False))
+        assert all(low % 1024 == 0 for low, _ in edges)
+
+
+def test_little_work_stays_in_the_calling_thread(thread_count):
+    thread_count(2)
+    seen = []
+    threads.split(lambda low, high: seen.append((threading.get_ident(), low, high)), 3000, 1024, 3000)
+    assert seen == [(threading.get_ident(), 0, 3000)]
+
+
+def test_an_error_in_a_thread_reaches_the_caller(thread_count):
+    thread_count(2)
+
+    def work(low, high):
+        if low:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        threads.split(work, 10_000, 1024, 10**9)
+
+
+def together(functions):
+    """Run functions in threads that start at once; their results, or the first error."""
+    barrier, results = threading.Barrier(len(functions)), [None] * len(functions)
+
+    def call(place, function):
+        barrier.wait(timeout=60)
+        try:
+            results[place] = function()
+        except BaseException as error:
+            results[place] = error
+
+    workers = [threading.Thread(target=call, args=pair) for pair in enumerate(functions)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    assert not any(worker.is_alive() for worker in workers)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def test_several_threads_at_once(thread_count):
+    thread_count(2)
+    x = [inputs("LIFNode", 16, 3000, 3, seed=seed) for seed in range(4)]
+    nodes = [LIFNode(tau=3.0, step_mode="m"), ParametricLIFNode(step_mode="m")] * 2
+    expected = [run(node, "numba", value) for node, value in zip(nodes, x, strict=True)]
+    jobs = [
+        lambda node=node, value=value: [run(node, "numba", value) for _ in range(5)]
+        for node, value in zip(nodes, x, strict=True)
+    ]
+    for wanted, found in zip(expected, together(jobs), strict=True):
+        for got in found:
+            for key, value in wanted.items():
+                assert_same(key, value, got[key])
+
+
+def test_several_threads_weave_one_neuron_at_once():
+    """Nothing of it is compiled yet: a class of its own, with a plan of its own."""
+    class Fresh(BaseNode):
+        def __init__(self):
+            super().__init__(step_mode="m")
+            self.offset = torch.rand(7).sum().item() + os.getpid()
+
+        def neuronal_charge(self, x):
+            self.v = self.v * 0.5 + x - (x - self.v).abs() * x * 0.25 + self.v * x * 0.125
+
+    nodes = [Fresh() for _ in range(4)]
+    x = inputs("LIFNode", 9, 300)
+    results = together([lambda node=node: run(node, "numba", x) for node in nodes])
+    reference = run(nodes[0], "torch", x)
+    for got in results:
+        assert_same("output", reference["output"], got["output"])
+        assert_same("x", results[0]["gradient of x"], got["gradient of x"])
+
+
+def test_a_backward_pass_of_autograd_in_another_thread():
+    x = inputs("LIFNode", 16, 3000).requires_grad_()
+    output = LIFNode(tau=3.0, step_mode="m", backend="numba")(x)
+    together([lambda: output.sum().backward()])
+    assert x.grad.abs().sum() > 0
+
+
+FORKED = """
+def child(expected):
+    import signal
+    signal.alarm(60)
+    status = 1
+    try:
+        status = 0 if same(expected, result(node, x)) else 2
+    finally:
+        os._exit(status)
+
+
+node = {node}
+torch.set_num_threads(2)
+expected = result(node, x)
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        child(expected)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert same(expected, result(node, x))
+print("done")
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("kind", ["LIFNode(step_mode='m')", "ParametricLIFNode(step_mode='m')"])
+def test_a_fork_after_use(kind):
+    assert script(FORKED.format(node=kind), PYTHONWARNINGS="ignore") == "done"
+
+
+@needs_fork
+def test_a_fork_of_a_fork_and_threads_in_it():
+    text = """
+    import threading, signal
+    node = LIFNode(step_mode='m')
+    expected = result(node, x)
+
+    def work(depth):
+        results = []
+        workers = [
+            threading.Thread(target=lambda: results.append(same(expected, result(LIFNode(step_mode='m'), x))))
+            for _ in range(2)
+        ]
+        [worker.start() for worker in workers]
+        [worker.join() for worker in workers]
+        good = results == [True, True]
+        if depth:
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(60)
+                status = 1
+                try:
+                    status = 0 if work(depth - 1) else 2
+                finally:
+                    os._exit(status)
+            good = good and os.waitpid(pid, 0)[1] == 0
+        return good
+
+    assert work(2)
+    print("done")
+    """
+    assert script(text, PYTHONWARNINGS="ignore") == "done"
+
+
+@needs_fork
+def test_multiprocessing_by_fork():
+    text = """
+    import multiprocessing
+    node = ParametricLIFNode(step_mode='m')
+    expected = result(node, x)
+
+    def work(queue):
+        queue.put(same(expected, result(node, x)))
+
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=work, args=(queue,)) for _ in range(2)]
+    [process.start() for process in processes]
+    assert [queue.get(timeout=60) for _ in processes] == [True, True]
+    [process.join() for process in processes]
+    assert [process.exitcode for process in processes] == [0, 0]
+    print("done")
+    """
+    assert script(text, PYTHONWARNINGS="ignore") == "done"
+
+
+@needs_fork
+def test_workers_of_a_data_loader_may_run_neurons():
+    text = """
+    node = LIFNode(step_mode='m')
+    with torch.no_grad():
+        expected = torch.stack([node(x[:, i]) for i in range(2) if node.reset() is None])
+
+    class Encoded(torch.utils.data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            node.reset()
+            with torch.no_grad():
+                return node(x[:, i])
+
+    loader = torch.utils.data.DataLoader(Encoded(), batch_size=1, num_workers=2, multiprocessing_context="fork")
+    for _ in range(2):
+        assert torch.equal(expected, torch.cat(list(loader)))
+    print("done")
+    """
+    assert script(text, PYTHONWARNINGS="ignore") == "done"
+
+
+def test_nothing_uninitialised_is_read():
+    """Every tensor that PyTorch leaves uninitialised is filled with NaN here."""
+    text = """
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    for node in (LIFNode(step_mode='m', store_v_seq=True), ParametricLIFNode(step_mode='m'), neuron.IzhikevichNode(step_mode='m')):
+        for shape in ([70, 63], [2, 8, 500], [1, 1], [3, 4100], [5]):
+            x = torch.randn(shape)
+            node.backend = 'numba'
+            got = result(node, x) + [value for value in node.memories()]
+            node.backend = 'torch'
+            assert not any(value.isnan().any() for value in got)
+            assert close(got, result(node, x) + [value for value in node.memories()])
+    print("done")
+    """
+    assert script(text) == "done"
+
+
+def test_buffers_of_the_loop_itself_may_hold_anything(monkeypatch):
+    """Those that NumPy leaves uninitialised are not under PyTorch's control: dirty the allocator before."""
+    x = inputs("LIFNode", 70, 500)
+    node = make("IzhikevichNode")
+    expected = run(node, "numba", x)
+    for block in (500, 64):
+        monkeypatch.setattr(loops, "BLOCK", block)
+        for _ in range(3):
+            dirt = [torch.full((size,), torch.nan).numpy() for size in (64, 500, 1024, 64 * 64, 500 * 64, 500 * 9)]
+            del dirt
+            got = run(node, "numba", x)
+            for key, value in expected.items():
+                assert_same(key, value, got[key])
