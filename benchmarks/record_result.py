@@ -1,6 +1,6 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe and dataset: command, settings, machine, versions, the last epoch and the best beside it,
+One file for each recipe and dataset: command, settings, machine, versions, the last epoch, the best beside it,
 and every epoch.
 """
 

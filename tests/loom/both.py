@@ -9,7 +9,9 @@ from torch import Tensor
 
 from compare import assert_close, assert_gradient, assert_same
 from spikeloom import neuron, surrogate
+from spikeloom.loom.interpret import interpret
 from spikeloom.loom.select import find
+from spikeloom.loom.weave import plans
 
 FUSED = {
     name: kind
@@ -46,7 +48,7 @@ def inputs(name: str, *shape: int, seed: int = 1, dtype: torch.dtype = torch.flo
 
 def is_exact(node: Any, dims: int, dtype: torch.dtype = torch.float32) -> bool:
     """Whether the loom promises the reference's bits for this neuron."""
-    loops = find(node, dims, dtype)
+    loops = find(node, (7,) * dims, dtype)
     assert not isinstance(loops, str), loops
     return loops.step.forward.exact
 
@@ -131,9 +133,7 @@ def assert_agree(node: Any, x: Tensor, exact: bool | None = None, **options: Any
     return reference
 
 
-def _as_true(
-    node: Any, name: str, value: Tensor, got: Tensor, x: Tensor, options: dict[str, Any]
-) -> bool:
+def _as_true(node: Any, name: str, value: Tensor, got: Tensor, x: Tensor, options: dict[str, Any]) -> bool:
     """Whether a float32 gradient, compared with a float64 run, is hardly worse than the reference's own.
 
     Steps that amplify, and sums over many neurons, cost the reference more than the tolerance, too; one
@@ -152,3 +152,38 @@ def _as_true(
 
 def _computed(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def values(count, *shape, dtype=torch.float32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator).to(dtype) for _ in range(count)]
+
+
+def assert_interpreted(node, x, memories, seed=5):
+    """One step of the plan, forwards and backwards, against the step itself and autograd."""
+    step, forward, backward, learned = plans(node, tuple(x.shape), x.dtype)
+    operands = [*node.parameters(), *node.buffers()]
+    spread = [operand.detach().to(x.dtype).expand(x.shape).clone() for operand in operands]
+    leaves = [value.clone().requires_grad_() for value in (x, *memories)]
+    node.reset()
+    for name, value in zip(node._memories, leaves[1:], strict=True):
+        setattr(node, name, value)
+    results = [node(leaves[0]), *node.memories()]
+    got = interpret(step.forward, forward, [x, *memories, *spread])
+    compare = assert_same if step.forward.exact else assert_close
+    for place, (reference, value) in enumerate(zip(results, got, strict=True)):
+        compare(f"output {place}", reference.detach(), value)
+    arriving = values(len(results), *x.shape, dtype=x.dtype, seed=seed)
+    pairs = [(r, g) for r, g in zip(results, arriving, strict=True) if r.requires_grad]
+    if pairs:
+        torch.autograd.backward(*zip(*pairs, strict=True))
+    got = interpret(step.backward, backward, [x, *memories, *spread, *arriving])
+    references = [leaf.grad for leaf in leaves] + [p.grad for p in operands if p.requires_grad]
+    assert sum(learned) == len(references) - len(leaves)
+    for place, (reference, value) in enumerate(zip(references, got, strict=True)):
+        source = (leaves + operands)[place]
+        value = value.sum_to_size(source.shape)
+        reference = torch.zeros_like(source) if reference is None else reference
+        if reference.isfinite().all():
+            assert_gradient(f"gradient {place}", reference, value)
+    node.reset()

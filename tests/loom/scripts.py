@@ -31,7 +31,8 @@ def same(first, second):
 
 
 def close(first, second):
-    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item()) for a, b in zip(first, second))
+    pairs = zip(first, second, strict=True)
+    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item()) for a, b in pairs)
 
 
 # PyTorch's own operations hang in a forked child once they are large enough for OpenMP (32,768 values, torch

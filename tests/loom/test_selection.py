@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compare import assert_gradient, assert_same
-from loom.both import assert_agree, inputs, run
+from compare import assert_close, assert_gradient, assert_same
+from loom.both import assert_agree, assert_interpreted, inputs, run, values
 from spikeloom import loom, monitor, neuron, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
-from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode, PSN
+from spikeloom.loom.plan import CannotWeave
+from spikeloom.neuron import PSN, BaseNode, IFNode, LIFNode, ParametricLIFNode
 
 
 def seen(node: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,18 +44,18 @@ def right(node: nn.Module, x: Tensor, backend: str = "auto") -> str:
     """``auto`` gives what the reference gives; the account of why, or of what was woven."""
     node.step_mode = "m"
     reference, got = run(node, "torch", x), run(node, backend, x)
+    loops = select.find(node, tuple(x.shape[1:]), x.dtype)
+    exact = isinstance(loops, str) or loops.step.forward.exact
     for name, value in reference.items():
         if name.startswith("gradient"):
             assert_gradient(name, value, got[name])
         else:
-            assert_same(name, value, got[name])
+            (assert_same if exact or name == "output" else assert_close)(name, value, got[name])
     return loom.explain(node, dims=x.dim() - 1)
 
 
 X = inputs("LIFNode", 6, 40)
 
-
-# --- an attribute that changes -------------------------------------------------------------------------------
 
 CHANGES = {
     "tau": lambda node: setattr(node, "tau", 5.0),
@@ -202,6 +203,61 @@ def test_a_hook_on_a_surrogate_takes_effect():
     assert types_seen == [Tensor] * len(X)
 
 
+class Leaky(BaseNode):
+    """One leak, from wherever the function gets it."""
+
+    def __init__(self, leak, **settings):
+        super().__init__(step_mode="m", **settings)
+        self.leak = leak
+
+    def neuronal_charge(self, x):
+        self.v = self.v * self.leak() + x
+
+
+def test_a_tensor_that_is_not_the_neurons_own_is_not_frozen():
+    """In a closure or a list it cannot be followed: its changes, and its gradient, must not be lost."""
+    for value in (torch.tensor(0.5), torch.tensor([0.5])):
+        parameter = nn.Parameter(value.clone())
+        results = []
+        for backend in ("torch", "auto"):
+            node = Leaky(lambda parameter=parameter: parameter, backend=backend)
+            first, _ = seen(node, X)
+            with torch.no_grad():
+                parameter.fill_(0.9)
+            second, _ = seen(node, X)
+            results.append((first, second, parameter.grad))
+            parameter.grad = None
+            with torch.no_grad():
+                parameter.fill_(0.5)
+        for reference, got in zip(*results, strict=True):
+            assert got is not None
+            assert_gradient("closure", reference, got)
+
+
+def test_a_tensor_in_a_list_is_not_frozen():
+    node = Configured()
+    node.steps = [torch.tensor(1.0)]
+    node.backend = "auto"
+    seen(node, X)
+    node.steps[0].fill_(0.3)
+    got = seen(node, X)
+    node.backend = "torch"
+    assert_same("output", seen(node, X)[0], got[0])
+
+
+def test_attributes_that_refer_to_each_other():
+    """A logger refers to its manager, which refers to it; a trainer's parts refer to the trainer."""
+    import logging
+
+    node = Configured()
+    node.log = logging.getLogger("spikeloom.test")
+    node.log.info("first")
+    node.config.owner = node.config
+    node.steps.append(node.steps)
+    reference = Configured(backend="torch")
+    assert_same("output", reference(X), node(X))
+
+
 def test_minus_zero_is_not_zero():
     node = LIFNode(v_reset=0.0, step_mode="m", backend="numba")
     x = torch.full((1, 4), 5.0)
@@ -213,9 +269,6 @@ def test_minus_zero_is_not_zero():
     reference = LIFNode(v_reset=-0.0, step_mode="m", backend="torch")
     reference(x)
     assert torch.equal(node.v.signbit(), reference.v.signbit())
-
-
-# --- steps that stay on the reference ------------------------------------------------------------------------
 
 
 class Recurrent(BaseNode):
@@ -245,8 +298,8 @@ class Charge(BaseNode):
 
 
 FALLBACKS = {
-    "item": (lambda node, v, x: v + x * (1.0 if x.mean().item() > 100 else 0.5), "tracing one step failed"),
-    "control flow": (lambda node, v, x: v + x if (x > -100).all() else v, "tracing one step failed|all"),
+    "item": (lambda node, v, x: v + x * (1.0 if x.sum().item() > 100 else 0.5), "sum|values"),
+    "control flow": (lambda node, v, x: v + x if (x > -100).all() else v, "all|values"),
     "sum": (lambda node, v, x: v + x - x.sum(-1, keepdim=True) * 0.01, "changes the shape"),
     "mean": (lambda node, v, x: v + x - x.mean(), "mean|shape"),
     "size": (lambda node, v, x: v + x / x.shape[-1], "depends on the input's shape"),
@@ -257,7 +310,6 @@ FALLBACKS = {
     "softmax": (lambda node, v, x: v + x.softmax(-1), "softmax"),
     "sort": (lambda node, v, x: v + x.sort(-1).values, "sort"),
     "integers": (lambda node, v, x: v + x * (v.long() % 2).to(x.dtype), "int64|remainder"),
-    "constant": (lambda node, v, x: v + x * torch.tensor(2.0), "constant|lift_fresh|FakeTensors"),
     "unknown": (lambda node, v, x: v + torch.special.i0(x), "i0"),
     "bitwise": (lambda node, v, x: v + (x > 0).to(torch.int32).bitwise_left_shift(1).to(x.dtype), "int32"),
 }
@@ -358,6 +410,54 @@ def test_a_step_that_changes_a_dictionary():
     assert_same("output", other(X), got)
 
 
+def append_deep(node, v, x):
+    node.stats["history"].append(x)
+    return v + x
+
+
+def count_in_an_object(node, v, x):
+    node.meter.count += 1
+    return v + x * (1.0 if node.meter.count % 2 else 0.2)
+
+
+def test_a_step_that_changes_what_an_attribute_holds():
+    node = Charge(append_deep)
+    node.stats = {"history": []}
+    node(X)
+    assert len(node.stats["history"]) == len(X)
+    assert_same("history", X, torch.stack(node.stats["history"]))
+    results = []
+    for backend in ("torch", "auto"):
+        node = Charge(count_in_an_object, backend=backend)
+        node.meter = types.SimpleNamespace(count=0)
+        results.append(node(X))
+        assert node.meter.count == len(X)
+    assert_same("output", *results)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 40])
+def test_a_step_that_asks_for_the_size(size):
+    """The branch for another size than those of the trace."""
+    functions = (
+        lambda node, v, x: v + x * (0.5 if x.shape[-1] > 10 else 1.0),
+        lambda node, v, x: v + x * (0.5 if len(x) == 1 else 1.0),
+    )
+    for function in functions:
+        right(Charge(function), inputs("LIFNode", 6, size))
+
+
+def test_a_trace_leaves_the_random_states_alone():
+    import random
+
+    torch.manual_seed(3)
+    random.seed(3)
+    node = Charge(lambda node, v, x: v + x * 1.0625 + x.abs() * random.random() * 0)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    node(X)
+    assert torch.equal(expected, torch.rand(1))
+
+
 def test_state_in_a_plain_attribute_is_adopted_and_then_woven():
     class Adopted(BaseNode):
         def __init__(self):
@@ -414,8 +514,8 @@ def test_overridden_methods_take_effect(kind):
 
 
 def test_a_neuron_that_never_asks_the_loom_is_not_said_to_be_woven():
-    assert "runs on the reference loop" in loom.explain(OverriddenWholly(tau=3.0, step_mode="m"))
-    assert "runs on the reference loop" in loom.explain(PSN(3))
+    assert "is woven" not in loom.explain(OverriddenWholly(tau=3.0, step_mode="m"))
+    assert "is woven" not in loom.explain(PSN(3))
 
 
 def test_integer_buffers():
@@ -452,8 +552,6 @@ def test_memories_of_other_kinds():
         assert_same("time", results[0][1], results[1][1])
 
 
-# --- semantics of operations that are easily lost --------------------------------------------------------------
-
 TRAPS = {
     "decimals": lambda node, v, x: v + x.round(decimals=1),
     "a sum of truth values": lambda node, v, x: v + ((x > 0) + (x > 1)).to(x.dtype),
@@ -483,7 +581,7 @@ TRAPS = {
     "fmod": lambda node, v, x: v + torch.fmod(x, 0.3),
     "lerp": lambda node, v, x: torch.lerp(v, x, 0.3),
     "addcmul": lambda node, v, x: torch.addcmul(v, x, x, value=0.1),
-    "large number": lambda node, v, x: v + torch.where(x > 1e39, x, x * 0.5),
+    "a tensor written in the step": lambda node, v, x: v + x * torch.tensor(2.0) + torch.zeros(x.shape),
 }
 
 
@@ -504,9 +602,20 @@ def in_place_on_clone(v):
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_operations_mean_what_they_mean_in_pytorch(trap):
-    """Woven or not, ``auto`` gives the reference's result."""
-    x = inputs("LIFNode", 6, 333)
-    right(Charge(TRAPS[trap]), torch.cat([x, (x * 10).round() / 10], 1))
+    """A plan has the results of the reference, or there is none. Interpreted, because that is quick."""
+    node = Charge(TRAPS[trap])
+    node.step_mode = "s"
+    x = inputs("LIFNode", 333)
+    x = torch.cat([x, (x * 10).round() / 10])
+    try:
+        assert_interpreted(node, x, values(1, *x.shape))
+    except CannotWeave:
+        right(node, x.repeat(3, 1))
+
+
+@pytest.mark.parametrize("trap", ["maximum", "minimum", "filled"])
+def test_common_operations_are_woven(trap):
+    assert "is woven" in right(Charge(TRAPS[trap]), X)
 
 
 def test_float64_is_not_rounded_through_float32():
@@ -517,13 +626,14 @@ def test_float64_is_not_rounded_through_float32():
     assert_same("v", reference["v"], got["v"])
 
 
+def test_a_number_beyond_float32():
+    right(Charge(lambda node, v, x: v + torch.where(x > 1e39, x, x * 0.5)), X)
+
+
 def test_a_huge_number_in_double():
     """It overflows in float32, which nobody asked for."""
     node = IFNode(v_threshold=1e300, step_mode="m", backend="numba")
     assert node(X.double()).sum() == 0
-
-
-# --- who decides -----------------------------------------------------------------------------------------------
 
 
 def uses_loom(monkeypatch, node, x=X):
@@ -618,9 +728,6 @@ def test_explain_leaves_the_neuron_alone():
     assert {name: value for name, value in node.__dict__.items() if name != "_graph"} == {
         name: value for name, value in before.items() if name != "_graph"
     }
-
-
-# --- with the rest of PyTorch -----------------------------------------------------------------------------------
 
 
 def test_monitors_see_every_step():
@@ -762,7 +869,7 @@ def test_transforms_of_parameters(transform):
         with torch.no_grad():
             results.append(
                 {
-                    "grad": lambda loss=loss: torch.func.grad(loss)(many[0]),
+                    "grad": lambda loss=loss, many=many: torch.func.grad(loss)(many[0]),
                     "vmap": lambda loss=loss, many=many: torch.func.vmap(loss)(many),
                     "grad of vmap": lambda loss=loss, many=many: torch.func.grad(
                         lambda w: torch.func.vmap(loss)(w).sum()
@@ -815,6 +922,9 @@ def test_a_transform_of_a_memory():
     assert_gradient("v", *results)
 
 
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.*leaf Tensor.*:UserWarning"
+)  # of Dynamo's own
 def test_compiled_by_pytorch_with_the_eager_backend():
     torch._dynamo.reset()
     for node in (LIFNode(tau=3.0, step_mode="m"), ParametricLIFNode(step_mode="m")):

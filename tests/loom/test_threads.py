@@ -1,5 +1,6 @@
 """Threads, forks, data loading workers: the same bits everywhere, and no deadlock."""
 
+import itertools
 import os
 import threading
 
@@ -9,10 +10,22 @@ import torch
 from compare import assert_same
 from loom.both import inputs, make, run
 from loom.scripts import script
+from spikeloom import loom
 from spikeloom.loom import loops, threads
 from spikeloom.neuron import BaseNode, LIFNode, ParametricLIFNode
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+@pytest.fixture(autouse=True)
+def dispatch_flags(monkeypatch):
+    """PyTorch's marks of a mode being on belong to the process: what a test leaves behind ends with it."""
+    for name in (
+        "_is_in_torch_dispatch_mode",
+        "_is_in_non_infra_torch_dispatch_mode",
+        "_is_in_any_mode_without_ignore_compile_internals",
+    ):
+        monkeypatch.setattr(torch.utils._python_dispatch, name, False, raising=False)
 
 
 @pytest.fixture
@@ -35,11 +48,14 @@ def test_the_number_of_threads_changes_no_bit(thread_count, name):
 
 
 def test_work_is_split_as_pytorch_is_told(thread_count):
+    """Each thread waits at its first range until all of them have one."""
     seen = []
 
     def work(low, high):
+        known = {ident for ident, _, _ in seen}
         seen.append((threading.get_ident(), low, high))
-        barrier.wait(timeout=20)
+        if threading.get_ident() not in known:
+            barrier.wait(timeout=20)
 
     for count in (1, 2, 3):
         thread_count(count)
@@ -50,7 +66,7 @@ def test_work_is_split_as_pytorch_is_told(thread_count):
         edges = sorted((low, high) for _, low, high in seen)
         assert edges[0][0] == 0
         assert edges[-1][1] == 10_000
-        assert all(first[1] == second[0] for first, second in zip(edges, edges[1:], strict=False))
+        assert all(first[1] == second[0] for first, second in itertools.pairwise(edges))
         assert all(low % 1024 == 0 for low, _ in edges)
 
 
@@ -112,6 +128,7 @@ def test_several_threads_at_once(thread_count):
 
 def test_several_threads_weave_one_neuron_at_once():
     """Nothing of it is compiled yet: a class of its own, with a plan of its own."""
+
     class Fresh(BaseNode):
         def __init__(self):
             super().__init__(step_mode="m")
@@ -127,6 +144,17 @@ def test_several_threads_weave_one_neuron_at_once():
     for got in results:
         assert_same("output", reference["output"], got["output"])
         assert_same("x", results[0]["gradient of x"], got["gradient of x"])
+
+
+def test_weaving_in_several_threads_leaves_the_loom_usable():
+    """A mode of PyTorch that is entered in several threads at once must not seem to be left on."""
+    nodes = [type(f"Own{place}", (LIFNode,), {})(tau=3.0, step_mode="m") for place in range(6)]
+    x = inputs("LIFNode", 6, 40)
+    for _ in range(3):
+        together([lambda node=node: loom.explain(node, dims=1) for node in nodes])
+        for node in nodes:
+            type(node).other = object()  # so that it is woven anew
+    run(LIFNode(tau=3.0, step_mode="m"), "numba", x)
 
 
 def test_a_backward_pass_of_autograd_in_another_thread():
@@ -238,7 +266,8 @@ def test_workers_of_a_data_loader_may_run_neurons():
             with torch.no_grad():
                 return node(x[:, i])
 
-    loader = torch.utils.data.DataLoader(Encoded(), batch_size=1, num_workers=2, multiprocessing_context="fork")
+    from torch.utils.data import DataLoader
+    loader = DataLoader(Encoded(), batch_size=1, num_workers=2, multiprocessing_context="fork")
     for _ in range(2):
         assert torch.equal(expected, torch.cat(list(loader)))
     print("done")
@@ -252,7 +281,8 @@ def test_nothing_uninitialised_is_read():
     torch.utils.deterministic.fill_uninitialized_memory = True
     torch.use_deterministic_algorithms(True)
     assert torch.empty(3).isnan().all()
-    for node in (LIFNode(step_mode='m', store_v_seq=True), ParametricLIFNode(step_mode='m'), neuron.IzhikevichNode(step_mode='m')):
+    kinds = (LIFNode, ParametricLIFNode, neuron.IzhikevichNode)
+    for node in (kind(step_mode='m', store_v_seq=True) for kind in kinds):
         for shape in ([70, 63], [2, 8, 500], [1, 1], [3, 4100], [5]):
             x = torch.randn(shape)
             node.backend = 'numba'
@@ -273,7 +303,9 @@ def test_buffers_of_the_loop_itself_may_hold_anything(monkeypatch):
     for block in (500, 64):
         monkeypatch.setattr(loops, "BLOCK", block)
         for _ in range(3):
-            dirt = [torch.full((size,), torch.nan).numpy() for size in (64, 500, 1024, 64 * 64, 500 * 64, 500 * 9)]
+            dirt = [
+                torch.full((size,), torch.nan).numpy() for size in (64, 500, 1024, 64 * 64, 500 * 64, 500 * 9)
+            ]
             del dirt
             got = run(node, "numba", x)
             for key, value in expected.items():

@@ -4,9 +4,11 @@ Loading compiled code runs it, so the folder belongs to the user alone (mode 070
 cannot be had, a folder that lives as long as the process takes its place. A damaged entry is compiled anew.
 """
 
+import atexit
 import hashlib
 import importlib.util
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from types import ModuleType
 
 VARIABLE = "SPIKELOOM_CACHE"
 _LOCK = threading.Lock()
-_temporary: list[tempfile.TemporaryDirectory] = []
+_temporary: list[Path] = []
 
 
 def cache_folder() -> Path:
@@ -29,9 +31,16 @@ def cache_folder() -> Path:
             return folder
     except OSError:
         pass
-    if not _temporary:
-        _temporary.append(tempfile.TemporaryDirectory(prefix="spikeloom-"))
-    return Path(_temporary[0].name)
+    if not _temporary or not _temporary[0].is_dir():
+        _temporary[:] = [Path(tempfile.mkdtemp(prefix="spikeloom-"))]
+        atexit.register(_remove, _temporary[0], os.getpid())
+    return _temporary[0]
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Remove a temporary folder, but not from a child process that was forked."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_module(source: str) -> ModuleType:
@@ -45,7 +54,7 @@ def load_module(source: str) -> ModuleType:
         if full_name in sys.modules:
             return sys.modules[full_name]
         path = cache_folder() / f"{name}.py"
-        if not path.is_file() or path.read_text() != source:
+        if not path.is_file() or path.read_bytes() != source.encode():
             beside = path.with_suffix(f".{os.getpid()}.part")
             beside.write_text(source)
             beside.replace(path)

@@ -25,7 +25,7 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
     own = type(node).multi_step_forward
     if not own.__module__.startswith("spikeloom.") or type(node).forward is not MemoryModule.forward:
         return f"{type(node).__name__} says itself how it runs over time, and need not ask the loom."
-    loops = find(node, dims, dtype)
+    loops = find(node, (7,) * dims, dtype)
     name = type(node).__name__
     if isinstance(loops, str):
         return f"{name} runs on the reference loop: {loops}."

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "cache": True}
+_OPTIONS = {"nogil": True, "error_model": "numpy"}  # compiled into the loops, and kept with them
 
 # exp(x) = 2^n exp(r), with n = round(x / ln 2) and |r| <= ln(2) / 2; ln 2 in two parts keeps r exact.
 _LOG2E = np.float32(1.44269504)
@@ -47,7 +47,7 @@ def _exp_float32(x):
     series = _C4 + r * series
     series = _C3 + r * series
     series = _C2 + r * series
-    series = _ONE + r + r * r * series
+    series = _ONE + (r + r * r * series)
     whole = np.int32(n)
     first = np.int32(whole >> _HALF)  # in two steps, so that results below 2^-126 are denormal and not 0
     second = np.int32(whole - first)
@@ -78,9 +78,10 @@ def _tanh(x):
     return lambda x: math.tanh(x)
 
 
-_TWO, _SMALL = np.float32(2.0), np.float32(0.25)
-_T3, _T5, _T7 = np.float32(-1 / 3), np.float32(2 / 15), np.float32(-17 / 315)
-_T9 = np.float32(62 / 2835)
+_TWO, _SMALL = np.float32(2.0), np.float32(0.55)
+_T3, _T5, _T7, _T9 = (np.float32(value) for value in (-1 / 3, 2 / 15, -17 / 315, 62 / 2835))
+_T11, _T13, _T15 = (np.float32(value) for value in (-1382 / 155925, 21844 / 6081075, -929569 / 638512875))
+_T17 = np.float32(6404582 / 10854718875)
 
 
 @njit(inline="always", **_OPTIONS)
@@ -88,7 +89,9 @@ def _tanh_float32(x):
     size = abs(x)
     large = _ONE - _TWO / (_exp_float32(_TWO * size) + _ONE)
     square = x * x  # near 0 the difference above would lose digits
-    small = size + size * square * (_T3 + square * (_T5 + square * (_T7 + square * _T9)))
+    series = _T11 + square * (_T13 + square * (_T15 + square * _T17))
+    series = _T3 + square * (_T5 + square * (_T7 + square * (_T9 + square * series)))
+    small = size + size * square * series
     result = small if size < _SMALL else large
     return result if x >= _ZERO else (-result if x < _ZERO else x)
 

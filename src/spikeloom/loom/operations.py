@@ -47,7 +47,7 @@ OPERATIONS: dict[str, Operation] = {
     "square": Operation("({0} * {0})", lambda a: a**2),
     "cube": Operation("({0} * {0} * {0})", lambda a: a**3),
     "abs": Operation("abs({0})", torch.abs),
-    "sqrt": Operation("math.sqrt({0})", torch.sqrt),
+    "sqrt": Operation("math.sqrt({0})", torch.sqrt, exact=False),
     "sign": Operation("((one if {0} > zero else zero) - (one if {0} < zero else zero))", torch.sign),
     "minimum": Operation("({0} if ({0} <= {1} or {0} != {0}) else {1})", torch.minimum),
     "maximum": Operation("({0} if ({0} >= {1} or {0} != {0}) else {1})", torch.maximum),

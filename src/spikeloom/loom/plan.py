@@ -115,7 +115,9 @@ class PlanBuilder:
         if not isinstance(result, Tensor):
             raise CannotWeave(f"a step looks at the values of a tensor ({name})")
         if name.startswith("lift_fresh"):  # a tensor that is written in the step
-            self.hold(result, self.any(args[0]))
+            if result.numel() != 1:
+                raise CannotWeave("a step makes a tensor of several numbers")
+            self.hold(result, self.any(args[0].item()))
             return
         if result.shape != self.shape and result.dim() > 0:
             raise CannotWeave(f"the operation {name} is not pointwise: it changes the shape")
@@ -160,6 +162,8 @@ class PlanBuilder:
             return self.emit("clamp_min", args[0], 0.0)
         if name == "where":
             return self.emit("where", *args)
+        if name == "masked_fill":
+            return self.emit("where", args[1], args[2], args[0])
         if name in _DERIVATIVES:
             return _DERIVATIVES[name](self, *args)
         name = RENAMED.get(name, name)
@@ -180,11 +184,9 @@ class PlanBuilder:
             return argument
         if isinstance(argument, Tensor):
             known = self.held.get(argument.untyped_storage()._cdata)
-            if known is not None:
-                return known
-            if argument.numel() != 1:
+            if known is None:
                 raise CannotWeave("a step uses a tensor that is neither its neuron's nor made from its input")
-            argument = argument.item()  # a constant such as torch.tensor(0.5), written in the step
+            return known
         if isinstance(argument, bool | int | float):
             self.literals.append(float(argument))
             return Literal(len(self.literals) - 1)

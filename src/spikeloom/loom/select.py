@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from spikeloom.errors import BackendError, describe
 from spikeloom.memory import BOOKKEEPING, MemoryModule
@@ -29,6 +28,7 @@ _INTERNAL = (
     (frozenset(nn.Module().__dict__) - {"training"}) | BOOKKEEPING | {"_memories", "_backend", "_v_steps"}
 )
 _SIMPLE = (bool, int, float, str, type(None))
+_DEEPEST = 3  # levels of containers and objects that are looked into
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
@@ -91,7 +91,7 @@ def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dic
     if wanted == "torch":
         return None
     unsuited = _unsuited(node, x_seq)
-    loops = unsuited or find(node, x_seq.dim() - 1, x_seq.dtype)
+    loops = unsuited or find(node, tuple(x_seq.shape[1:]), x_seq.dtype)
     if isinstance(loops, str):
         if wanted != "auto":
             raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
@@ -106,14 +106,14 @@ def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dic
     return output, {name: sequence for name, sequence in named if sequence is not None}
 
 
-def find(node: Any, dims: int, dtype: torch.dtype) -> "Loops | str":
-    """The loops of ``node`` for steps of ``dims`` dimensions, woven now if need be; or why there are none."""
-    key = (fingerprint(node), dims, dtype)
+def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
+    """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none."""
+    key = (fingerprint(node), shape, dtype)
     with _lock:
         if key in _woven:
             _woven.move_to_end(key)
             return _woven[key]
-    loops = _weave(node, dims, dtype)
+    loops = _weave(node, shape, dtype)
     with _lock:
         _woven[key] = loops
         if len(_woven) > _KEPT:
@@ -178,28 +178,35 @@ def _class_version(cls: type) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: Any, depth: int = 0) -> Any:
+    """What decides whether an attribute is still the same; below a few levels, only which object it is."""
     if isinstance(value, _SIMPLE):
         return type(value), value
     if isinstance(value, Tensor):
         return Tensor, value.requires_grad, value.dtype
+    if depth > _DEEPEST:
+        return _Same(value)
+    below = depth + 1
     if isinstance(value, list | tuple):
-        return type(value), tuple(map(_frozen, value))
+        return type(value), tuple(_frozen(item, below) for item in value)
     if isinstance(value, dict):
-        return dict, tuple((_frozen(key), _frozen(item)) for key, item in value.items())
+        return dict, tuple((_frozen(key, below), _frozen(item, below)) for key, item in value.items())
     if isinstance(value, set | frozenset):
-        return type(value), frozenset(map(_frozen, value))
+        return type(value), frozenset(_frozen(item, below) for item in value)
     if isinstance(value, np.ndarray):
         return np.ndarray, value.shape, value.tobytes()
     if isinstance(value, types.FunctionType):
         cells = tuple(_cell(cell) for cell in value.__closure__ or ())
-        return _Same(value), value.__code__, _frozen(value.__defaults__), cells, _frozen(vars(value))
-    if hasattr(value, "__dict__") and not isinstance(value, type | nn.Module | types.ModuleType):
         return (
             _Same(value),
-            _class_version(type(value)),
-            _frozen(vars(value)),
-        )  # such as a namespace of settings
+            value.__code__,
+            _frozen(value.__defaults__, below),
+            cells,
+            _frozen(vars(value), below),
+        )
+    known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
+    if hasattr(value, "__dict__") and not known:  # such as a namespace of settings
+        return _Same(value), _class_version(type(value)), _frozen(vars(value), below)
     return _Same(value)
 
 
@@ -222,7 +229,7 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
     if (
         type(x_seq) not in (Tensor, nn.Parameter)
         or is_functorch_wrapped_tensor(x_seq)
-        or is_in_torch_dispatch_mode()
+        or torch._C._len_torch_dispatch_stack() > 0
     ):
         return f"its input is a {type(x_seq).__name__} under a transformation of PyTorch's"
     if x_seq.device.type != "cpu" or x_seq.layout != torch.strided:
@@ -234,7 +241,7 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
         if isinstance(value, Tensor):
             if is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter):
                 return f"its '{name}' is under a transformation of PyTorch's"
-            if value.device != x_seq.device or (value.dim() and value.dtype != x_seq.dtype):
+            if value.device != x_seq.device or value.dtype != x_seq.dtype:
                 return f"its '{name}' is a {value.dtype} on {value.device}"
             if not _broadcasts(value.shape, shape):
                 return (
@@ -253,14 +260,14 @@ def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
 
 
-def _weave(node: Any, dims: int, dtype: torch.dtype) -> "Loops | str":
+def _weave(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
     if getattr(type(node), "single_step_forward", None) not in _plain_steps(node):
         return "it overrides single_step_forward"
     try:
         from spikeloom.loom.weave import weave
     except ImportError as error:
         return f"Numba cannot be imported ({error})"
-    return weave(node, dims, dtype)
+    return weave(node, shape, dtype)
 
 
 def _plain_steps(node: Any) -> set[Any]:

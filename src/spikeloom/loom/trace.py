@@ -1,7 +1,7 @@
 """One time step of a neuron as a plan, forwards and backwards.
 
 The step is run on a shallow copy of the neuron, never on the live one, and on a few made-up values, while
-every ATen operation is written down. It is traced twice, with other shapes and values: what depends on the
+every ATen operation is written down. It is traced at several shapes, with other values: what depends on the
 shape, on a value, on chance, or on a Python attribute that the step itself changes would freeze into the
 plan, and shows as a difference.
 """
@@ -96,7 +96,11 @@ def step_function(module: Any, operands: Sequence[Operand]) -> Callable[..., Any
 
 
 def trace(
-    module: Any, operands: Sequence[Operand], learned: Sequence[bool], dims: int, dtype: torch.dtype
+    module: Any,
+    operands: Sequence[Operand],
+    learned: Sequence[bool],
+    shape: Sequence[int],
+    dtype: torch.dtype,
 ) -> tuple[tuple[Plan, tuple[float, ...]], tuple[Plan, tuple[float, ...]]]:
     """The plans of one step forwards, and of its gradient, each with its literals.
 
@@ -104,7 +108,7 @@ def trace(
         module: a neuron with ``neuronal_charge``, ``neuronal_fire``, ``neuronal_reset`` and memories.
         operands: tensors that the step reads.
         learned: which of them need a gradient.
-        dims: number of dimensions of a step's input.
+        shape: of a step's input.
         dtype: what is computed in.
     Returns:
         forward: inputs x, memories, operands; outputs output, memories. Backward: the same inputs, then the
@@ -126,7 +130,7 @@ def trace(
             for value, needed in zip(inputs, wanted, strict=False)
         ]
         with torch.enable_grad():
-            results = forward(*sources)
+            results = forward(*(source.clone() for source in sources))  # a step may write to what it is given
             pairs = list(zip(results, inputs[len(sources) :], strict=True))
             produced = [pair for pair in pairs if pair[0].requires_grad]
             sources = [source for source, needed in zip(sources, wanted, strict=True) if needed]
@@ -139,15 +143,15 @@ def trace(
 
     num_inputs = 1 + num_memories + len(operands)
     traced = []
-    for size in (2, 3):  # and with it, other values
-
-        def recorded(function: Callable[..., list[Tensor]], count: int, size: int = size) -> tuple:
-            return _recorded(
-                function, [_made_up((size,) * dims, dtype, size + place) for place in range(count)]
-            )
-
-        traced.append((recorded(forward, num_inputs), recorded(backward, num_inputs + 1 + num_memories)))
-    if repr(traced[0]) != repr(traced[1]):
+    for number, size in enumerate([(2,) * len(shape), (3,) * len(shape), tuple(shape)]):
+        if torch.Size(size).numel() in range(
+            1, SMALL + 1
+        ):  # what is empty shows nothing, what is large takes long
+            inputs = [
+                _made_up(size, dtype, 3 * number + place) for place in range(num_inputs + 1 + num_memories)
+            ]
+            traced.append((_recorded(forward, inputs[:num_inputs]), _recorded(backward, inputs)))
+    if any(repr(one) != repr(traced[0]) for one in traced):
         raise CannotWeave(
             "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
         )
@@ -158,6 +162,10 @@ def _made_up(shape: tuple[int, ...], dtype: torch.dtype, number: int) -> Tensor:
     """Values between 0 and 1 that differ by place and by ``number``; PyTorch's random state is left alone."""
     count = torch.Size(shape).numel()
     return (torch.arange(count, dtype=dtype) * 0.618034 + number * 0.414214).frac().reshape(shape)
+
+
+SMALL = 1 << 16
+"""Steps of up to this many values are traced at their own size too, to see whether the size matters."""
 
 
 class _Recorder(TorchDispatchMode):

@@ -1,5 +1,7 @@
 """From a neuron to its compiled loops."""
 
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -16,8 +18,11 @@ from spikeloom.loom.trace import operands_of, trace
 llvm.set_option("spikeloom", "-runtime-memory-check-threshold=256")
 
 
+_one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
+
+
 def plans(
-    node: Any, dims: int, dtype: torch.dtype
+    node: Any, shape: Sequence[int], dtype: torch.dtype
 ) -> tuple[Step, tuple[float, ...], tuple[float, ...], list[bool]]:
     """The plans of one step of ``node`` with their literals, and which operands are learned.
 
@@ -33,16 +38,16 @@ def plans(
     ]:
         raise CannotWeave(f"'{strange[0]}' is not floating point")
     learned = [tensor.requires_grad for tensor in tensors]
-    (forward, forward_literals), (backward, backward_literals) = trace(node, operands, learned, dims, dtype)
+    (forward, forward_literals), (backward, backward_literals) = trace(node, operands, learned, shape, dtype)
     step = Step(forward, backward, len(node._memories), len(operands))
     return step, forward_literals, backward_literals, learned
 
 
-def weave(node: Any, dims: int, dtype: torch.dtype) -> Loops | str:
-    """The loops of ``node`` for steps of ``dims`` dimensions; or why it has none."""
+def weave(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Loops | str:
+    """The loops of ``node`` for steps of a shape; or why it has none."""
     try:
-        with torch.inference_mode(False), torch.no_grad():
-            step, forward_literals, backward_literals, learned = plans(node, dims, dtype)
+        with _one_at_a_time, torch.inference_mode(False), torch.no_grad():
+            step, forward_literals, backward_literals, learned = plans(node, shape, dtype)
     except CannotWeave as error:
         return str(error)
     return Loops(load_module(emit(step)), step, forward_literals, backward_literals, learned)

@@ -82,12 +82,14 @@ class AdaptiveLIFNode(BaseNode):
                 value = nn.Parameter(torch.empty(shape).uniform_(*_RANGES[name]))
             decays = name in ("alpha", "beta")
             self.add_setting(name, checked_range(name, value, 0.0, 1.0) if decays else value)
+        # By name, because whoever computes with other values in their place may not bring parameters.
+        self.learned = tuple(name for name in _RANGES if isinstance(getattr(self, name), nn.Parameter))
         self.register_memory("w", 0.0)
 
     def constant(self, name: str) -> Any:
         """The constant of that name as it acts: clamped to its range if it is learned."""
         value = getattr(self, name)
-        return value.clamp(*_RANGES[name]) if isinstance(value, nn.Parameter) else value
+        return value.clamp(*_RANGES[name]) if name in self.learned else value
 
     def neuronal_charge(self, x: Tensor) -> None:
         alpha = self.constant("alpha")
