@@ -114,7 +114,9 @@ def test_literals_are_arguments():
         run(node, "numba", x) for node in (LIFNode(2.0, step_mode="m"), LIFNode(3.7, step_mode="m"))
     )
     assert not torch.equal(first["v"], second["v"])
-    kinds = {dtype: find(nodes[0], (7, 7, 7), dtype).module.__name__ for dtype in (torch.float32, torch.float64)}
+    kinds = {
+        dtype: find(nodes[0], (7, 7, 7), dtype).module.__name__ for dtype in (torch.float32, torch.float64)
+    }
     assert len(set(kinds.values())) == 1  # dimensions and types share the source too
 
 
@@ -242,7 +244,9 @@ def test_any_pointwise_neuron_is_planned(charge, follow, options):
         if dtype == torch.float64:
             assert_interpreted_close(node, x, memories)
         else:
-            forward = interpret(step.forward, plans(node, (7, 7), dtype)[1], spread(node, x.float(), memories))
+            forward = interpret(
+                step.forward, plans(node, (7, 7), dtype)[1], spread(node, x.float(), memories)
+            )
             node.v, node.w = (value.float() for value in memories)
             with torch.no_grad():
                 reference = [node(x.float()), *node.memories()]

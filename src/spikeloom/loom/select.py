@@ -34,6 +34,8 @@ _KEPT = 1024  # woven neurons that are remembered; the least recently used is fo
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
 _woven: "OrderedDict[Any, Loops | str]" = OrderedDict()
 _lock = threading.Lock()
+_stateful: weakref.WeakSet[type] = weakref.WeakSet()
+_STATEFUL = "a step changes what an attribute of the neuron holds; register it as a memory"
 _told: set[tuple[type, str]] = set()
 _log = logging.getLogger("spikeloom.loom")
 
@@ -267,7 +269,14 @@ def _weave(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | st
         from spikeloom.loom.weave import weave
     except ImportError as error:
         return f"Numba cannot be imported ({error})"
-    return weave(node, shape, dtype)
+    if type(node) in _stateful:
+        return _STATEFUL
+    before = fingerprint(node)
+    loops = weave(node, shape, dtype)
+    if fingerprint(node) != before:  # containers are copied for the trace, but not what is within them
+        _stateful.add(type(node))
+        return _STATEFUL
+    return loops
 
 
 def _plain_steps(node: Any) -> set[Any]:
