@@ -54,6 +54,7 @@ def load_module(source: str) -> ModuleType:
         if full_name in sys.modules:
             return sys.modules[full_name]
         path = cache_folder() / f"{name}.py"
+        _remove_foreign(path)
         if not path.is_file() or path.read_bytes() != source.encode():
             beside = path.with_suffix(f".{os.getpid()}.part")
             beside.write_text(source)
@@ -68,6 +69,14 @@ def reload_module(module: ModuleType) -> ModuleType:
         compiled.unlink(missing_ok=True)
     with _LOCK:
         return _imported(module.__name__, path)
+
+
+def _remove_foreign(path: Path) -> None:
+    """Remove what another user left for this module, while the folder was open to others perhaps."""
+    if sys.platform != "win32":
+        for file in (path, *path.parent.glob(f"__pycache__/{path.stem}*")):
+            if file.exists() and file.stat().st_uid != os.getuid():
+                file.unlink()
 
 
 def _imported(name: str, path: Path) -> ModuleType:
