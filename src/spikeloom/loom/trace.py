@@ -183,7 +183,7 @@ class _Recorder(TorchDispatchMode):
 
 
 # Set after the class is made, because PyTorch wraps what it finds while it is made into something that
-# imports all of torch._dynamo: 1.2 s of a first use of 1.3 s (2 cores, 2026-11-22).
+# imports all of torch._dynamo: more than a second (2 cores, 2026-11-22).
 _Recorder.__torch_dispatch__ = _Recorder.dispatch  # type: ignore[method-assign]
 
 
