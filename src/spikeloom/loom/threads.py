@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-SERIAL = (
-    1 << 15
-)  # element-steps; below, waking a thread costs more than it saves (about 20 us, 2 cores, 2026-11-22)
+SERIAL = 1 << 15  # element-steps; less work is not worth waking a thread (a guess, not tuned)
 RANGES = 4  # per thread, so that one that PyTorch's own threads hold up does less
 _queues: dict[int, "queue.SimpleQueue[_Job]"] = {}
 
