@@ -149,6 +149,47 @@ def test_feature_maps(ax):
         plot.feature_maps(maps[None], ax)
 
 
+def test_event_frames(ax):
+    frames = torch.zeros(3, 2, 4, 5)
+    frames[0, 1, 0, 0], frames[1, 0, 2, 3], frames[2, :, 1, 1], frames[2, 1, 3, 4] = 2, 2, 2, 1
+    plot.event_frames(frames, ax, num_columns=2, on_color="red", off_color="blue")
+    canvas = np.asarray(ax.images[0].get_array())
+    assert canvas.shape == (2 * 4 + 1, 2 * 5 + 1, 3)
+    assert canvas[0, 0].tolist() == [1, 0, 0]  # ON is red
+    assert canvas[2, 6 + 3].tolist() == [0, 0, 1]  # OFF is blue
+    assert canvas[5 + 1, 1].tolist() == [0, 0, 0]  # both
+    assert canvas[1, 1].tolist() == [1, 1, 1]  # neither
+    assert 0 < canvas[5 + 3, 4, 1] < 1  # one event is paler than two
+    assert len(np.unique(canvas[4])) == 1  # the gap
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ON", "OFF"]
+    assert ax.get_title() == "3 frames of 4 x 5"
+
+
+def test_event_frames_of_a_batch_and_of_one_frame():
+    first, second, single, silent = Figure().subplots(4)
+    batch = torch.zeros(3, 2, 2, 4, 5)  # [T, N, 2, H, W]
+    batch[:, 1, 1] = 1
+    plot.event_frames(batch, first)
+    plot.event_frames(batch.bool(), second, sample=1, on_color="red")
+    plot.event_frames(batch[0, 1], single, on_color="red")
+    plot.event_frames(torch.zeros(1, 2, 4, 5), silent)
+    assert np.asarray(first.images[0].get_array())[0, 0].tolist() == [1, 1, 1]
+    assert np.asarray(second.images[0].get_array())[0, 0].tolist() == [1, 0, 0]
+    assert single.get_title() == "1 frame of 4 x 5"
+    with pytest.raises(ShapeError, match="`sample` must be below 2, the batch of `frames`, got 2"):
+        plot.event_frames(batch, sample=2)
+    with pytest.raises(ShapeError, match=r"must be \[T, N, 2, H, W\] for `sample`, got shape \[3, 2, 4, 5\]"):
+        plot.event_frames(batch[:, 0], sample=1)
+    with pytest.raises(ShapeError, match=r"`frames` must be \[T, 2, H, W\], with channels OFF and ON"):
+        plot.event_frames(torch.zeros(3, 1, 4, 5))
+    with pytest.raises(ShapeError, match="`frames` must fit into 1 x 2, got 3 frames"):
+        plot.event_frames(batch, num_rows=1, num_columns=2)
+    with pytest.raises(ValueError, match="`frames` must be at least 0, got -1"):
+        plot.event_frames(-batch, sample=1)
+    with pytest.raises(ValueError, match="`gap` must be at least 0, got -1"):
+        plot.event_frames(batch, gap=-1)
+
+
 def history() -> list[dict]:
     losses, accuracies = [2.0, 1.0, 1.5], [0.3, None, 0.5]
     return [

@@ -29,6 +29,32 @@ def test_as_float_maps_every_byte_into_the_unit_interval_and_leaves_floats_alone
     assert torch.equal(as_float(torch.tensor([-3.0, 2.5])), torch.tensor([-3.0, 2.5]))
 
 
+def test_as_float_leaves_counts_and_spikes_unscaled():
+    counts = as_float(torch.tensor([0, 1, 127], dtype=torch.int8))
+    spikes = as_float(torch.tensor([False, True]))
+    assert (counts.dtype, spikes.dtype) == (torch.float32, torch.float32)
+    assert (counts.tolist(), spikes.tolist()) == ([0, 1, 127], [0, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float32])
+def test_event_frames_are_samples(dtype):
+    frames = (torch.arange(3 * 4 * 2 * 5 * 5).reshape(3, 4, 2, 5, 5) % 2).to(dtype)
+    data = pictures(frames, frames[:1])
+    assert data.sample_shape == (4, 2, 5, 5)
+    assert torch.equal(data.take(2).train_x, frames[:2])
+
+
+def test_event_frames_are_scaled_per_polarity():
+    frames = torch.zeros(2, 3, 2, 4, 4, dtype=torch.int8)
+    frames[0, 0, 0], frames[1, 2, 1] = 4, 8
+    data = pictures(frames, frames[:1]).min_max()
+    assert data.train_x.dtype == torch.float32
+    assert data.train_x.amax((0, 1, 3, 4)).tolist() == [1, 1]
+    torch.testing.assert_close(data.train_x[0, 0, 0], torch.ones(4, 4))
+    mean = pictures(frames, frames[:1]).standardised().train_x.mean((0, 1, 3, 4))
+    torch.testing.assert_close(mean, torch.zeros(2), atol=1e-6, rtol=0)
+
+
 def test_statistics_come_from_the_training_part_only():
     data = table([[0.0, 10.0], [2.0, 30.0]], [[1.0, 40.0], [5.0, 0.0]])
     torch.testing.assert_close(data.standardised().train_x, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
@@ -101,6 +127,9 @@ def test_it_is_frozen_and_short_in_print():
         ({"test_y": torch.tensor([0, 2])}, r"`test_y` must lie in 0..1, got 0..2"),
         ({"train_y": torch.tensor([-1, 0])}, r"`train_y` must lie in 0..1, got -1..0"),
         ({"train_x": torch.full([2, 3], torch.nan)}, r"`train_x` must be finite"),
+        ({"train_x": torch.zeros(2, 3, 2, 4, 4).byte()}, r"event frames int8 or bool \[N, T, C, H, W\]"),
+        ({"train_x": torch.zeros(2, 2, 4, 4).bool()}, r"event frames int8 or bool \[N, T, C, H, W\]"),
+        ({"train_x": torch.full([2, 3, 2, 4, 4], 200).to(torch.int8)}, r"counts of at least 0, got -56"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changed, message):

@@ -1,29 +1,48 @@
-"""Datasets in memory: built-in ones that need no files, and small image sets that are found or downloaded."""
+"""Datasets in memory: built-in ones that need no files, small image sets that are found or downloaded, and
+recordings of event cameras."""
 
+from spikeloom.data.atis import read_atis
 from spikeloom.data.builtin import breast_cancer, digits, iris
 from spikeloom.data.catalogue import DATASETS, load, names
 from spikeloom.data.cifar import cifar10, read_cifar10_batch
 from spikeloom.data.dataset import Dataset, as_float
+from spikeloom.data.events import Events
 from spikeloom.data.folder import data_folder
+from spikeloom.data.frames import (
+    POLARITIES,
+    event_histogram,
+    frames_by_duration,
+    frames_by_number,
+    frames_by_time,
+)
 from spikeloom.data.idx import read_idx, read_labelled_idx
 from spikeloom.data.mnist_family import fashion_mnist, mnist
+from spikeloom.data.neuromorphic_mnist import nmnist
 from spikeloom.data.points import blobs
 from spikeloom.data.split import stratified_split
 
 __all__ = [
     "DATASETS",
+    "POLARITIES",
     "Dataset",
+    "Events",
     "as_float",
     "blobs",
     "breast_cancer",
     "cifar10",
     "data_folder",
     "digits",
+    "event_histogram",
     "fashion_mnist",
+    "frames_by_duration",
+    "frames_by_number",
+    "frames_by_time",
     "iris",
     "load",
     "mnist",
     "names",
+    "nmnist",
+    "read_atis",
     "read_cifar10_batch",
     "read_idx",
     "read_labelled_idx",

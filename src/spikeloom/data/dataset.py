@@ -8,13 +8,20 @@ from torch import Tensor
 
 
 def as_float(x: Tensor) -> Tensor:
-    """Samples as ``float32``: images, which are ``uint8`` in 0..255, are scaled to [0, 1]; floats stay.
+    """Samples as ``float32``: images, which are ``uint8`` in 0..255, are scaled to [0, 1].
+
+    All else keeps its values: floats, and the event frames of ``int8`` (counts) or ``bool`` (spikes).
 
     Example:
         >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
         tensor([0.0000, 0.2000, 1.0000])
+        >>> as_float(torch.tensor([0, 1, 7], dtype=torch.int8))
+        tensor([0., 1., 7.])
     """
     return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
+
+
+_DIMENSIONS = {torch.uint8: (4,), torch.int8: (5,), torch.bool: (5,), torch.float32: (2, 4, 5)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,13 +31,15 @@ class Dataset:
     Args:
         name: what the set is called.
         classes: names of the classes; label ``i`` means ``classes[i]``.
-        train_x: training samples, either images ``uint8 [N, C, H, W]`` or feature vectors ``float32 [N, F]``.
+        train_x: training samples: images ``uint8 [N, C, H, W]``, feature vectors ``float32 [N, F]``, or event
+            frames ``[N, T, C, H, W]``, as ``int8`` for counts and ``bool`` for spikes. Images and frames may
+            also be ``float32``.
         train_y: their labels, ``int64 [N]``, each in ``0..num_classes-1``.
         test_x: test samples, of the same type and shape but for their number.
         test_y: their labels.
     Raises:
         ValueError: types, shapes, or numbers of samples and labels do not fit together, a label is out of
-            range, or a feature is not finite.
+            range, a feature is not finite, or a count is negative.
     Example:
         >>> x, y = torch.tensor([[1.0, 7.0], [3.0, 7.0]]), torch.tensor([0, 1])
         >>> data = Dataset("pair", ("left", "right"), x, y, test_x=x + 1, test_y=y)
@@ -68,7 +77,7 @@ class Dataset:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of one sample: ``(C, H, W)`` of an image, ``(F,)`` of a feature vector."""
+        """The shape of a sample: ``(C, H, W)`` an image, ``(F,)`` features, ``(T, C, H, W)`` event frames."""
         return tuple(self.train_x.shape[1:])
 
     def take(self, num_train: int | None = None, num_test: int | None = None) -> "Dataset":
@@ -85,10 +94,11 @@ class Dataset:
         )
 
     def standardised(self) -> "Dataset":
-        """The set as floats: each feature, or each channel of images, has mean 0 and standard deviation 1.
+        """The set as floats: each feature, or each channel of images or frames, has mean 0 and deviation 1.
 
-        Mean and deviation (of the population: divided by N) are those of the training part; the test part is
-        shifted and scaled by the same numbers. A feature that is constant in training becomes 0 in both.
+        Mean and standard deviation (of the population: divided by N) are those of the training part; the test
+        part is shifted and scaled by the same numbers. A feature that is constant in training becomes 0 in
+        both.
         """
 
         def rule(train: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -100,8 +110,8 @@ class Dataset:
     def min_max(self, clip: bool = True) -> "Dataset":
         """The set as floats from 0 to 1, for encoders that need a bounded range.
 
-        Smallest and largest value of each feature, or of each channel of images, are those of the training
-        part. A feature that is constant in training becomes 0 in both parts.
+        Smallest and largest value of each feature, or of each channel of images or frames, are those of the
+        training part. A feature that is constant in training becomes 0 in both parts.
 
         Args:
             clip: bring test values from outside the training range to its nearest end; ``False`` lets them
@@ -120,7 +130,10 @@ class Dataset:
         if not len(self.train_x):
             raise ValueError("`train_x` must hold samples to measure a range on, got none.")
         train = as_float(self.train_x)
-        dims = (0, *range(2, train.ndim))  # [N, F] -> per feature, [N, C, H, W] -> per channel
+        kept = max(
+            1, train.ndim - 3
+        )  # [N, F] -> per feature, [N, C, H, W] and [N, T, C, H, W] -> per channel
+        dims = tuple(dim for dim in range(train.ndim) if dim != kept)
         offset, scale = rule(train, dims)
         # Rounding can leave a constant feature with a tiny deviation, so ask for the range instead.
         constant = train.amin(dims, keepdim=True) == train.amax(dims, keepdim=True)
@@ -134,10 +147,10 @@ def _kind(x: Tensor) -> tuple[torch.dtype, tuple[int, ...]]:
 
 
 def _check_part(part: str, x: Tensor, y: Tensor, num_classes: int) -> None:
-    if (x.dtype, x.ndim) not in ((torch.uint8, 4), (torch.float32, 4), (torch.float32, 2)):
+    if x.ndim not in _DIMENSIONS.get(x.dtype, ()):
         raise ValueError(
-            f"`{part}_x` must be images uint8 [N, C, H, W] or floats float32 [N, F] or [N, C, H, W], "
-            f"got {x.dtype} {list(x.shape)}."
+            f"`{part}_x` must be images uint8 [N, C, H, W], event frames int8 or bool [N, T, C, H, W], or "
+            f"float32 in these shapes or [N, F], got {x.dtype} {list(x.shape)}."
         )
     if y.dtype != torch.int64 or tuple(y.shape) != (len(x),):
         raise ValueError(f"`{part}_y` must be labels int64 [{len(x)}], got {y.dtype} {list(y.shape)}.")
@@ -148,3 +161,8 @@ def _check_part(part: str, x: Tensor, y: Tensor, num_classes: int) -> None:
         )
     if x.ndim == 2 and not bool(x.isfinite().all()):
         raise ValueError(f"`{part}_x` must be finite, got NaN or infinity. Replace missing values first.")
+    if x.dtype == torch.int8 and x.numel() and int(x.min()) < 0:
+        raise ValueError(
+            f"`{part}_x` must hold counts of at least 0, got {int(x.min())}. int8 counts up to 127: make "
+            "more or clipped frames, or use float32."
+        )

@@ -118,14 +118,8 @@ def feature_maps(
         images = images[None]
     if images.ndim != 3:
         raise ShapeError(f"`maps` must be [C, H, W], got shape {list(images.shape)}. Choose one sample.")
-    if gap < 0:
-        raise ValueError(f"`gap` must be at least 0, got {gap}.")
     num_maps, height, width = images.shape
-    rows, columns = _grid(num_maps, num_rows, num_columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
-    for index, image in enumerate(images):
-        y, x = index // columns * (height + gap), index % columns * (width + gap)
-        canvas[y : y + height, x : x + width] = image
+    canvas = tiled("maps", images, num_rows, num_columns, gap, fill=np.nan)
     ax = axes_or_new(ax, figsize, dpi)
     drawn = ax.imshow(canvas, cmap=cmap, interpolation="nearest")
     ax.set_axis_off()
@@ -135,17 +129,41 @@ def feature_maps(
     return ax
 
 
-def _grid(num_maps: int, rows: int | None, columns: int | None) -> tuple[int, int]:
-    """Rows and columns that hold ``num_maps``."""
-    for name, size in (("num_rows", rows), ("num_columns", columns)):
+def tiled(
+    name: str, images: np.ndarray, rows: int | None, columns: int | None, gap: int, fill: float
+) -> np.ndarray:
+    """One image of all ``images`` ``[N, H, W]`` or ``[N, H, W, colours]`` in a grid, ``fill`` between them.
+
+    Args:
+        name: the argument's name, for errors.
+        images: what goes into the grid, row by row.
+        rows, columns: of the grid; ``None`` makes it nearly square, or follows from the other.
+        gap: empty pixels between images.
+        fill: value of the gaps, and of places without an image.
+    """
+    if gap < 0:
+        raise ValueError(f"`gap` must be at least 0, got {gap}.")
+    num_images, height, width = images.shape[:3]
+    rows, columns = _grid(name, num_images, rows, columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:])
+    canvas = np.full(shape, fill)
+    for index, image in enumerate(images):
+        y, x = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[y : y + height, x : x + width] = image
+    return canvas
+
+
+def _grid(name: str, num_images: int, rows: int | None, columns: int | None) -> tuple[int, int]:
+    """Rows and columns that hold ``num_images``."""
+    for argument, size in (("num_rows", rows), ("num_columns", columns)):
         if size is not None and size < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {size}.")
+            raise ValueError(f"`{argument}` must be at least 1, got {size}.")
     if columns is None:
-        columns = math.ceil(math.sqrt(num_maps)) if rows is None else math.ceil(num_maps / rows)
+        columns = math.ceil(math.sqrt(num_images)) if rows is None else math.ceil(num_images / rows)
     if rows is None:
-        rows = math.ceil(num_maps / columns)
-    if rows * columns < num_maps:
+        rows = math.ceil(num_images / columns)
+    if rows * columns < num_images:
         raise ShapeError(
-            f"`maps` must fit into {rows} x {columns}, got {num_maps} maps. Give the grid more rows."
+            f"`{name}` must fit into {rows} x {columns}, got {num_images} {name}. Give the grid more rows."
         )
     return rows, columns

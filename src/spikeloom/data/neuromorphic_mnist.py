@@ -1,0 +1,156 @@
+"""N-MNIST: MNIST's digits as an event camera saw them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeloom.data.atis import NMNIST_SENSOR, read_atis
+from spikeloom.data.catalogue import DATASETS, DataFolder
+from spikeloom.data.dataset import Dataset
+from spikeloom.data.events import Events
+from spikeloom.data.folder import data_folder
+from spikeloom.data.frames import count_events, split_by_number, split_by_time
+from spikeloom.data.known import ACCESS
+from spikeloom.data.split import stratified_split
+from spikeloom.encoding.values import check_num_steps
+from spikeloom.errors import DataError
+
+_CLASSES = tuple("0123456789")
+_FULL = (60_000, 10_000)  # recordings to train on and to test
+_HELD_OUT = 0.2  # of the recordings, where the official test part is missing
+_FEWEST = 3  # recordings of a class, for one of them to be held out
+_FOLDERS = ("nmnist", "N-MNIST", "NMNIST", "n-mnist", "nmnist/extract", "N-MNIST/extract", "NMNIST/extract")
+_SPLITS: dict[str, Callable[[Events, int], np.ndarray]] = {"number": split_by_number, "time": split_by_time}
+_MOST = 127  # that int8 can count
+
+
+def nmnist(
+    data_dir: DataFolder = None,
+    T: int = 10,
+    split_by: Literal["number", "time"] = "number",
+    clip: bool = False,
+    seed: int = 0,
+) -> Dataset:
+    """N-MNIST: MNIST's digits, filmed by an event camera that made three small jerks in front of each.
+
+    The full set has 60,000 recordings to train on and 10,000 to test. The name says so if fewer were found.
+    Without its test part, a fifth of each class is held out as one. Each part is in the order of the files'
+    numbers, which are the positions in MNIST, or shuffled where a part was held out.
+
+    Frames are made while loading, in one byte a value: T times 2,312 bytes for each recording. The 60,000 at
+    T = 20 take 2.8 GB of memory, the 1,000 of a trial 46 MB.
+
+    Args:
+        data_dir: see :func:`data_folder`. ``Train/DIGIT/*.bin`` and ``Test/DIGIT/*.bin`` are looked for in
+            its ``nmnist/``, ``N-MNIST/``, ``NMNIST/`` or ``n-mnist/``, in ``extract/`` within these (the
+            place of SpikingJelly), and in itself. Nothing is downloaded.
+        T: number of frames that a recording of 0.3 s becomes.
+        split_by: ``number`` for frames of the same number of events, ``time`` for frames of the same length;
+            see :func:`frames_by_number` and :func:`frames_by_time`.
+        clip: whether frames say 1 where any event fell, a spike, instead of how many did.
+        seed: decides what is held out where the test part is missing; else it is not used.
+    Shape:
+        samples ``int8 [N, T, 2, 34, 34]``, counts, or with ``clip`` ``bool``; channel 0 is OFF, channel 1 is
+        ON. :func:`as_float` leaves both unscaled.
+    Raises:
+        DataError: the recordings are missing, or one is damaged; a class has none; more than 127 events fell
+            on one pixel in one frame.
+        ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
+    Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting static image datasets to spiking
+        neuromorphic datasets using saccades, Front. Neurosci. 9:437, 2015.
+    """
+    check_num_steps("T", T)
+    if split_by not in _SPLITS:
+        raise ValueError(f"`split_by` must be 'number' or 'time', got {split_by!r}.")
+    folder = _find(data_folder(data_dir))
+    train, test = _recordings(folder / "Train"), _recordings(folder / "Test")
+    found = (len(train), len(test))
+    if test:
+        _check_classes(folder / "Train", train)
+        _check_classes(folder / "Test", test)
+    else:
+        _check_classes(folder / "Train", train, at_least=_FEWEST)
+        train, test = _hold_out(train, seed)
+    name = "nmnist" if found == _FULL else f"nmnist, {sum(found)} of {sum(_FULL)} recordings"
+    return Dataset(name, _CLASSES, *_load(train, T, split_by, clip), *_load(test, T, split_by, clip))
+
+
+def _find(root: Path) -> Path:
+    """The first folder that has recordings to train on."""
+    folders = [*(root / name for name in _FOLDERS), root]
+    for folder in folders:
+        if any(_is_folder(folder / "Train" / digit) for digit in _CLASSES):
+            return folder
+    places = "\n  ".join(str(folder / "Train" / "0") for folder in folders)
+    raise DataError(
+        f"The dataset 'nmnist' is not in {root}, and its site lets only a browser download it: get Train.zip "
+        "and Test.zip from https://www.garrickorchard.com/datasets/n-mnist (or "
+        f"https://data.mendeley.com/datasets/468j46mzdv/1), unzip both in {folders[0]}, or name the folder "
+        f"that has them with --data-dir or SPIKELOOM_DATA.\n  looked for:\n  {places}"
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. {ACCESS}") from error
+
+
+def _recordings(part: Path) -> list[Path]:
+    """The recordings of all digits, in the order of MNIST."""
+    paths = []
+    for digit in _CLASSES:
+        folder = part / digit
+        if _is_folder(folder):
+            try:
+                paths += [path for path in folder.iterdir() if path.suffix == ".bin" and path.name[0] != "."]
+            except OSError as error:
+                raise DataError(f"{folder} cannot be read: {error.strerror or error}. {ACCESS}") from error
+    return sorted(paths, key=lambda path: (path.name, path.parent.name))
+
+
+def _check_classes(part: Path, recordings: list[Path], at_least: int = 1) -> None:
+    counts = Counter(path.parent.name for path in recordings)
+    for digit in _CLASSES:
+        if counts[digit] < at_least:
+            raise DataError(
+                f"{part / digit} must hold at least {at_least} recordings (.bin), got {counts[digit]}. "
+                "Unzip the set again."
+            )
+
+
+def _hold_out(recordings: list[Path], seed: int) -> tuple[list[Path], list[Path]]:
+    """A training and a test part of recordings that have none."""
+    train, test = stratified_split(_labels(recordings).numpy(), _HELD_OUT, seed)
+    return [recordings[i] for i in train], [recordings[i] for i in test]
+
+
+def _labels(recordings: Sequence[Path]) -> Tensor:
+    return torch.tensor([int(path.parent.name) for path in recordings], dtype=torch.int64)
+
+
+def _load(recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> tuple[Tensor, Tensor]:
+    """Frames ``[N, T, 2, H, W]`` and labels ``[N]``."""
+    from tqdm import tqdm
+
+    split = _SPLITS[split_by]
+    frames = np.empty((len(recordings), T, 2, *NMNIST_SENSOR), bool if clip else np.int8)
+    for index, path in enumerate(tqdm(recordings, "nmnist", disable=None, leave=False)):
+        events = read_atis(path)
+        counts = count_events(events, split(events, T), T)
+        if not clip and counts.max() > _MOST:
+            raise DataError(
+                f"{path}: at most {_MOST} events may fall on a pixel in a frame, got {counts.max()}. "
+                "Set `clip`, or raise `T`."
+            )
+        frames[index] = counts  # to bool: whether there is any
+    return torch.from_numpy(frames), _labels(recordings)
+
+
+DATASETS.register("nmnist")(lambda data_dir, seed: nmnist(data_dir, seed=seed))
