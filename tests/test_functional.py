@@ -63,6 +63,28 @@ def test_reset_net_finds_a_module_that_was_added_after_the_first_reset():
     assert [node.v for node in nodes(net)] == [0.0] * 4
 
 
+def test_reset_net_names_a_module_whose_reset_requires_arguments():
+    class Started(MemoryModule):
+        def reset(self, start, *, scale, offset=0.0):
+            super().reset()
+
+    net = nn.Sequential(nn.Linear(2, 2), Started())
+    message = r"`reset` of Started '1' must take no arguments.* it requires 'start' and 'scale'\. Give them"
+    with pytest.raises(TypeError, match=message):
+        functional.reset_net(net)
+    with pytest.raises(TypeError, match="`reset` of Started must"):
+        functional.reset_net(net[1])
+
+
+def test_reset_net_leaves_an_error_within_a_reset_as_it_is():
+    class Broken(MemoryModule):
+        def reset(self, start=1):
+            return start + "text"
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        functional.reset_net(nn.Sequential(Broken()))
+
+
 def test_reset_net_of_a_single_neuron_and_of_one_that_is_used_twice():
     node = neuron.IFNode()
     net = nn.Sequential(node, node)

@@ -159,6 +159,7 @@ def _train(arguments: list[str]) -> None:
             batch_size=recipe.batch_size,
             checkpoint_minutes=recipe.checkpoint_minutes,
             log_every=recipe.log_every,
+            micro_batch=recipe.micro_batch,
         )
     except KeyboardInterrupt:
         print(f"\nStopped. Continue with: spikeloom train --resume {run.folder}", file=sys.stderr)

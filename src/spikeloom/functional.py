@@ -1,6 +1,7 @@
 """What is done to whole networks over time: resetting, step modes, loops; and losses over time."""
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -22,16 +23,38 @@ def reset_net(net: nn.Module) -> None:
 
     Args:
         net: the network.
+    Raises:
+        TypeError: a module's ``reset`` cannot be called without arguments.
     Example:
         >>> from spikeloom import neuron
         >>> net = nn.Sequential(nn.Linear(2, 3), neuron.LIFNode())
         >>> _ = net(torch.ones(4, 2)); reset_net(net); net[1].v
         0.0
     """
-    for module in net.modules():
+    for name, module in net.named_modules():
         reset = getattr(module, "reset", None)
-        if callable(reset):
+        if not callable(reset):
+            continue
+        try:
             reset()
+        except TypeError as error:
+            if not (required := _required(reset)):
+                raise
+            named = f"{type(module).__name__} '{name}'" if name else type(module).__name__
+            raise TypeError(
+                f"`reset` of {named} must take no arguments, so that reset_net can call it, but it requires "
+                f"{' and '.join(map(repr, required))}. Give them default values, or rename the method."
+            ) from error
+
+
+def _required(function: Callable[..., object]) -> list[str]:
+    """The arguments without which ``function`` cannot be called."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it is not written in Python
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is one.empty and one.kind not in optional]
 
 
 def detach_net(net: nn.Module) -> None:

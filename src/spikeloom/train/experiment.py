@@ -24,6 +24,8 @@ class Experiment:
         predict: the network's output to classes, int64 ``[N]``.
         optimizer: of the network's parameters.
         scheduler: stepped once per optimiser step.
+        augment: raw samples ``[N, *]`` and a source of random numbers, to changed samples of the same shape,
+            before ``encode``; in training only.
     """
 
     net: nn.Module
@@ -33,3 +35,4 @@ class Experiment:
     predict: Callable[[Tensor], Tensor]
     optimizer: Optimizer
     scheduler: LRScheduler | None = None
+    augment: Callable[[Tensor, SampleGenerator], Tensor] | None = None

@@ -1,5 +1,6 @@
 """Starting a training in one process or in several."""
 
+import contextlib
 import logging
 import os
 import re
@@ -43,9 +44,10 @@ def start(
             machine.
         precision: Fabric's name of the number format.
         seed: of weights, order of samples, encoding.
-        training: ``epochs``, ``batch_size``, ``checkpoint_minutes``, ``log_every`` of :class:`Trainer`.
+        training: ``epochs``, ``batch_size``, ``micro_batch``, ``checkpoint_minutes``, ``log_every`` of
+            :class:`Trainer`.
     Raises:
-        RunError: the device is not there.
+        RunError: the device is not there; or another process trains into the folder.
     """
     fabric = make_fabric(device, devices, precision)
     try:
@@ -110,4 +112,5 @@ def _train(
     keep_freed_memory()
     if torch.multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()
+    with run.locked() if fabric.is_global_zero else contextlib.nullcontext():
+        Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()

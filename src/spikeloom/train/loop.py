@@ -7,6 +7,7 @@ with the numbers that it would have seen, and several processes together see wha
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,6 +57,9 @@ class Trainer:
         seed: of the order of samples, their encoding, and dropout.
         checkpoint_minutes: between checkpoints within an epoch.
         log_every: steps between points of the loss curve in TensorBoard.
+        micro_batch: samples of a process that are computed at once; their gradients add up to those of the
+            batch. Fewer need less memory, and on a CPU are often faster, because they stay in its cache.
+            Batch normalisation sees only them. Default: all.
     Raises:
         CheckpointError: the checkpoints are damaged, or belong to another network.
     """
@@ -71,9 +75,10 @@ class Trainer:
         seed: int = 0,
         checkpoint_minutes: float = 5.0,
         log_every: int = 10,
+        micro_batch: int | None = None,
     ):
         self.fabric, self.experiment, self.run = fabric, experiment, run
-        self.epochs, self.seed, self.log_every = epochs, seed, log_every
+        self.epochs, self.seed, self.log_every, self.micro_batch = epochs, seed, log_every, micro_batch
         self.checkpoint_seconds = 60.0 * checkpoint_minutes
         self.num_samples = len(experiment.data.train_y)
         if self.num_samples < fabric.world_size:
@@ -163,11 +168,15 @@ class Trainer:
         torch.manual_seed(
             derive_seed(self.seed, "step", progress.epoch, progress.step, self.fabric.global_rank)
         )
-        x, labels = self._batch(indices)
-        output = self.net(experiment.encode(x, SampleGenerator(self.seed, indices, "train", progress.epoch)))
-        loss = experiment.loss(output, labels)
-        correct = (experiment.predict(output) == labels).sum()
-        totals = _summed(self.fabric, [loss.detach() * len(labels), correct, len(labels)])
+        parts = indices.split(self.micro_batch or len(indices))
+        sums = [0.0, 0.0, 0.0]
+        for part in parts:
+            waits = self.fabric.world_size > 1 and part is not parts[-1]  # gradients are shared with the last
+            with self.fabric.no_backward_sync(self.net, enabled=True) if waits else nullcontext():
+                sums = [
+                    total + new for total, new in zip(sums, self._backward(part, len(indices)), strict=True)
+                ]
+        totals = _summed(self.fabric, sums)
         mean_loss = totals[0] / totals[2]
         if not math.isfinite(mean_loss):
             raise RunError(
@@ -175,15 +184,30 @@ class Trainer:
                 "the learning rate, or look for infinite inputs. The last good checkpoint is in "
                 f"{self.run.checkpoints}."
             )
-        self.fabric.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if experiment.scheduler:
             experiment.scheduler.step()
-        functional.reset_net(experiment.net)
         if self.writer and progress.step % self.log_every == 0:
             self.writer.add_scalar("step/loss", mean_loss, progress.epoch * self.num_steps + progress.step)
         return totals
+
+    def _backward(self, indices: Tensor, num_samples: int) -> list[Any]:
+        """Add the gradients of some of a step's ``num_samples`` samples.
+
+        Returns:
+            summed loss, correctly classified samples, samples
+        """
+        experiment, epoch = self.experiment, self.progress.epoch
+        x, labels = self._batch(indices)
+        if experiment.augment:
+            x = experiment.augment(x, SampleGenerator(self.seed, indices, "augment", epoch))
+        output = self.net(experiment.encode(x, SampleGenerator(self.seed, indices, "train", epoch)))
+        loss = experiment.loss(output, labels)
+        correct = (experiment.predict(output) == labels).sum()
+        self.fabric.backward(loss * (len(labels) / num_samples))
+        functional.reset_net(experiment.net)
+        return [loss.detach() * len(labels), correct, len(labels)]
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch: history, curves, checkpoints, one line on the screen."""

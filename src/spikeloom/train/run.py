@@ -8,6 +8,7 @@
     checkpoints/        last, previous (the one before), best: safetensors
     tensorboard/        events
     figures/            curves, rasters, membrane potentials
+    lock                locked while a process trains; left behind it does no harm
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.errors import RunError
+from spikeloom.train import lock
 from spikeloom.train.files import write_beside
 
 _PACKAGES = ("spikeloom", "torch", "numpy", "lightning-fabric", "safetensors")
@@ -49,17 +51,22 @@ class Run:
             RunError: the folder already holds a run.
             OSError: it cannot be written.
         """
-        if (folder / "config.json").exists():
-            raise RunError(
-                f"{folder} already holds a run. Continue it with `spikeloom train --resume {folder}`, or "
-                "choose another --run-dir."
-            )
         run = cls(folder)
+        run._refuse_to_overwrite()
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_beside(folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
-        config = json.dumps({"recipe": recipe, "settings": settings}, indent=2)
-        write_beside(folder / "config.json", config + "\n")
+        with run.locked():
+            run._refuse_to_overwrite()  # another process may have made it in the meantime
+            write_beside(folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+            config = json.dumps({"recipe": recipe, "settings": settings}, indent=2)
+            write_beside(folder / "config.json", config + "\n")
         return run
+
+    def _refuse_to_overwrite(self) -> None:
+        if (self.folder / "config.json").exists():
+            raise RunError(
+                f"{self.folder} already holds a run. Continue it with `spikeloom train --resume "
+                f"{self.folder}`, or choose another --run-dir."
+            )
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
@@ -74,14 +81,33 @@ class Run:
             )
         return cls(folder)
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which no other process trains into the folder.
+
+        Raises:
+            RunError: another process does.
+        """
+        return lock.locked(self.folder)
+
     def discard_unstarted(self) -> None:
-        """Remove the folder if there is no checkpoint in it; files that are not a run's stay."""
-        if not self.folder.is_dir() or any(self.checkpoints.glob("*.safetensors")):
+        """Remove the folder if there is no checkpoint in it and nobody trains into it; files that are not a
+        run's stay."""
+        if not self.folder.is_dir():
             return
-        for path in (self.folder / "config.json", self.folder / "environment.json"):
-            path.unlink(missing_ok=True)
-        for folder in (self.tensorboard, self.checkpoints, self.figures):
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with self.locked():
+                if any(self.checkpoints.glob("*.safetensors")):
+                    return
+                for path in (self.folder / "config.json", self.folder / "environment.json"):
+                    path.unlink(missing_ok=True)
+                for folder in (self.tensorboard, self.checkpoints, self.figures):
+                    shutil.rmtree(folder, ignore_errors=True)
+                if sys.platform != "win32":  # where it is open, and cannot be removed yet
+                    (self.folder / lock.NAME).unlink(missing_ok=True)
+        except (RunError, OSError):  # it is another process's; or it cannot be written, let alone removed
+            return
+        if sys.platform == "win32":
+            (self.folder / lock.NAME).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else of the user's is in it
             self.folder.rmdir()
 

@@ -1,0 +1,164 @@
+"""Augmentation: it moves images as told, each by its own numbers, in training only, and resumes exactly."""
+
+import sys
+
+import pytest
+import torch
+
+from compare import assert_same
+from spikeloom import data, functional, layer, neuron
+from spikeloom.encoding import PoissonEncoder, SampleGenerator
+from spikeloom.train import checkpoint
+from spikeloom.train.augment import random_affine
+from spikeloom.train.experiment import Experiment
+from spikeloom.train.launch import build_seeded, make_fabric
+from spikeloom.train.loop import Trainer
+from spikeloom.train.run import Run
+from spikeloom.train.schedule import warmup_cosine
+
+
+class Fixed:
+    """A source of numbers that are all the same: 0 is the largest change to one side, 1 to the other."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def rand(self, shape, device, dtype):
+        return torch.tensor(self.numbers, device=device, dtype=dtype).expand(shape)
+
+
+def spot(row, column, size=9):
+    image = torch.zeros(1, 1, size, size)
+    image[0, 0, row, column] = 1.0
+    return image
+
+
+def random(*indices):
+    return SampleGenerator(0, indices, "augment", 0)
+
+
+MIDDLE = (0.5, 0.5, 0.5, 0.5)
+
+
+def test_without_amounts_or_with_numbers_from_the_middle_nothing_moves():
+    images = torch.rand(3, 2, 7, 10, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(random_affine(images, random(0, 1, 2)), images)
+    moved = random_affine(images, Fixed(*MIDDLE), shift=3, degrees=90, scale=0.5)
+    torch.testing.assert_close(moved, images)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_shifts_are_in_pixels(mode):
+    right = random_affine(spot(4, 4), Fixed(0.5, 0.5, 0.0, 0.5), shift=2, mode=mode)
+    torch.testing.assert_close(right, spot(4, 6))
+    up = random_affine(spot(4, 4), Fixed(0.5, 0.5, 0.5, 1.0), shift=2, mode=mode)
+    torch.testing.assert_close(up, spot(2, 4))
+    gone = random_affine(spot(4, 8), Fixed(0.5, 0.5, 0.0, 0.5), shift=2, mode=mode)
+    assert gone.sum() == 0
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_rotation_turns_around_the_middle(mode):
+    turned = random_affine(spot(4, 7), Fixed(1.0, 0.5, 0.5, 0.5), degrees=90, mode=mode)
+    torch.testing.assert_close(turned, spot(1, 4), rtol=0, atol=1e-5)
+    wide = torch.zeros(1, 1, 5, 9)
+    wide[0, 0, 2, 5] = 1.0  # pixels are square, also in an image that is not
+    turned = random_affine(wide, Fixed(1.0, 0.5, 0.5, 0.5), degrees=90, mode=mode)
+    assert turned[0, 0, 1, 4] > 0.999
+
+
+def test_scale_makes_larger_and_smaller():
+    square = torch.zeros(1, 1, 20, 20)
+    square[..., 6:14, 6:14] = 1.0
+    for number, side in ((1.0, 12), (0.0, 4)):
+        assert random_affine(square, Fixed(0.5, number, 0.5, 0.5), scale=0.5).sum() == pytest.approx(
+            side**2, rel=0.1
+        )
+
+
+def test_values_stay_within_range():
+    images = torch.ones(50, 1, 8, 8)
+    moved = random_affine(images, random(*range(50)), shift=1, degrees=20, scale=0.2)
+    assert moved.max() <= 1.0
+    assert moved.min() >= 0.0
+    PoissonEncoder().encode(moved, 2)  # refuses what is outside
+
+
+def test_a_sample_is_moved_alike_whatever_its_batch():
+    images = torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    amounts = {"shift": 2.0, "degrees": 10.0, "scale": 0.1}
+    together = random_affine(images, random(*range(64)), **amounts)
+    for part in (slice(0, 63), slice(5, 6), slice(1, 64, 2)):
+        alone = random_affine(images[part], random(*range(64)[part]), **amounts)
+        assert_same("moved", together[part], alone)
+    assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"degrees": -1.0}, {"scale": -0.1}, {"scale": 1.0}])
+def test_wrong_amounts_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be at least 0"):
+        random_affine(spot(1, 1), random(0), **wrong)
+
+
+SEEN = []  # by `augment`, of each call the images before
+BREAK_AT = []  # numbers of calls at which it is interrupted
+
+
+def build():
+    digits = data.digits().take(96, 40)
+    net = torch.nn.Sequential(layer.Flatten(), layer.Linear(64, 10), neuron.LIFNode())
+    functional.set_step_mode(net, "m")
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+
+    def augment(x, random):
+        SEEN.append(x)
+        if len(SEEN) in BREAK_AT:
+            raise KeyboardInterrupt
+        return random_affine(x, random, shift=1, degrees=10)
+
+    return Experiment(
+        net,
+        digits,
+        encode=lambda x, random: PoissonEncoder(generator=random).encode(x, 4),
+        loss=functional.firing_rate_mse,
+        predict=lambda spikes: spikes.sum(0).argmax(-1),
+        optimizer=optimizer,
+        scheduler=warmup_cosine(optimizer, 4 * 3, 2),
+        augment=augment,
+    )
+
+
+def trained(folder, epochs):
+    """A training to ``epochs`` of 4, continued if there is one already."""
+    run = Run.open(folder) if folder.exists() else Run.create(folder, "none", {})
+    fabric = make_fabric("cpu")
+    fabric.launch()
+    SEEN.clear()
+    every_step = 1e-9
+    Trainer(
+        fabric, build_seeded(build, 0), run, epochs=epochs, batch_size=32, checkpoint_minutes=every_step
+    ).fit()
+    return checkpoint.load_last(run.checkpoints)
+
+
+def test_only_training_images_are_augmented(tmp_path):
+    trained(tmp_path / "run", 1)
+    assert [len(x) for x in SEEN] == [32, 32, 32]
+    train = data.as_float(data.digits().train_x[:96])
+    seen = torch.cat(SEEN).flatten(1)
+    assert torch.equal(seen.sort(0).values, train.flatten(1).sort(0).values)
+
+
+def test_a_resumed_training_sees_the_same_images_and_learning_rates(tmp_path, monkeypatch):
+    unbroken = trained(tmp_path / "unbroken", 4)
+    monkeypatch.setattr(sys.modules[__name__], "BREAK_AT", [5])  # in epoch 2, then in epoch 3
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "broken", 4)
+    BREAK_AT.clear()
+    broken = trained(tmp_path / "broken", 4)
+    assert len(SEEN) == 4 * 3 - 2 * 4  # steps that were left
+    for name, weight in unbroken["net"].items():
+        assert_same(name, weight, broken["net"][name])
+    assert unbroken["scheduler"] == broken["scheduler"]
+    assert unbroken["optimizer"]["param_groups"] == broken["optimizer"]["param_groups"]
