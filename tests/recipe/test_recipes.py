@@ -19,6 +19,8 @@ from spikeloom.train import checkpoint
 TINY = {
     "blobs": ["--epochs", "2", "--points", "128", "--T", "4"],
     "lif-fc": ["--epochs", "2", "--T", "5", "--hidden", "16"],
+    "stbp-mlp": ["--epochs", "2", "--hidden", "16"],
+    "stbp-scnn": ["--epochs", "2", "--T", "5"],
 }
 
 over_recipes = pytest.mark.parametrize("name", list(RECIPES))
@@ -55,7 +57,8 @@ def test_its_file_opens_with_a_command(name):
 
 
 def test_every_file_of_recipes_registers_one():
-    files = {path.stem for path in Path(recipe.__file__).parent.glob("*.py")} - {"__init__", "base"}
+    files = {path.stem for path in Path(recipe.__file__).parent.glob("*.py")}
+    files -= {"__init__", "base", "stbp_base"}
     assert files == {RECIPES[name].__module__.rpartition(".")[2] for name in RECIPES}
 
 
@@ -63,15 +66,18 @@ def test_every_file_of_recipes_registers_one():
 def test_every_setting_is_explained_and_has_a_default(name):
     for field in dataclasses.fields(RECIPES[name]):
         assert field.default is not dataclasses.MISSING
-    lines = Path(sys.modules[RECIPES[name].__module__].__file__).read_text().splitlines()
-    own = [field.name for field in dataclasses.fields(RECIPES[name]) if field.name not in _shared()]
-    for setting in own:
-        (place,) = [number for number, line in enumerate(lines) if line.startswith(f"    {setting}: ")]
-        assert lines[place + 1].strip().startswith('"""'), f"{name}: {setting} is not explained"
+    for cls in set(RECIPES[name].__mro__) & set(_dataclasses_above(Recipe)):
+        lines = Path(sys.modules[cls.__module__].__file__).read_text().splitlines()
+        for setting in set(cls.__annotations__) & {field.name for field in dataclasses.fields(cls)}:
+            (place,) = [number for number, line in enumerate(lines) if line.startswith(f"    {setting}: ")]
+            assert lines[place + 1].strip().startswith('"""'), f"{name}: {setting} is not explained"
 
 
-def _shared():
-    return {field.name for field in dataclasses.fields(Recipe)}
+def _dataclasses_above(cls):
+    """Its subclasses, their subclasses, and so on."""
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _dataclasses_above(subclass)
 
 
 @over_recipes
@@ -98,7 +104,7 @@ def test_counts_are_at_least_one(name, setting):
 @over_recipes
 def test_a_batch_is_shared_evenly_by_the_devices(name):
     with pytest.raises(ValueError, match=r"`batch_size` must be a multiple of `devices`.*64 and 3"):
-        RECIPES[name](devices=3)
+        RECIPES[name](batch_size=64, devices=3)
 
 
 @over_recipes

@@ -3,5 +3,7 @@
 from spikeloom.recipe.base import RECIPES, Recipe
 from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.lif_fc import LifFc
+from spikeloom.recipe.stbp_mlp import StbpMlp
+from spikeloom.recipe.stbp_scnn import StbpScnn
 
-__all__ = ["RECIPES", "Blobs", "LifFc", "Recipe"]
+__all__ = ["RECIPES", "Blobs", "LifFc", "Recipe", "StbpMlp", "StbpScnn"]
