@@ -69,3 +69,7 @@ def describe(module: Any) -> str:
         (place or "").removeprefix("_forward_module.").removeprefix("module.")
     )  # wrappers for several devices
     return f"{type(module).__name__} '{place}'" if place else type(module).__name__
+
+
+# What PyTorch's Dynamo, which cannot read a stack, runs and takes as a constant. Nothing is imported for it.
+describe._dynamo_marked_constant = True  # type: ignore[attr-defined]

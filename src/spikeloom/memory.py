@@ -8,8 +8,9 @@ number, and becomes a tensor with the first input. Nothing here knows what a neu
 import contextlib
 import contextvars
 import copy
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -45,6 +46,23 @@ def recomputing() -> Iterator[None]:
         yield
     finally:
         _recomputing.reset(token)
+
+
+def _may_repeat() -> bool:
+    # In a graph that is being made, memories are values like any other; and Dynamo reads no context variable.
+    return torch.compiler.is_compiling() or _recomputing.get()
+
+
+_assigned: set[str] = {"_v_steps"}
+
+
+def _expect_assignments(names: Iterable[str]) -> None:
+    """Do not let PyTorch warn that attributes with these names, which it sets back, were assigned."""
+    _assigned.update(names)
+    name = rf"self\.([\w.]+\.)?({'|'.join(map(re.escape, sorted(_assigned)))})(\[\d+\])?"
+    warnings.filterwarnings(
+        "ignore", rf"The tensor attributes? {name}(, {name})* w\w+ assigned during export"
+    )
 
 
 class StepModule:
@@ -250,17 +268,28 @@ class MemoryModule(nn.Module, StepModule):
     def _refuse_to_recompute(self) -> None:
         """A computation that is repeated or exported must start from the memories that it started from."""
         started = any(isinstance(value, Tensor) for value in self.memories())
-        if started and not _recomputing.get() and torch._C._current_graph_task_id() >= 0:
+        if started and not _may_repeat() and torch._C._current_graph_task_id() >= 0:
             raise RecomputedError(
                 f"{describe(self)} is run again in a backward pass, as activation checkpointing does, but "
                 "its memories are those after its first run. Use spikeloom.functional.checkpoint, which "
                 "restores them, or reset the network inside the checkpointed function."
             )
-        if _exporting() and self._memories and (started or self.step_mode == "s"):
+        if _exporting() and self._memories:
+            self._prepare_export()
+
+    def _prepare_export(self) -> None:
+        """An exported graph has no memories: each of its calls has to start from the reset state."""
+        started = any(
+            isinstance(value, Tensor) and not isinstance(self._memories[name], Tensor)
+            for name, value in self.named_memories()
+        )
+        if started or self._step_shape is not None or self.step_mode == "s":
             raise RecomputedError(
                 f"{describe(self)} cannot be exported like this: its memories would be lost. Export it in "
                 "multi-step mode, after functional.reset_net(net): each call starts from the reset state."
             )
+        if not torch.compiler.is_dynamo_compiling():
+            _expect_assignments(self._memories)
 
     def _check_shape(self, shape: torch.Size) -> None:
         if self._step_shape is not None and self._step_shape != shape and self._memories:
@@ -275,7 +304,7 @@ class MemoryModule(nn.Module, StepModule):
         for name, value in self.named_memories():
             if not isinstance(value, Tensor):
                 continue
-            stale = self._graph.freed and value.grad_fn is not None and not _recomputing.get()
+            stale = self._graph.freed and value.grad_fn is not None and not _may_repeat()
             if stale and torch.is_grad_enabled():
                 raise ForgottenResetError(
                     f"{describe(self)}: its memory '{name}' belongs to a sequence whose backward pass has "
@@ -283,7 +312,8 @@ class MemoryModule(nn.Module, StepModule):
                     "second time'. Call functional.reset_net(net) after each batch, or "
                     "functional.detach_net(net) to keep the memories."
                 )
-            if value.is_inference() and not torch.is_inference_mode_enabled():
+            compiling = torch.compiler.is_dynamo_compiling()  # it cannot ask for inference tensors
+            if not compiling and value.is_inference() and not torch.is_inference_mode_enabled():
                 value = value.clone()  # an inference tensor cannot take part in training; its copy can
             if value.is_floating_point() and x.is_floating_point():
                 value = value.to(device=x.device, dtype=x.dtype if self.computes_in_float32 else None)

@@ -37,8 +37,8 @@ def close(first, second):
 
 # PyTorch's own operations hang in a forked child once they are large enough for OpenMP (32,768 values, torch
 # 2.13): so sequences are small here, and what the loom takes for enough work for a second thread is lowered.
-from spikeloom.loom import threads
-threads.SERIAL = 1000
+from spikeloom.loom import loops
+loops.SERIAL = 1000
 torch.manual_seed(0)
 x = torch.randn(4, 2, 2000) + 0.3
 """

@@ -1,8 +1,16 @@
 """Which backend runs, why, and that no change of a neuron goes unseen."""
 
+import collections
+import dataclasses
+import itertools
+import os
+import random
+import threading
 import types
 import warnings
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +21,7 @@ from spikeloom import loom, monitor, neuron, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
 from spikeloom.loom.plan import CannotWeave
+from spikeloom.loom.weave import plans
 from spikeloom.neuron import PSN, BaseNode, IFNode, LIFNode, ParametricLIFNode
 
 
@@ -410,14 +419,402 @@ def test_a_step_that_changes_a_dictionary():
     assert_same("output", other(X), got)
 
 
-def append_deep(node, v, x):
-    node.stats["history"].append(x)
-    return v + x
-
-
 def count_in_an_object(node, v, x):
     node.meter.count += 1
     return v + x * (1.0 if node.meter.count % 2 else 0.2)
+
+
+@dataclasses.dataclass
+class Book:
+    """An object of a user's."""
+
+    values: list
+    count: int = 0
+
+
+class Slotted:
+    __slots__ = ("values",)
+
+    def __init__(self):
+        self.values = []
+
+
+class Recording(nn.Module):
+    """A module that keeps what it sees, in an attribute that is not registered."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward_job(self, x):
+        self.seen.append(x)
+        return x
+
+
+def logging_surrogate(held):
+    return lambda x: (held.append(x), surrogate.ATan()(x))[1]
+
+
+def counting_surrogate():
+    count = 0
+
+    def surrogate_function(x):
+        nonlocal count
+        count += 1
+        return surrogate.ATan()(x * (1.0 if count % 2 else 0.5))
+
+    surrogate_function.count = lambda: count
+    return surrogate_function
+
+
+# What a neuron holds at the start, what it does to it in a step with the new potential, and where the user
+# finds it again.
+HELD = {
+    "a list in a list": (
+        lambda: [[]],
+        lambda held, v: held[0].append(v),
+        lambda held: held[0],
+    ),
+    "a list in a dictionary": (
+        lambda: {"history": []},
+        lambda held, v: held["history"].append(v),
+        lambda held: held["history"],
+    ),
+    "lists four deep": (
+        lambda: [[[[[]]]]],
+        lambda held, v: held[0][0][0][0].append(v),
+        lambda held: held[0][0][0][0],
+    ),
+    "a list of a namespace": (
+        lambda: types.SimpleNamespace(log=types.SimpleNamespace(values=[])),
+        lambda held, v: held.log.values.append(v),
+        lambda held: held.log.values,
+    ),
+    "a dataclass": (
+        lambda: Book([]),
+        lambda held, v: (held.values.append(v), setattr(held, "count", held.count + 1)),
+        lambda held: [*held.values, held.count],
+    ),
+    "slots": (Slotted, lambda held, v: held.values.append(v), lambda held: held.values),
+    "a tuple of lists": (lambda: ([], []), lambda held, v: held[1].append(v), lambda held: held[1]),
+    "a deque": (
+        lambda: collections.deque(maxlen=3),
+        lambda held, v: held.append(v),
+        list,
+    ),
+    "a default dictionary": (
+        lambda: collections.defaultdict(list),
+        lambda held, v: held["v"].append(v),
+        lambda held: [*held, *held["v"]],
+    ),
+    "a counter": (
+        collections.Counter,
+        lambda held, v: held.update(["steps"]),
+        lambda held: [held["steps"]],
+    ),
+    "an array": (
+        lambda: [np.zeros(2)],
+        lambda held, v: np.add(held[0], 1.0, out=held[0]),
+        lambda held: held[0].tolist(),
+    ),
+    "a set": (
+        lambda: [set()],
+        lambda held, v: held[0].add(len(held[0])),
+        lambda held: sorted(held[0]),
+    ),
+    "a random generator": (
+        lambda: {"generator": random.Random(3)},
+        lambda held, v: held["generator"].random() and None,
+        lambda held: [held["generator"].random()],
+    ),
+    "a generator of NumPy's": (
+        lambda: [np.random.default_rng(3)],
+        lambda held, v: held[0].random() and None,
+        lambda held: [held[0].random()],
+    ),
+    "a generator of PyTorch's": (
+        lambda: [torch.Generator().manual_seed(3)],
+        lambda held, v: held[0].manual_seed(held[0].initial_seed() + 1),
+        lambda held: [held[0].initial_seed()],
+    ),
+    "an iterator": (
+        lambda: [iter(range(100))],
+        lambda held, v: next(held[0]),
+        lambda held: [next(held[0])],
+    ),
+    "a generator function's": (
+        lambda: [(number for number in range(100))],
+        lambda held, v: next(held[0]),
+        lambda held: [next(held[0])],
+    ),
+    "a bound method": (
+        lambda: [].append,
+        lambda held, v: held(v),
+        lambda held: held.__self__,
+    ),
+    "a closure": (
+        lambda: logging_surrogate([]),
+        lambda held, v: held(v) is None,
+        lambda held: held.__closure__[0].cell_contents,
+    ),
+    "a number in a closure": (
+        counting_surrogate,
+        lambda held, v: held(v) is None,
+        lambda held: [held.count()],
+    ),
+    "a default value": (
+        lambda: lambda v, seen=[]: seen.append(v),
+        lambda held, v: held(v),
+        lambda held: held.__defaults__[0],
+    ),
+    "a module in a list": (
+        lambda: [Recording()],
+        lambda held, v: held[0](v) is None,
+        lambda held: held[0].seen,
+    ),
+    "a tensor in a list": (
+        lambda: [torch.zeros(())],
+        lambda held, v: held[0].add_(1.0) is None,
+        lambda held: held,
+    ),
+    "a lock": (
+        lambda: types.SimpleNamespace(lock=threading.Lock(), values=[]),
+        lambda held, v: held.lock.acquire(False) and held.values.append(v),
+        lambda held: [held.lock.locked(), *held.values],
+    ),
+    "a file": (
+        lambda: [open(os.devnull, "w")],  # noqa: SIM115
+        lambda held, v: held[0].write("step\n") and None,
+        lambda held: [held[0].close()],
+    ),
+    "itself in a list": (
+        lambda: (lambda held: held.append(held) or held)([[]]),
+        lambda held, v: held[1][0].append(v),
+        lambda held: held[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["an attribute", "a submodule", "the surrogate's closure"])
+@pytest.mark.parametrize("what", HELD)
+def test_a_step_that_changes_what_an_attribute_holds(what, where):
+    """All is as with the reference, from the first call on: nothing of a trace is left behind."""
+    make_held, change, found = HELD[what]
+    results = []
+    for backend in ("torch", "auto"):
+        held = make_held()
+
+        def charge(node, v, x, held=held):
+            change(node.held if where == "an attribute" else node.inner.held, v + x)
+            return v + x
+
+        def fire(x, held=held):
+            change(held, x)
+            return surrogate.ATan()(x)
+
+        node = Charge(charge, backend=backend)
+        if where == "an attribute":
+            node.held = held
+        elif where == "a submodule":
+            node.inner = nn.Identity()
+            node.inner.held = held
+        else:
+            node = IFNode(step_mode="m", surrogate_function=fire, backend=backend)
+        outputs = []
+        for _ in range(3):
+            node.reset()
+            outputs.append(node(X))
+        account = loom.explain(node, dims=1)
+        results.append((outputs, list(found(held)), account))
+    (references, kept, _), (outputs, got, account) = results
+    for reference, output in zip(references, outputs, strict=True):
+        assert_same("output", reference, output)
+    assert len(kept) == len(got)
+    for expected, value in zip(kept, got, strict=True):
+        assert type(value) is type(expected)
+        if isinstance(expected, Tensor):
+            assert_same("held", expected.detach(), value.detach())
+        elif not isinstance(expected, list):
+            assert value == expected
+    assert "runs on the reference loop: a step " in account
+
+
+SEEN, TOTALS, NESTED, ARRAY = [], {"steps": 0}, {"deep": [types.SimpleNamespace(values=[])]}, np.zeros(2)
+COUNT = 0
+
+
+def note_globally(v):
+    SEEN.append(v)
+
+
+def count_globally(node, v, x):
+    global COUNT
+    COUNT += 1
+    return v + x * (1.0 if COUNT % 2 else 0.2)
+
+
+class Tallied(BaseNode):
+    """Its attributes are those of the class."""
+
+    seen: ClassVar = []
+    count = 0
+
+    def neuronal_charge(self, x):
+        self.v = self.v + x
+        Tallied.count += 1
+
+
+class Noted(Tallied):
+    def neuronal_charge(self, x):
+        self.v = self.v + x
+        self.seen.append(x)
+
+
+OUTSIDE = {
+    "a global list": (lambda node, v, x: (SEEN.append(x), v + x)[1], lambda: len(SEEN)),
+    "by way of a function": (lambda node, v, x: (note_globally(x), v + x)[1], lambda: len(SEEN)),
+    "a global dictionary": (
+        lambda node, v, x: (TOTALS.update(steps=TOTALS["steps"] + 1), v + x)[1],
+        lambda: TOTALS["steps"],
+    ),
+    "within global objects": (
+        lambda node, v, x: (NESTED["deep"][0].values.append(x), v + x)[1],
+        lambda: len(NESTED["deep"][0].values),
+    ),
+    "a global array": (lambda node, v, x: (np.add(ARRAY, 1, out=ARRAY), v + x)[1], lambda: ARRAY[0]),
+    "a global number": (count_globally, lambda: COUNT),
+    "a list of the class": (Noted, lambda: len(Tallied.seen)),
+    "a number of the class": (Tallied, lambda: Tallied.count),
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_a_step_that_changes_what_is_not_its_neurons(what):
+    function, found = OUTSIDE[what]
+    results = []
+    for backend in ("torch", "auto"):
+        if isinstance(function, type):
+            node = function(step_mode="m", backend=backend)
+        else:
+            node = Charge(function, backend=backend)
+        before = found()
+        for _ in range(2):
+            node.reset()
+            results.append(node(X))
+        assert found() - before == 2 * len(X)
+    assert "a step changes" in loom.explain(node)
+    assert found() - before == 2 * len(X)
+    for reference, got in zip(results[:2], results[2:], strict=True):
+        assert_same("output", reference, got)
+
+
+def test_what_cannot_be_copied_may_be_carried_along():
+    """A step that does not use it is woven; it is neither copied nor closed."""
+    node = Charge(lambda node, v, x: v + x * node.gain)
+    node.gain, node.lock, node.count = 0.5, threading.Lock(), itertools.count()
+    with open(os.devnull, "w") as file:
+        node.files = {"log": [file]}
+        assert "is woven" in loom.explain(node)
+        output = node(X)
+        assert not file.closed
+    assert next(node.count) == 0
+    assert_same("output", Charge(lambda node, v, x: v + x * 0.5, backend="torch")(X), output)
+
+
+def test_a_step_that_hides_its_use_of_what_cannot_be_copied():
+    """The error that a trace raises must not become a branch of the plan."""
+
+    def charge(node, v, x):
+        try:
+            return v + x * len(node.lock.__class__.__name__)
+        except Exception:
+            return v
+
+    node = Charge(charge)
+    node.lock = threading.Lock()
+    assert "uses its 'lock', which cannot be copied" in loom.explain(node)
+    reference = Charge(charge, backend="torch")
+    reference.lock = node.lock
+    assert_same("output", reference(X), node(X))
+
+
+def test_an_object_whose_end_matters_is_not_copied():
+    ended = []
+
+    class Owner:
+        def __del__(self):
+            ended.append(self)
+
+    node = Charge(lambda node, v, x: v + x)
+    node.owner = [Owner()]
+    node(X)
+    assert "is woven" in loom.explain(node)
+    assert not ended
+
+
+def test_a_neuron_within_a_neuron_keeps_its_memory():
+    results = []
+    for backend in ("torch", "auto"):
+        node = Charge(lambda node, v, x: v + node.inner(x), backend=backend)
+        node.inner = LIFNode(tau=3.0)
+        results.append(node(X))
+    assert_same("output", *results)
+    assert "changes the attribute 'inner.v'" in loom.explain(node)
+
+
+def test_a_step_that_writes_to_a_buffer():
+    results = []
+    for backend in ("torch", "auto"):
+        node = Charge(lambda node, v, x: v + x * node.gain.add_(0.1), backend=backend)
+        node.register_buffer("gain", torch.zeros(()))
+        results.append((node(X), node.gain))
+    for reference, got in zip(*results, strict=True):
+        assert_same("written", reference, got)
+    assert "writes to a tensor that is not a memory" in loom.explain(node)
+
+
+def test_writing_to_a_copy_of_a_parameter_is_no_obstacle():
+    def charge(node, v, x):
+        gain = node.gain.clone()
+        gain.clamp_(0.0, 1.0)
+        return v + x * gain
+
+    node = Charge(charge)
+    node.gain = nn.Parameter(torch.tensor(1.5))
+    assert "is woven" in right(node, X)
+
+
+def test_a_function_that_refers_to_its_neuron():
+    """It finds the copy in a trace, whose memories are those of the step."""
+    results = []
+    for backend in ("torch", "auto"):
+        node = Charge(lambda _, v, x: v + x, backend=backend)
+        node.function = lambda _, v, x, owners=(node,): owners[0].v * 0.7 + x
+        results.append(node(X))
+    assert_same("output", *results)
+
+
+def test_a_trace_draws_no_random_numbers():
+    node = Charge(lambda node, v, x: v + x + torch.rand_like(x))
+    torch.manual_seed(3)
+    reference = torch.rand(1)
+    torch.manual_seed(3)
+    loom.explain(node)
+    assert torch.equal(reference, torch.rand(1))
+
+
+def test_a_neuron_that_changes_what_it_holds_is_traced_once(monkeypatch):
+    from spikeloom.loom import trace
+
+    calls, recorded = [], trace.Isolated
+    monkeypatch.setattr(trace, "Isolated", lambda module: (calls.append(module), recorded(module))[1])
+    node = Charge(append)
+    node.history = []
+    for _ in range(4):
+        node.reset()
+        node(X)
+    assert len(calls) == 1
+    assert len(node.history) == 4 * len(X)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 40])
@@ -429,6 +826,35 @@ def test_a_step_that_asks_for_the_size(size):
     )
     for function in functions:
         right(Charge(function), inputs("LIFNode", 6, size))
+
+
+LARGE = {
+    "numel": lambda node, v, x: v + x * (0.5 if x.numel() > 100_000 else 1.0),
+    "width": lambda node, v, x: v + x * (0.5 if x.shape[-1] == 70_000 else 1.0),
+    "another operation": lambda node, v, x: v + (x - x.mean() if x.numel() > 100_000 else x),
+    "a value of the trace": lambda node, v, x: v + torch.zeros(x.shape) + x * (1 - 1e-9 * x.numel()),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_a_step_that_asks_for_a_large_size(what):
+    """One of which a trace would take time and memory."""
+    x = inputs("LIFNode", 3, 2, 70_000)
+    node = Charge(LARGE[what])
+    reference, got = run(node, "torch", x), run(node, "auto", x)
+    assert_same("output", reference["output"], got["output"])
+    with pytest.raises(BackendError, match=r"depends on the input's shape|operation mean"):
+        run(node, "numba", x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", [LIFNode, ParametricLIFNode, neuron.IzhikevichNode, neuron.AdExNode])
+def test_a_size_that_does_not_matter_costs_nothing(kind, dtype):
+    """A tensor of this size would take more memory than there is."""
+    node = kind(surrogate_function=surrogate.ATan()) if kind is LIFNode else kind()
+    large, *_ = plans(node, (1 << 16, 1 << 30), dtype)
+    small, *_ = plans(node, (7, 7), dtype)
+    assert large == small
 
 
 def test_a_trace_leaves_the_random_states_alone():
@@ -480,7 +906,7 @@ class OverriddenWholly(LIFNode):
 
 
 class OverriddenForward(LIFNode):
-    def forward(self, x):
+    def forward_job(self, x):
         return super().forward(x * 2) * 3
 
 
@@ -701,7 +1127,7 @@ def test_an_error_names_the_neuron_in_its_network():
 
 def test_explain():
     account = loom.explain(LIFNode(tau=2.0))
-    for part in ("LIFNode is woven", "Forward plan", "Backward plan", "def forward(", "ge(", "bits"):
+    for part in ("LIFNode is woven", "Forward plan", "Backward plan", "def forward_job(", "ge(", "bits"):
         assert part in account
     assert "by rounding" in loom.explain(ParametricLIFNode())
 
@@ -960,7 +1386,7 @@ def test_inputs_that_numpy_cannot_see():
 
 class OldStyle(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, alpha):
+    def forward_job(ctx, x, alpha):
         ctx.save_for_backward(x)
         ctx.alpha = alpha
         return (x >= 0).to(x)
@@ -973,7 +1399,7 @@ class OldStyle(torch.autograd.Function):
 
 class WithHeaviside(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward_job(ctx, x):
         ctx.save_for_backward(x)
         return torch.heaviside(x, torch.ones_like(x))
 
@@ -985,7 +1411,7 @@ class WithHeaviside(torch.autograd.Function):
 
 class NewStyle(torch.autograd.Function):
     @staticmethod
-    def forward(x):
+    def forward_job(x):
         return (x >= 0).float()
 
     @staticmethod
@@ -1004,7 +1430,7 @@ class InPlaceStyle(torch.autograd.Function):
     """As in many tutorials: the output is filled where the input is positive."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward_job(ctx, x):
         ctx.save_for_backward(x)
         out = torch.zeros_like(x)
         out[x > 0] = 1.0

@@ -1,6 +1,6 @@
 """Threads, forks, data loading workers: the same bits everywhere, and no deadlock."""
 
-import itertools
+import ctypes
 import os
 import threading
 
@@ -47,45 +47,73 @@ def test_the_number_of_threads_changes_no_bit(thread_count, name):
             assert_same(key, value, got[key])
 
 
-def test_work_is_split_as_pytorch_is_told(thread_count):
-    """Each thread waits at its first range until all of them have one."""
-    seen = []
+@pytest.fixture(params=["team", "helpers"])
+def runner(request, monkeypatch):
+    """PyTorch's own threads, and those that take their place."""
+    if request.param == "helpers":
+        monkeypatch.setattr(threads, "_teams", [None])
+    elif threads._openmp() is None:
+        pytest.skip("PyTorch's OpenMP library was not found, or has no GOMP_parallel")
+    return threads.run
 
-    def work(low, high):
-        known = {ident for ident, _, _ in seen}
-        seen.append((threading.get_ident(), low, high))
-        if threading.get_ident() not in known:
-            barrier.wait(timeout=20)
 
+def native(function):
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_so_many_threads_call_the_function(runner, count):
+    """Each waits in it until all of them are there."""
+    seen, barrier = [], threading.Barrier(count)
+
+    def work(job):
+        seen.append((threading.get_ident(), job))
+        barrier.wait(timeout=20)
+
+    runner(native(work), 4711, count)
+    assert len({ident for ident, _ in seen}) == len(seen) == count
+    assert {job for _, job in seen} == {4711}
+    assert threading.get_ident() in {ident for ident, _ in seen}
+
+
+def test_a_helper_that_comes_late_does_nothing(monkeypatch):
+    monkeypatch.setattr(threads, "_teams", [None])
+    free, seen = threading.Event(), []
+
+    def held_up(job):
+        free.wait(timeout=20)
+
+    blocker = threads._Job(native(held_up), 0)
+    threads._helpers(1).put(blocker)
+    threads.run(native(lambda job: seen.append(threading.get_ident())), 1, 2)  # the helper is busy elsewhere
+    assert seen == [threading.get_ident()]
+    free.set()
+
+
+def test_work_is_split_as_pytorch_is_told(thread_count, monkeypatch):
+    asked = []
+
+    def run_alone(function, job, num_threads):
+        asked.append(num_threads)
+        function(job)
+
+    monkeypatch.setattr(threads, "run", run_alone)
+    node = LIFNode(step_mode="m", backend="numba")
     for count in (1, 2, 3):
         thread_count(count)
-        barrier = threading.Barrier(count)
-        seen.clear()
-        threads.split(work, 10_000, 1024, 10**9)
-        assert len({ident for ident, _, _ in seen}) == count
-        edges = sorted((low, high) for _, low, high in seen)
-        assert edges[0][0] == 0
-        assert edges[-1][1] == 10_000
-        assert all(first[1] == second[0] for first, second in itertools.pairwise(edges))
-        assert all(low % 1024 == 0 for low, _ in edges)
+        with torch.no_grad():
+            node(torch.ones(16, 10_000))
+            node.reset()
+            node(torch.ones(3, 1000))  # little work stays in the calling thread
+            node.reset()
+    assert asked == [1, 1, 2, 1, 3, 1]
 
 
-def test_little_work_stays_in_the_calling_thread(thread_count):
-    thread_count(2)
-    seen = []
-    threads.split(lambda low, high: seen.append((threading.get_ident(), low, high)), 3000, 1024, 3000)
-    assert seen == [(threading.get_ident(), 0, 3000)]
-
-
-def test_an_error_in_a_thread_reaches_the_caller(thread_count):
-    thread_count(2)
-
-    def work(low, high):
-        if low:
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        threads.split(work, 10_000, 1024, 10**9)
+def test_a_loop_that_fails_is_not_taken_for_done(monkeypatch):
+    """Compiled code cannot raise: it only leaves its range uncounted."""
+    monkeypatch.setattr(threads, "run", lambda function, job, num_threads: None)
+    with pytest.raises(MemoryError, match="memory for a forward loop over 2 steps of 5 neurons"):
+        LIFNode(step_mode="m", backend="numba")(torch.ones(2, 5))
 
 
 def together(functions):

@@ -26,6 +26,7 @@ from spikeloom.layer.dropout import (
 from spikeloom.layer.linear import Flatten, Linear
 from spikeloom.layer.neu_norm import NeuNorm
 from spikeloom.layer.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm
+from spikeloom.layer.pooled_node import PooledNode
 from spikeloom.layer.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -103,6 +104,7 @@ __all__ = [
     "MultiStepDropout",
     "MultiStepDropout2d",
     "NeuNorm",
+    "PooledNode",
     "PrintShapeModule",
     "SeqToANNContainer",
     "StepModeContainer",

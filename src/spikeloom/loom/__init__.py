@@ -3,7 +3,8 @@
 Numba and PyTorch's tracer are imported with the first neuron that is woven.
 """
 
+from spikeloom.loom import graph, operator
 from spikeloom.loom.explaining import explain
 from spikeloom.loom.select import BACKENDS, backend, checked_backend, run
 
-__all__ = ["BACKENDS", "backend", "checked_backend", "explain", "run"]
+__all__ = ["BACKENDS", "backend", "checked_backend", "explain", "graph", "operator", "run"]

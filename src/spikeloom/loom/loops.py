@@ -1,9 +1,12 @@
 """Running a pair of loops on tensors: memory layouts, outputs, and autograd."""
 
-from collections.abc import Sequence
+import ctypes
+from array import array
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,11 +14,19 @@ from torch import Tensor
 from spikeloom.errors import BackendError
 from spikeloom.loom import threads
 from spikeloom.loom.cache import reload_module
+from spikeloom.loom.numba_job import DONE, RANGES
 from spikeloom.loom.numba_loop import Step
+from spikeloom.loom.pooled import Pooling, pooling
 
-BLOCK = 1024  # neurons: input, output and memories of a block stay in the first-level cache
+BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
+SMALLEST = 256  # neurons in a block at least, where a step is cut into as many blocks as there are threads
 BUFFER = 1 << 16  # values of recomputed memories: 256 KiB in float32, within the second-level cache
+SERIAL = 1 << 15  # element-steps; less work is done by the calling thread
+TAKEN = 4  # ranges per thread, so that one that is held up does less
 Source = float | Tensor
+Argument = tuple[int, int]
+"""Address, and length: of a vector its numbers, of a sequence its time steps."""
+_REAL = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class Loops:
@@ -37,33 +48,70 @@ class Loops:
         learned: Sequence[bool],
     ):
         self.module, self.step, self.learned = module, step, tuple(learned)
-        self.proven: set[tuple[str, str]] = set()  # loops that have run, by the type that they compute in
-        literals = [np.array([1.0, 0.0, *values]) for values in (forward_literals, backward_literals)]
-        with np.errstate(over="ignore"):  # as in ATen, a number that is too large is infinite
-            self.literals = {
-                dtype: [one.astype(dtype) for one in literals] for dtype in (np.float32, np.float64)
-            }
+        self.forward_literals, self.backward_literals = tuple(forward_literals), tuple(backward_literals)
+        literals = [
+            torch.tensor([1.0, 0.0, *values], dtype=torch.float64)
+            for values in (forward_literals, backward_literals)
+        ]
+        self.literals = {dtype: [one.to(dtype) for one in literals] for dtype in _REAL}
 
-    def run(
-        self, name: str, arguments: list[np.ndarray], sizes: tuple[int, ...], steps: int, total: int
-    ) -> None:
-        """Call a loop on all neurons; compiled code that cannot be loaded is compiled anew, once."""
-        kind = (name, arguments[0].dtype.char)
+    def native(self, name: str, dtype: torch.dtype) -> Callable[[int], Any]:
+        """A loop as a function of a job's address; compiled code that cannot be loaded is compiled anew."""
+        natives = vars(self.module).setdefault("natives", {})  # of all Loops that share the module
+        if (name, dtype) not in natives:
+            try:
+                natives[name, dtype] = self._compiled(name, dtype)
+            except Exception:
+                self.module = reload_module(self.module)
+                natives = vars(self.module).setdefault("natives", {})
+                natives[name, dtype] = self._compiled(name, dtype)
+        return natives[name, dtype][0]
 
-        def call(low: int, high: int) -> None:
-            getattr(self.module, name)(*arguments, low, high, *sizes)
+    def _compiled(self, name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
+        made = getattr(self.module, f"{name}_job")(_REAL[dtype])
+        compiled = numba.cfunc("void(voidptr)", cache=True)(made)
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
 
-        try:
-            threads.split(call, total, BLOCK, steps * total)
-        except Exception:
-            if kind in self.proven:
-                raise
-            self.module = reload_module(self.module)
-            threads.split(call, total, BLOCK, steps * total)
-        self.proven.add(kind)
+    def run(self, name: str, x: Tensor, arguments: Sequence[Argument], pooled: Pooling | None) -> None:
+        """Run a loop on all neurons, in as many threads as PyTorch uses.
+
+        Args:
+            name: ``'forward'`` or ``'backward'``.
+            x: the input, time-major.
+            arguments: of the loop.
+            pooled: how its outputs are pooled, if they are.
+        Raises:
+            MemoryError: there is too little for its buffers.
+        """
+        num_steps, total = x.shape[0], x[0].numel()
+        if not total:
+            return
+        num_threads = torch.get_num_threads() if num_steps * total >= SERIAL else 1
+        unit = pooled.unit if pooled else SMALLEST
+        block = max(unit, min(BLOCK // unit, -(-total // (num_threads * unit))) * unit)
+        chunk = min(num_steps, max(8, BUFFER // (block * max(self.step.num_memories, 1))))
+        num_blocks = -(-total // block)
+        size = -(-num_blocks // min(num_blocks, TAKEN * num_threads)) * block
+        num_ranges = -(-total // size)
+        windows = (
+            [total // pooled.size**2, pooled.size, pooled.width, pooled.inner] if pooled else [total, 0, 0, 0]
+        )
+        job = array("q", [0, 0, num_ranges, total, size, num_steps, block, chunk, *windows])
+        for argument in arguments:
+            job.extend(argument)
+        threads.run(self.native(name, x.dtype), job.buffer_info()[0], min(num_threads, num_ranges))
+        if job[DONE] != job[RANGES]:
+            raise MemoryError(
+                f"Too little memory for a {name} loop over {num_steps} steps of {total} neurons."
+            )
 
     def __call__(
-        self, x: Tensor, starts: Sequence[Source], operands: Sequence[Tensor], keep: Sequence[bool]
+        self,
+        x: Tensor,
+        starts: Sequence[Source],
+        operands: Sequence[Tensor],
+        keep: Sequence[bool],
+        window: int | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
         """Run over time.
 
@@ -73,11 +121,12 @@ class Loops:
                 shape.
             operands: the tensors that the step reads, which broadcast likewise.
             keep: the memories of which every step is wanted.
+            window: of average pooling of the output ``[T, N, C, H, W]``, where its size divides H and W.
         Returns:
             output ``[T, *]``, the memories after the last step, the memories after every step ``[T, *]`` or
             ``None``
         """
-        results = _Run.apply(self, tuple(keep), x, *starts, *operands)
+        results = _Run.apply(self, tuple(keep), window, x, *starts, *operands)
         num_memories = self.step.num_memories
         sequences = list(results[1 + num_memories :])
         return (
@@ -90,73 +139,106 @@ class Loops:
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, loops: Loops, keep: tuple[bool, ...], x: Tensor, *sources: Any
+        ctx: Any, loops: Loops, keep: tuple[bool, ...], window: int | None, x: Tensor, *sources: Any
     ) -> tuple[Tensor, ...]:
         x = time_major(x)
-        outputs = (torch.empty_like(x), *(torch.empty_like(x[0]) for _ in keep))
-        sequences = tuple(torch.empty_like(x) for wanted in keep if wanted)
-        waiting = iter(sequences)
-        empty = _rows(x[:0])
-        arguments = [
-            loops.literals[empty.dtype.type][0],
-            _rows(x),
-            *(_source(source, x) for source in sources),
-            _rows(outputs[0]),
-            *(_flat(final) for final in outputs[1:]),
-            *(_rows(next(waiting)) if wanted else empty for wanted in keep),
-        ]
-        num_steps, total = arguments[1].shape
-
-        loops.run("forward", arguments, (BLOCK,), num_steps, total)
-        ctx.loops, ctx.keep = loops, keep
+        pooled = pooling(x, window) if window else None
+        results = run_forward(loops, x, sources, keep, pooled)
+        ctx.loops, ctx.keep, ctx.window = loops, keep, window if pooled else None
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
         ctx.save_for_backward(x, *(source for source in sources if isinstance(source, Tensor)))
         ctx.set_materialize_grads(False)
-        return outputs + sequences
+        return results
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():
-            raise BackendError(
-                "A compiled loop cannot be differentiated twice (create_graph=True). Run the forward pass "
-                "within `with spikeloom.loom.backend('torch'):`."
-            )
+            raise BackendError(TWICE)
         x, *tensors = ctx.saved_tensors
-        x = time_major(x)  # whoever kept it may have changed its memory layout
-        loops, waiting = ctx.loops, iter(tensors)
+        waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
-        num_memories = loops.step.num_memories
-        empty = _rows(x[:0])
-        finals, kept = gradients[1 : 1 + num_memories], iter(gradients[1 + num_memories :])
-        sequences = [next(kept) if wanted else None for wanted in ctx.keep]
-        to_x = torch.empty_like(x)
-        to_starts = [torch.empty_like(x[0]) for _ in range(num_memories)]
-        to_operands = [torch.empty_like(x[0]) for wanted in loops.learned if wanted]
-        literals = loops.literals[empty.dtype.type]
-        arguments = [
-            *literals,
-            _rows(x),
-            *(_source(source, x) for source in sources),
-            empty if gradients[0] is None else _rows(_like(gradients[0], x)),
-            *(_source(0.0 if gradient is None else gradient, x) for gradient in finals),
-            *(empty if gradient is None else _rows(_like(gradient, x)) for gradient in sequences),
-            _rows(to_x),
-            *(_flat(gradient) for gradient in (*to_starts, *to_operands)),
-        ]
-        num_steps, total = arguments[2].shape
-        chunk = min(num_steps, max(8, BUFFER // (BLOCK * max(num_memories, 1))))
+        num_memories = ctx.loops.step.num_memories
+        starts = [isinstance(source, Tensor) for source in sources[:num_memories]]
+        wanted = [*starts, *ctx.loops.learned]
+        found = run_backward(ctx.loops, x, sources, ctx.keep, gradients, wanted, ctx.window)
+        return None, None, None, *found
 
-        loops.run("backward", arguments, (BLOCK, chunk), num_steps, total)
-        starts = [
-            _summed_to(gradient, source) if isinstance(source, Tensor) else None
-            for gradient, source in zip(to_starts, sources, strict=False)
-        ]
-        found = iter(to_operands)
-        operands = [
-            _summed_to(next(found), source) if wanted else None
-            for source, wanted in zip(sources[num_memories:], loops.learned, strict=True)
-        ]
-        return None, None, to_x, *starts, *operands
+
+TWICE = (
+    "A compiled loop cannot be differentiated twice (create_graph=True). Run the forward pass within "
+    "`with spikeloom.loom.backend('torch'):`."
+)
+
+
+def run_forward(
+    loops: Loops, x: Tensor, sources: Sequence[Source], keep: Sequence[bool], pooled: Pooling | None = None
+) -> tuple[Tensor, ...]:
+    """Output, memories after the last step, and sequences of the memories to keep, for a time-major ``x``."""
+    outputs = (pooled.output(x) if pooled else torch.empty_like(x), *(torch.empty_like(x[0]) for _ in keep))
+    sequences = tuple(torch.empty_like(x) for wanted in keep if wanted)
+    waiting = iter(sequences)
+    inputs, _held = _sources(sources, x)
+    arguments = [
+        _vector(loops.literals[x.dtype][0]),
+        _sequence(x),
+        *inputs,
+        _sequence(outputs[0]),
+        *map(_vector, outputs[1:]),
+        *(_sequence(next(waiting) if wanted else None) for wanted in keep),
+    ]
+
+    loops.run("forward", x, arguments, pooled)
+    return outputs + sequences
+
+
+def run_backward(
+    loops: Loops,
+    x: Tensor,
+    sources: Sequence[Source],
+    keep: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    window: int | None = None,
+) -> list[Tensor | None]:
+    """The gradients of the input and of those sources that are wanted, from those of all results."""
+    x = time_major(x)  # whoever kept it may have changed its memory layout
+    pooled = pooling(x, window) if window else None
+    if window and not pooled:
+        x = x.contiguous()
+        pooled = pooling(x, window)
+    num_memories = loops.step.num_memories
+    finals, kept = gradients[1 : 1 + num_memories], iter(gradients[1 + num_memories :])
+    steps = [next(kept) if one else None for one in keep]
+    to_kept = [None if gradient is None else _like(gradient, x) for gradient in steps]
+    to_output = None if gradients[0] is None else _like(gradients[0], pooled.output(x) if pooled else x)
+    to_x = torch.empty_like(x)
+    to_starts = [torch.empty_like(x[0]) for _ in range(num_memories)]
+    to_operands = [torch.empty_like(x[0]) for one in loops.learned if one]
+    inputs, _held = _sources(sources, x)
+    last, _also_held = _sources([0.0 if one is None else one for one in finals], x)
+    arguments = [
+        *map(_vector, loops.literals[x.dtype]),
+        _sequence(x),
+        *inputs,
+        _sequence(to_output),
+        *last,
+        *map(_sequence, to_kept),
+        _sequence(to_x),
+        *map(_vector, (*to_starts, *to_operands)),
+    ]
+
+    loops.run("backward", x, arguments, pooled)
+    found = iter(to_operands)
+    made = [*to_starts, *(next(found) if one else None for one in loops.learned)]
+    return [
+        to_x,
+        *(
+            _summed_to(gradient, source)
+            if one and gradient is not None and isinstance(source, Tensor)
+            else None
+            for gradient, source, one in zip(made, sources, wanted, strict=True)
+        ),
+    ]
 
 
 def time_major(x: Tensor) -> Tensor:
@@ -168,14 +250,13 @@ def time_major(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
-def _rows(x: Tensor) -> np.ndarray:
-    """A time-major tensor as ``[T, neurons]``, in the order in which the neurons lie in memory."""
-    num_steps, total = x.shape[0], x[0].numel() if x.shape[0] else 0
-    return x.detach().as_strided((num_steps, total), (total, 1)).numpy()
+def _sequence(x: Tensor | None) -> Argument:
+    """A time-major tensor; ``None`` is a sequence of no steps."""
+    return (0, 0) if x is None else (x.data_ptr(), x.shape[0])
 
 
-def _flat(x: Tensor) -> np.ndarray:
-    return x.detach().as_strided((x.numel(),), (1,)).numpy()
+def _vector(x: Tensor) -> Argument:
+    return x.data_ptr(), x.numel()
 
 
 def _like(gradient: Tensor, x: Tensor) -> Tensor:
@@ -185,15 +266,30 @@ def _like(gradient: Tensor, x: Tensor) -> Tensor:
     return torch.empty_like(x).copy_(gradient)
 
 
-def _source(source: Source, x: Tensor) -> np.ndarray:
-    """A number or a tensor as one number, or as one per neuron in the memory layout of a step of ``x``."""
-    if not isinstance(source, Tensor):
-        return torch.full((1,), source, dtype=x.dtype).numpy()
+def _sources(sources: Sequence[Source], x: Tensor) -> tuple[list[Argument], list[Tensor]]:
+    """Numbers and tensors as one number each, or as one per neuron in the memory layout of a step of ``x``.
+
+    Returns:
+        the arguments, and the tensors that have to live as long as they are used
+    """
+    values = [0.0 if isinstance(source, Tensor) else source for source in sources]
+    numbers = torch.tensor(values, dtype=x.dtype)
+    arguments, held = [], [numbers]
+    for place, source in enumerate(sources):
+        if isinstance(source, Tensor):
+            held.append(_spread(source.detach(), x))
+            arguments.append(_vector(held[-1]))
+        else:
+            arguments.append((numbers.data_ptr() + place * numbers.element_size(), 1))
+    return arguments, held
+
+
+def _spread(source: Tensor, x: Tensor) -> Tensor:
+    """One number, or one per neuron in the memory layout of a step of ``x``."""
     if source.numel() == 1:
-        return source.detach().reshape(1).to(x.dtype).numpy()
-    return _flat(
-        _like(source.detach(), x[0]) if source.shape == x[0].shape else torch.empty_like(x[0]).copy_(source)
-    )
+        return source.to(x.dtype)
+    step = x[0]
+    return _like(source, step) if source.shape == step.shape else torch.empty_like(step).copy_(source)
 
 
 def _summed_to(gradient: Tensor, source: Tensor) -> Tensor:

@@ -4,10 +4,13 @@ Numba's own ``exp`` calls the C library once per element, which keeps a whole lo
 """
 
 import math
+import platform
+from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import config, njit, types
+from numba.extending import intrinsic, overload
 
 _OPTIONS = {"nogil": True, "error_model": "numpy"}  # compiled into the loops, and kept with them
 
@@ -18,6 +21,8 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _C2, _C3, _C4, _C5, _C6, _C7 = (np.float32(1.0 / math.factorial(power)) for power in range(2, 8))
 _LOWEST, _HIGHEST = np.float32(-104.0), np.float32(89.0)  # exp is 0 below, infinite above
 _ONE, _ZERO, _INFINITY = np.float32(1.0), np.float32(0.0), np.float32(np.inf)
+_LEAST = np.float32(-88.722832)  # the last number whose exp(-x) is finite
+_QUARTER, _BIAS_OF_FOUR = np.float32(0.25), np.int32(127 + 2)
 _BIAS, _SHIFT, _HALF = np.int32(127), np.int32(23), np.int32(1)
 
 
@@ -36,23 +41,79 @@ def tanh(x):  # pragma: no cover - replaced by its overload
     return math.tanh(x)
 
 
+def _has_fused_multiply_add() -> bool:
+    """Whether the processor that Numba compiles for has it; elsewhere LLVM would call the C library."""
+    if any(getattr(config, name, None) is not None for name in ("CPU_NAME", "CPU_FEATURES")):
+        return False  # set by the user, for another processor perhaps
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True
+    return bool(llvm.get_host_cpu_features().get("fma"))
+
+
+_FUSED = _has_fused_multiply_add()
+
+
+def _typed_multiply_add(_typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c``, rounded once if the processor can: that makes :func:`sigmoid` faster by a quarter."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        a, b, c = arguments
+        return builder.fma(a, b, c) if _FUSED else builder.fadd(builder.fmul(a, b), c)
+
+    return c(a, b, c), generate
+
+
+_multiply_add: Any = intrinsic(_typed_multiply_add)
+
+
+@njit(inline="always", **_OPTIONS)
+def _exp_minus_one(n, limited):
+    """``exp(limited) / 2^n - 1`` for the whole number next to ``limited / ln 2``."""
+    r = _multiply_add(-n, _LN2_LOW, _multiply_add(-n, _LN2_HIGH, limited))
+    series = _multiply_add(r, _C7, _C6)
+    series = _multiply_add(r, series, _C5)
+    series = _multiply_add(r, series, _C4)
+    series = _multiply_add(r, series, _C3)
+    series = _multiply_add(r, series, _C2)
+    return _multiply_add(r * r, series, r)
+
+
 @njit(inline="always", **_OPTIONS)
 def _exp_float32(x):
     limited = _LOWEST if x < _LOWEST else (_HIGHEST if x > _HIGHEST else x)
     n = np.rint(limited * _LOG2E)
-    r = limited - n * _LN2_HIGH - n * _LN2_LOW
-    series = _C6 + r * _C7
-    series = _C5 + r * series
-    series = _C4 + r * series
-    series = _C3 + r * series
-    series = _C2 + r * series
-    series = _ONE + (r + r * r * series)
+    series = _ONE + _exp_minus_one(n, limited)
     whole = np.int32(n)
     first = np.int32(whole >> _HALF)  # in two steps, so that results below 2^-126 are denormal and not 0
     second = np.int32(whole - first)
     scale_first = np.int32(np.int32(first + _BIAS) << _SHIFT).view(np.float32)
     scale_second = np.int32(np.int32(second + _BIAS) << _SHIFT).view(np.float32)
     result = series * scale_first * scale_second
+    return result if x == x else x
+
+
+@njit(inline="always", **_OPTIONS)
+def _sigmoid_float32(x):
+    """``e / (1 + e)`` with ``e = exp(-|x|)``, below 0, and 1 minus that above.
+
+    What rounding took off ``e`` and ``1 + e`` is put back at the end: without, errors are up to 4 units.
+    """
+    size = abs(x)
+    limited = _LEAST if size > -_LEAST else -size
+    n = np.rint(limited * _LOG2E)
+    less = _exp_minus_one(n, limited)
+    whole = _ONE + less
+    four_times = np.int32(np.int32(np.int32(n) + _BIAS_OF_FOUR) << _SHIFT).view(np.float32)  # n may be -128
+    e, e_rest = whole * four_times * _QUARTER, (less - (whole - _ONE)) * four_times * _QUARTER
+    total = _ONE + e
+    total_rest = (e - (total - _ONE)) + e_rest
+    below = e / total
+    above = _ONE - below
+    missing = _multiply_add(-below, total_rest, e_rest)
+    below = _multiply_add(missing, above, below)
+    above = _multiply_add(-missing, above, above)
+    result = above if x >= _ZERO else below
+    result = result if x >= _LEAST else _ZERO  # as in ATen, which divides by an infinite exp(-x)
     return result if x == x else x
 
 
@@ -66,7 +127,7 @@ def _exp(x):
 @overload(sigmoid)
 def _sigmoid(x):
     if x == types.float32:
-        return lambda x: _ONE / (_ONE + _exp_float32(-x))
+        return lambda x: _sigmoid_float32(x)
     return lambda x: 1.0 / (1.0 + math.exp(-x))
 
 
@@ -99,6 +160,21 @@ def _tanh_float32(x):
 def fill(block, source, at):
     """Copy ``source[at:]`` into ``block``; a source of one number fills it."""
     if source.shape[0] == 1:
-        block[:] = source[0]
+        for i in range(block.shape[0]):
+            block[i] = source[0]
     else:
-        block[:] = source[at : at + block.shape[0]]
+        copy(block, source[at:])
+
+
+@njit(**_OPTIONS)
+def copy(block, source):
+    """Copy as much of ``source`` as ``block`` takes; an assignment to a slice takes seconds to compile."""
+    for i in range(block.shape[0]):
+        block[i] = source[i]
+
+
+@njit(**_OPTIONS)
+def add(block, source):
+    """Add ``source`` to ``block``."""
+    for i in range(block.shape[0]):
+        block[i] += source[i]

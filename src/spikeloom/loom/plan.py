@@ -87,9 +87,10 @@ class PlanBuilder:
 
     Args:
         inputs: the tensors that are the plan's inputs.
+        fixed: those of them that a step must not write to.
     """
 
-    def __init__(self, inputs: Sequence[Tensor]):
+    def __init__(self, inputs: Sequence[Tensor], fixed: Sequence[Tensor] = ()):
         self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
         self.num_inputs = len(inputs)
         self.instructions: list[Instruction] = []
@@ -97,6 +98,7 @@ class PlanBuilder:
         self.boolean: set[Argument] = set()
         self.alive: list[Tensor] = []  # a storage that is freed could lend its address to another
         self.held: dict[int, Argument] = {}
+        self.fixed = {tensor.untyped_storage()._cdata for tensor in fixed}
         for number, tensor in enumerate(inputs):
             self.hold(tensor, Value(number))
 
@@ -104,6 +106,29 @@ class PlanBuilder:
         """From now on the storage of ``tensor`` holds ``value``."""
         self.alive.append(tensor)
         self.held[tensor.untyped_storage()._cdata] = value
+
+    def check(self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
+        """Refuse an operation that would leave something behind, before it is carried out.
+
+        Returns:
+            the tensor that it writes to, if it does
+        Raises:
+            CannotWeave: it draws random numbers, or writes to a tensor that is neither a memory nor new.
+        """
+        name = str(operation.overloadpacket.__name__)
+        if torch.Tag.nondeterministic_seeded in operation.tags:
+            raise CannotWeave(f"a step draws random numbers ({name})")
+        written = None
+        for place, argument in enumerate(operation._schema.arguments):
+            if argument.alias_info is None or not argument.alias_info.is_write:
+                continue
+            written = args[place] if place < len(args) else kwargs.get(argument.name)
+            storage = written.untyped_storage()._cdata if isinstance(written, Tensor) else None
+            if storage in self.fixed or storage not in self.held:
+                raise CannotWeave(
+                    f"a step writes to a tensor that is not a memory ({name}); register it as a memory"
+                )
+        return written
 
     def record(self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
         """Write down that ``operation(*args, **kwargs)`` gave ``result``.

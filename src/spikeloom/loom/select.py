@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.errors import BackendError, describe
+from spikeloom.loom.isolate import CHANGES
 from spikeloom.memory import BOOKKEEPING, MemoryModule
 
 if TYPE_CHECKING:
@@ -25,17 +26,23 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "torch", "numba")
 VARIABLE = "SPIKELOOM_BACKEND"
 _INTERNAL = (
-    (frozenset(nn.Module().__dict__) - {"training"}) | BOOKKEEPING | {"_memories", "_backend", "_v_steps"}
+    (frozenset(nn.Module().__dict__) - {"training"})
+    | BOOKKEEPING
+    | {"_memories", "_backend", "_v_steps", "_window"}
 )
 _SIMPLE = (bool, int, float, str, type(None))
 _DEEPEST = 3  # levels of containers and objects that are looked into
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
+# The same for Dynamo, which can watch a list but no context variable: blocks that are open in any thread.
+_open_blocks: list[str] = []
 _woven: "OrderedDict[Any, Loops | str]" = OrderedDict()
 _lock = threading.Lock()
 _stateful: weakref.WeakSet[type] = weakref.WeakSet()
 _STATEFUL = "a step changes what an attribute of the neuron holds; register it as a memory"
+# Neurons whose own step changes what they hold, with what was known then, and the reason.
+_changing: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 _told: set[tuple[type, str]] = set()
 _log = logging.getLogger("spikeloom.loom")
 
@@ -62,28 +69,37 @@ def backend(name: str) -> Iterator[None]:
         >>> with backend("torch"):
         ...     spikes = neuron.LIFNode(step_mode="m")(torch.ones(4, 3))
     """
-    token = _chosen.set(checked_backend(name))
+    token = None if torch.compiler.is_dynamo_compiling() else _chosen.set(checked_backend(name))
+    _open_blocks.append(checked_backend(name))
     try:
         yield
     finally:
-        _chosen.reset(token)
+        del _open_blocks[len(_open_blocks) - 1 - _open_blocks[::-1].index(name)]
+        if token is not None:
+            _chosen.reset(token)
 
 
 def effective_backend(own: str) -> str:
     """A neuron's own backend, else the block's, else the environment's (``SPIKELOOM_BACKEND``)."""
     if own != "auto":
         return own
-    chosen = _chosen.get()
+    if torch.compiler.is_dynamo_compiling():
+        chosen = _open_blocks[-1] if _open_blocks else "auto"
+    else:
+        chosen = _chosen.get()
     return chosen if chosen != "auto" else checked_backend(os.environ.get(VARIABLE, "auto"))
 
 
-def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dict[str, Tensor]] | None:
+def run(
+    node: Any, x_seq: Tensor, keep: Iterable[str] = (), window: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]] | None:
     """Run ``node`` over ``x_seq`` as a compiled loop, and leave its memories as they are after the last step.
 
     Args:
         node: a neuron: a :class:`MemoryModule` with charge, fire and reset, and a ``backend``.
         x_seq: ``[T, *]``.
         keep: names of memories of which every step is wanted.
+        window: size of windows over which the output ``[T, N, C, H, W]`` is averaged, if it divides H and W.
     Returns:
         the output ``[T, *]`` and the memories that are kept ``[T, *]``; or ``None``: the reference has to run
     Raises:
@@ -98,10 +114,10 @@ def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dic
         if wanted != "auto":
             raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
         if not unsuited:
-            _tell(node, loops)
+            tell(node, loops)
         return None
     kept = [name in set(keep) for name in node._memories]
-    output, finals, sequences = loops(x_seq, list(node.memories()), _tensors(node), kept)
+    output, finals, sequences = loops(x_seq, list(node.memories()), _tensors(node), kept, window)
     for name, final in zip(node._memories, finals, strict=True):
         setattr(node, name, final)
     named = zip(node._memories, sequences, strict=True)
@@ -110,12 +126,18 @@ def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dic
 
 def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
     """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none."""
+    version = (_class_version(type(node)), tuple(node._memories))
+    if node in _changing and _changing[node][0] == version:  # its fingerprint changes with every step
+        return _changing[node][1]
     key = (fingerprint(node), shape, dtype)
     with _lock:
         if key in _woven:
             _woven.move_to_end(key)
             return _woven[key]
-    loops = _weave(node, shape, dtype)
+    loops = weave_anew(node, shape, dtype)
+    if isinstance(loops, str) and loops.startswith(CHANGES):
+        _changing[node] = (version, loops)
+        return loops
     with _lock:
         _woven[key] = loops
         if len(_woven) > _KEPT:
@@ -154,6 +176,47 @@ def fingerprint(module: nn.Module) -> tuple[Any, ...]:
         (name, None if child is None else fingerprint(child)) for name, child in module._modules.items()
     ]
     return tuple(parts)
+
+
+def settings_of(module: nn.Module, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, bool, Any]]:
+    """The numbers, names and types among what :func:`fingerprint` looks at.
+
+    Each is a path, whose parts say whether they are an item's key or an attribute's name; whether it is the
+    type's name or the value that follows; and that.
+    """
+    memories = getattr(module, "_memories", ())
+    below_torch = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
+    of_class = {name: value for base in reversed(below_torch) for name, value in vars(base).items()}
+    numbers = {
+        name: value
+        for name, value in of_class.items()
+        if isinstance(value, _SIMPLE) and not name.startswith("__")
+    }
+    for name, value in (numbers | module.__dict__).items():
+        if name not in _INTERNAL and name not in memories:
+            yield from _settings_in(value, (*path, (False, name)), 0)
+    for name, child in module._modules.items():
+        if child is not None:
+            below = (*path, (False, name))
+            yield below, True, type(child).__name__
+            yield from settings_of(child, below)
+
+
+def _settings_in(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[tuple[Any, bool, Any]]:
+    if isinstance(value, _SIMPLE):
+        yield path, False, value
+    elif isinstance(value, Tensor) or depth > _DEEPEST:
+        return
+    elif isinstance(value, list | tuple | dict):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in pairs:
+            if isinstance(key, _SIMPLE):
+                yield from _settings_in(item, (*path, (True, key)), depth + 1)
+    elif hasattr(value, "__dict__") and not isinstance(
+        value, type | nn.Module | types.ModuleType | logging.Logger
+    ):
+        for name, item in vars(value).items():
+            yield from _settings_in(item, (*path, (False, name)), depth + 1)
 
 
 _contents: dict[
@@ -226,8 +289,8 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
         return "its steps are being recorded"
     if any(child._forward_hooks or child._forward_pre_hooks for child in node.children()):
         return "a module within it has hooks"
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return "it is being compiled by PyTorch"
+    if torch._C._get_tracing_state() is not None:
+        return "it is being traced by PyTorch"
     if (
         type(x_seq) not in (Tensor, nn.Parameter)
         or is_functorch_wrapped_tensor(x_seq)
@@ -245,7 +308,7 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
                 return f"its '{name}' is under a transformation of PyTorch's"
             if value.device != x_seq.device or value.dtype != x_seq.dtype:
                 return f"its '{name}' is a {value.dtype} on {value.device}"
-            if not _broadcasts(value.shape, shape):
+            if not broadcasts(value.shape, shape):
                 return (
                     f"its '{name}' of shape {list(value.shape)} does not broadcast to a step's {list(shape)}"
                 )
@@ -254,7 +317,8 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
     return None
 
 
-def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a tensor of the first shape can be expanded to the second."""
     if shape == to:
         return True
     if len(shape) > len(to):
@@ -262,7 +326,8 @@ def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
 
 
-def _weave(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
+def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
+    """As :func:`find`, whatever was found before."""
     if getattr(type(node), "single_step_forward", None) not in _plain_steps(node):
         return "it overrides single_step_forward"
     try:
@@ -301,7 +366,7 @@ def _tensors(node: MemoryModule) -> list[Tensor]:
     return [value for _, value in _named_tensors(node)]
 
 
-def _tell(node: Any, reason: str) -> None:
+def tell(node: Any, reason: str) -> None:
     """Say once per class and reason why the reference runs."""
     known = (type(node), reason)
     if known not in _told:

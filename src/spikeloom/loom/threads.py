@@ -1,84 +1,73 @@
-"""A few threads that help with kernels, which release Python's lock; they are started anew after a fork.
+"""Threads that run a compiled loop together: PyTorch's own OpenMP team where it can be had, else helpers.
 
-The calling thread works too, and waits only for ranges that a helper has begun: helpers that are held up, or
-gone, cost time and never a result.
+Each thread calls the same function with the address of the same job, from which it takes ranges of neurons
+until none is left (:mod:`spikeloom.loom.numba_job`). So helpers that are held up, or gone, cost time, never a
+result. PyTorch's threads spin for some milliseconds after each of its operations; as a loop usually follows
+one, other threads would have to share the cores with them.
 """
 
-import itertools
+import contextlib
+import ctypes
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-SERIAL = 1 << 15  # element-steps; less work is not worth waking a thread (a guess, not tuned)
-RANGES = 4  # per thread, so that one that PyTorch's own threads hold up does less
 _queues: dict[int, "queue.SimpleQueue[_Job]"] = {}
+_teams: list[Any] = []  # PyTorch's GOMP_parallel, or None, once it was looked for
 
 
-def _forget_helpers() -> None:
-    _queues.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_helpers)
-
-
-def split(run: Callable[[int, int], Any], total: int, block: int, work: int) -> None:
-    """Call ``run(low, high)`` on ranges that together are ``range(total)``, in as many threads as PyTorch
-    uses.
+def run(function: Callable[[int], Any], job: int, num_threads: int) -> None:
+    """Call ``function(job)`` in ``num_threads`` threads, the calling one among them.
 
     Args:
-        run: releases Python's lock; its ranges do not depend on each other.
-        total: number of neurons.
-        block: ranges start at multiples of it.
-        work: element-steps in all; little work is done by the calling thread.
+        function: native, of type ``void(void*)``; it releases Python's lock.
+        job: address of what it works on.
+        num_threads: at most so many.
     """
-    num_blocks = -(-total // block)
-    num_threads = min(torch.get_num_threads(), num_blocks)
-    if num_threads <= 1 or work < SERIAL:
-        _flushing(run, 0, total)
-        return
-    num_ranges = min(num_blocks, RANGES * num_threads)
-    edges = [num_blocks * part // num_ranges * block for part in range(num_ranges)] + [total]
-    job = _Job(run, list(itertools.pairwise(edges)))
-    for _ in range(num_threads - 1):
-        _helpers(num_threads - 1).put(job)
-    job.help()
-    job.wait()
+    if num_threads <= 1:
+        function(job)
+    elif team := _openmp():
+        team(function, job, num_threads, 0)
+    else:
+        shared = _Job(function, job)
+        for _ in range(num_threads - 1):
+            _helpers(num_threads - 1).put(shared)
+        function(job)
+        shared.wait()
 
 
 class _Job:
-    """Ranges that several threads take one after the other."""
+    """Work that helpers may join until the caller finds nothing left to do."""
 
-    def __init__(self, run: Callable[[int, int], Any], ranges: list[tuple[int, int]]):
-        self.run, self.ranges = run, ranges
-        self.next = itertools.count()  # its next() is atomic
-        self.left = len(ranges)
-        self.lock, self.done = threading.Lock(), threading.Event()
-        self.error: BaseException | None = None
+    def __init__(self, function: Callable[[int], Any], job: int):
+        self.function, self.job = function, job
+        self.lock, self.left = threading.Lock(), threading.Event()
+        self.helping, self.closed = 0, False
 
     def help(self) -> None:
-        """Run ranges until none is left to take."""
-        while (place := next(self.next)) < len(self.ranges):
-            try:
-                if self.error is None:
-                    _flushing(self.run, *self.ranges[place])
-            except BaseException as error:
-                self.error = error
-            with self.lock:
-                self.left -= 1
-                if not self.left:
-                    self.done.set()
+        with self.lock:
+            if self.closed:
+                return
+            self.helping += 1
+        self.function(self.job)
+        with self.lock:
+            self.helping -= 1
+            if self.closed and not self.helping:
+                self.left.set()
 
     def wait(self) -> None:
-        """Wait for the ranges that others have begun, and raise what one of them raised."""
-        self.done.wait()
-        if self.error is not None:
-            raise self.error
+        """Let nobody join any more, and wait for those who have."""
+        with self.lock:
+            self.closed = True
+            if not self.helping:
+                return
+        self.left.wait()
 
 
 def _helpers(number: int) -> "queue.SimpleQueue[_Job]":
@@ -96,12 +85,34 @@ def _work(jobs: "queue.SimpleQueue[_Job]") -> None:
         jobs.get().help()
 
 
-def _flushing(run: Callable[[int, int], Any], low: int, high: int) -> None:
-    """Run with numbers below 1.2e-38 (float32) taken as 0: fading potentials would cost 16 times the time."""
-    already = float(np.float32(1e-38) * np.float32(0.1)) == 0.0
-    torch.set_flush_denormal(True)
-    try:
-        run(low, high)
-    finally:
-        if not already:
-            torch.set_flush_denormal(False)
+def _openmp() -> Any:
+    """The function of PyTorch's OpenMP library that runs another one in all threads of its team."""
+    if not _teams:
+        _teams.append(_find_openmp())
+    return _teams[0]
+
+
+def _find_openmp() -> Any:
+    """Of GNU's library, and of LLVM's and Intel's, which can stand in for it; Linux only."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return None
+    found = set(re.findall(r"(/\S*/lib(?:gomp|iomp5|omp)\b[^/\s]*\.so\S*)$", maps.read_text(), re.MULTILINE))
+    own = {path for path in found if Path(torch.__file__).parent in Path(path).parents}
+    if len(own or found) != 1:  # none, or it is not known which one PyTorch uses
+        return None
+    with contextlib.suppress(OSError, AttributeError):
+        team = ctypes.CDLL((own or found).pop()).GOMP_parallel
+        team.argtypes, team.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+        return team
+    return None
+
+
+def _after_fork() -> None:
+    """The threads are gone; a team that has lost them would wait for ever."""
+    _queues.clear()
+    _teams[:] = [None]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

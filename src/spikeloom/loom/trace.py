@@ -1,21 +1,23 @@
 """One time step of a neuron as a plan, forwards and backwards.
 
-The step is run on a shallow copy of the neuron, never on the live one, and on a few made-up values, while
-every ATen operation is written down. It is traced at several shapes, with other values: what depends on the
+The step is run on a copy of the neuron, never on the live one, and on a few made-up values, while every ATen
+operation is written down. It is traced at several shapes, with other values: what depends on the
 shape, on a value, on chance, or on a Python attribute that the step itself changes would freeze into the
 plan, and shows as a difference.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikeloom.loom.isolate import Isolated, uncopied
+from spikeloom.loom.outside import Outside
 from spikeloom.loom.plan import CannotWeave, Plan, PlanBuilder
-from spikeloom.memory import BOOKKEEPING
 
 
 @dataclass(frozen=True)
@@ -50,47 +52,29 @@ def operands_of(module: Any) -> list[Operand]:
     return found
 
 
-def shallow_copy(module: nn.Module) -> Any:
-    """A copy whose attributes and containers can be changed without touching ``module``."""
-    copy = object.__new__(type(module))
-    containers = (dict, list, set)
-    copy.__dict__ = {
-        name: value.copy() if type(value) in containers else value for name, value in module.__dict__.items()
-    }
-    copy.__dict__["_modules"] = {
-        name: None if child is None else shallow_copy(child) for name, child in module._modules.items()
-    }
-    return copy
-
-
-def step_function(module: Any, operands: Sequence[Operand]) -> Callable[..., Any]:
-    """``step(x, memories, values) -> (output, memories)``, without side effects on ``module``."""
+def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Operand]) -> Callable[..., Any]:
+    """``step(x, memories, values) -> (output, memories)``, on a copy, which it must leave as it is."""
+    module = isolated.module
+    module.__dict__["_stepping"] = False  # a number that becomes a tensor is found below, not adopted
+    names = list(module._memories)
 
     def step(x: Tensor, memories: Sequence[Tensor], values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        copy = shallow_copy(module)
-        copy.__dict__["_stepping"] = False  # a number that becomes a tensor is found below, not adopted
-        for name, value in zip(module._memories, memories, strict=True):
-            copy.__dict__[name] = value
+        for name, value in zip(names, memories, strict=True):
+            module.__dict__[name] = value
         for operand, value in zip(operands, values, strict=True):
-            owner = copy
+            owner = module
             for child in operand.path:
                 owner = owner._modules[child]
             for tensors in (owner._parameters, owner._buffers, owner.__dict__):
                 if operand.name in tensors:
                     tensors[operand.name] = value
-        for name, value in copy.__dict__.items():
-            if getattr(value, "__self__", None) is module:
-                raise CannotWeave(f"its '{name}' is a method that is bound to the neuron itself")
-        before = _attributes(copy)
-        copy.neuronal_charge(x)
-        output = copy.neuronal_fire()
-        copy.neuronal_reset(output)
-        changed = [name for name, value in _attributes(copy).items() if before.get(name) != value]
-        if changed:
-            raise CannotWeave(
-                f"a step changes the attribute {' and '.join(map(repr, changed))}; register it as a memory"
-            )
-        return output, [copy.__dict__[name] for name in module._memories]
+        before = isolated.contents()
+        module.neuronal_charge(x)
+        output = module.neuronal_fire()
+        module.neuronal_reset(output)
+        if reason := isolated.change_since(before) or outside.change():
+            raise CannotWeave(reason)
+        return output, [module.__dict__[name] for name in names]
 
     return step
 
@@ -117,7 +101,29 @@ def trace(
     Raises:
         CannotWeave: with the reason.
     """
-    step, num_memories = step_function(module, operands), len(module._memories)
+    for name, value in module.__dict__.items():
+        if isinstance(value, MethodType) and value.__self__ is module:
+            raise CannotWeave(f"its '{name}' is a method that is bound to the neuron itself")
+    try:
+        isolated = Isolated(module)
+    except Exception as error:
+        raise CannotWeave(f"it cannot be copied for a trace: {error!r}") from error
+    outside = Outside(module)
+    try:
+        return _traced(step_function(isolated, outside, operands), isolated, operands, learned, shape, dtype)
+    finally:
+        outside.restore()
+
+
+def _traced(
+    step: Callable[..., Any],
+    isolated: Isolated,
+    operands: Sequence[Operand],
+    learned: Sequence[bool],
+    shape: Sequence[int],
+    dtype: torch.dtype,
+) -> Any:
+    num_memories = len(isolated.module._memories)
 
     def forward(x: Tensor, *values: Tensor) -> list[Tensor]:
         output, new = step(x, values[:num_memories], values[num_memories:])
@@ -142,15 +148,24 @@ def trace(
         return [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
 
     num_inputs = 1 + num_memories + len(operands)
-    traced = []
-    for number, size in enumerate([(2,) * len(shape), (3,) * len(shape), tuple(shape)]):
-        if torch.Size(size).numel() in range(
-            1, SMALL + 1
-        ):  # what is empty shows nothing, what is large takes long
-            inputs = [
-                _made_up(size, dtype, 3 * number + place) for place in range(num_inputs + 1 + num_memories)
-            ]
-            traced.append((_recorded(forward, inputs[:num_inputs]), _recorded(backward, inputs)))
+
+    def recorded(size: tuple[int, ...], first: int, expanded: bool = False) -> tuple[Any, Any]:
+        inputs = [
+            _made_up(size, dtype, first + place, expanded) for place in range(num_inputs + 1 + num_memories)
+        ]
+        fixed = inputs[1 + num_memories : num_inputs]
+        plans = (
+            _recorded(forward, inputs[:num_inputs], fixed, expanded),
+            _recorded(backward, inputs, fixed, expanded),
+        )
+        if isolated.used:  # though the step may have caught the error
+            raise CannotWeave(uncopied(isolated.used[0]))
+        return plans
+
+    dims = len(shape)
+    traced = [recorded((2,) * dims, 0), recorded((3,) * dims, 3)]
+    if 0 not in shape:  # what is empty shows nothing
+        traced.append(recorded(tuple(shape), 6, expanded=True))
     if any(repr(one) != repr(traced[0]) for one in traced):
         raise CannotWeave(
             "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
@@ -158,28 +173,49 @@ def trace(
     return traced[0]
 
 
-def _made_up(shape: tuple[int, ...], dtype: torch.dtype, number: int) -> Tensor:
-    """Values between 0 and 1 that differ by place and by ``number``; PyTorch's random state is left alone."""
-    count = torch.Size(shape).numel()
-    return (torch.arange(count, dtype=dtype) * 0.618034 + number * 0.414214).frac().reshape(shape)
-
-
-SMALL = 1 << 16
-"""Steps of up to this many values are traced at their own size too, to see whether the size matters."""
+def _made_up(shape: tuple[int, ...], dtype: torch.dtype, number: int, expanded: bool) -> Tensor:
+    """Values between 0 and 1 that differ by place, unless one is expanded to all places, and by ``number``;
+    PyTorch's random state is left alone."""
+    count = 1 if expanded else torch.Size(shape).numel()
+    values = (torch.arange(count, dtype=dtype) * 0.618034 + number * 0.414214).frac()
+    return values.reshape([1] * len(shape)).expand(shape) if expanded else values.reshape(shape)
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes every operation down."""
+    """Writes every operation down.
 
-    def __init__(self, builder: PlanBuilder):
+    Args:
+        builder: where to.
+        expanded: the shape of tensors that are one value, expanded; an operation is carried out on the one
+            value, and its result is expanded, so that a step of any size takes no time and no memory.
+    """
+
+    def __init__(self, builder: PlanBuilder, expanded: torch.Size | None):
         super().__init__()
-        self.builder = builder
+        self.builder, self.expanded = builder, expanded
 
     def dispatch(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One ATen operation, with what it was called with."""
-        result = func(*args, **(kwargs or {}))
-        self.builder.record(func, args, kwargs or {}, result)
+        kwargs = kwargs or {}
+        written = self.builder.check(func, args, kwargs)
+        if self.expanded is None or func.overloadpacket.__name__ in ("view", "expand"):
+            result = func(*args, **kwargs)
+        else:
+            small = {name: self.narrowed(value) for name, value in kwargs.items()}
+            result = func(*map(self.narrowed, args), **small)
+            if isinstance(result, Tensor) and result.shape == (1,) * len(self.expanded):
+                result = written if written is not None else result.expand(self.expanded)
+        self.builder.record(func, args, kwargs, result)
         return result
+
+    def narrowed(self, value: Any) -> Any:
+        """One of the expanded values, or of the sizes of what is to be made."""
+        assert self.expanded is not None
+        ones = [1] * len(self.expanded)
+        if isinstance(value, Tensor):
+            return value.as_strided(ones, ones) if value.shape == self.expanded else value
+        is_size = isinstance(value, list | tuple) and all(type(size) is int for size in value)
+        return ones if is_size and tuple(value) == self.expanded else value
 
 
 # Set after the class is made, because PyTorch wraps what it finds while it is made into something that
@@ -187,10 +223,12 @@ class _Recorder(TorchDispatchMode):
 _Recorder.__torch_dispatch__ = _Recorder.dispatch  # type: ignore[method-assign]
 
 
-def _recorded(function: Callable[..., list[Tensor]], inputs: list[Tensor]) -> tuple[Plan, tuple[float, ...]]:
-    builder = PlanBuilder(inputs)
+def _recorded(
+    function: Callable[..., list[Tensor]], inputs: list[Tensor], fixed: list[Tensor], expanded: bool
+) -> tuple[Plan, tuple[float, ...]]:
+    builder = PlanBuilder(inputs, fixed)
     try:
-        with torch.autocast("cpu", enabled=False), _Recorder(builder):
+        with torch.autocast("cpu", enabled=False), _Recorder(builder, inputs[0].shape if expanded else None):
             outputs = function(*inputs)
         return builder.finish(outputs)
     except CannotWeave:
@@ -198,23 +236,3 @@ def _recorded(function: Callable[..., list[Tensor]], inputs: list[Tensor]) -> tu
     except Exception as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
         raise CannotWeave(f"tracing one step failed with {type(error).__name__}: {first_line}") from error
-
-
-def _attributes(module: nn.Module) -> dict[str, Any]:
-    """The attributes of a module and its submodules that are no memories, with what they contain."""
-    found = {}
-    for prefix, child in module.named_modules():
-        memories = getattr(child, "_memories", {})
-        skipped = BOOKKEEPING.union(memories)
-        own = {name: _contents(value) for name, value in child.__dict__.items() if name not in skipped}
-        found |= {f"{prefix}.{name}".lstrip("."): value for name, value in own.items()}
-    return found
-
-
-def _contents(value: Any) -> list[int]:
-    """Identities of an object and of what it contains, to see whether it changes."""
-    if isinstance(value, dict):
-        return [id(value), *map(id, value), *map(id, value.values())]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [id(value), *map(id, value)]
-    return [id(value)]

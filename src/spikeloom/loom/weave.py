@@ -50,4 +50,14 @@ def weave(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Loops | str:
             step, forward_literals, backward_literals, learned = plans(node, shape, dtype)
     except CannotWeave as error:
         return str(error)
+    return loops_of(step, forward_literals, backward_literals, learned)
+
+
+def loops_of(
+    step: Step,
+    forward_literals: Sequence[float],
+    backward_literals: Sequence[float],
+    learned: Sequence[bool],
+) -> Loops:
+    """The loops of a step that was planned, with its literals, and which operands get a gradient."""
     return Loops(load_module(emit(step)), step, forward_literals, backward_literals, learned)

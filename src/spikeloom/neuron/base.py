@@ -82,6 +82,7 @@ class BaseNode(MemoryModule):
         self.backend = backend
         self.store_v_seq = store_v_seq
         self._v_steps: list[Tensor] = []
+        self._window: int | None = None  # set by PooledNode for the time of a call
         self.register_memory("v", self.rest)
 
     @property
@@ -141,12 +142,24 @@ class BaseNode(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         self._v_steps = []
-        woven = loom.run(self, x_seq, keep=("v",) if self.store_v_seq else ())
+        keep = ("v",) if self.store_v_seq else ()
+        if torch.compiler.is_compiling():
+            woven = loom.graph.run(self, x_seq, keep)
+        else:
+            woven = loom.run(self, x_seq, keep, self._window)
         if woven is None:
             return super().multi_step_forward(x_seq)
         output, sequences = woven
         self._v_steps = list(sequences.get("v", ()))
         return output
+
+    def _program(self, shape: tuple[int, ...], dtype: torch.dtype, keep: tuple[bool, ...]) -> tuple[Any, ...]:
+        """What the loom tells a graph about the neuron: see :func:`spikeloom.loom.graph.program_of`."""
+        return loom.graph.program_of(self, shape, dtype, keep)
+
+    # Dynamo runs it on the real neuron, and takes what it returns as a constant. That is all that
+    # torch.compiler.assume_constant_result does, but that imports all of torch._dynamo: more than a second.
+    _program._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def expand_memories(self, x: Tensor) -> None:
         """Give the memories that are still numbers the shape, type and device of ``x``."""

@@ -1,0 +1,184 @@
+"""What several threads share while they run one compiled loop: a job, as an array of 64-bit words in memory.
+
+A thread takes a range of neurons, runs the loop on it, and takes the next, until none is left. All of that
+is compiled, so that threads that know nothing of Python can do it.
+"""
+
+import platform
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+NEXT, DONE, RANGES, TOTAL, SIZE, STEPS, BLOCK, CHUNK, OUTPUTS, WINDOW, WIDTH, INNER, ARGUMENTS = range(13)
+"""Places of the words: the next range and those done; how many there are; neurons in all and per range;
+time steps; neurons per block; steps per chunk; outputs of a step, and how neurons are pooled into them (a
+window of 0: not at all); then an address and a length for each argument."""
+
+_MACHINE = platform.machine().lower()
+_X86, _ARM = _MACHINE in ("x86_64", "amd64"), _MACHINE in ("aarch64", "arm64")
+_FLUSHED = 0x8040 if _X86 else 1 << 24  # bits of the control word: denormal results and operands are 0
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+
+@intrinsic
+def _pointer(_context, address):
+    """The address as a pointer."""
+
+    def generate(_context, builder, _signature, arguments):
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(address), generate
+
+
+@intrinsic
+def _add_one(context, words, place):
+    """Add one to ``words[place]``, whatever other threads do; the value before."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.gep(data, [arguments[1]])
+        return builder.atomic_rmw("add", pointer, ir.Constant(ir.IntType(64), 1), "seq_cst")
+
+    return types.int64(words, place), generate
+
+
+@intrinsic
+def _control_word(_context):
+    """The thread's floating-point control word; 0 where it is not known."""
+
+    def generate(_context, builder, _signature, _arguments):
+        if _X86:
+            word = builder.alloca(ir.IntType(32))
+            store = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+            pointer = builder.bitcast(word, ir.IntType(8).as_pointer())
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse.stmxcsr", (), store), [pointer])
+            return builder.zext(builder.load(word), ir.IntType(64))
+        if _ARM:
+            read = ir.FunctionType(ir.IntType(64), [])
+            return builder.call(builder.module.declare_intrinsic("llvm.aarch64.get.fpcr", (), read), [])
+        return ir.Constant(ir.IntType(64), 0)
+
+    return types.int64(), generate
+
+
+@intrinsic
+def _set_control_word(_context, value):
+    def generate(context, builder, _signature, arguments):
+        if _X86:
+            word = builder.alloca(ir.IntType(32))
+            builder.store(builder.trunc(arguments[0], ir.IntType(32)), word)
+            load = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+            pointer = builder.bitcast(word, ir.IntType(8).as_pointer())
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse.ldmxcsr", (), load), [pointer])
+        elif _ARM:
+            write = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+            intrinsic = builder.module.declare_intrinsic("llvm.aarch64.set.fpcr", (), write)
+            builder.call(intrinsic, [arguments[0]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@njit(**_OPTIONS)
+def begin(job):
+    """The words of the job at this address, and the thread's control word, which now flushes denormals.
+
+    Potentials that fade below 1.2e-38 (float32) would cost 16 times the time.
+    """
+    words = carray(job, (1 << 16,), np.int64)
+    before = _control_word()
+    _set_control_word(before | _FLUSHED)
+    return words, before
+
+
+@njit(**_OPTIONS)
+def take(words):
+    """The next range of neurons, from the first up to but without the second; empty when none is left."""
+    place = _add_one(words, NEXT)
+    if place >= words[RANGES]:
+        return 0, 0
+    low = place * words[SIZE]
+    return low, min(low + words[SIZE], words[TOTAL])
+
+
+@njit(**_OPTIONS)
+def done(words):
+    """Count a range that was run to its end."""
+    _add_one(words, DONE)
+
+
+@njit(**_OPTIONS)
+def end(before):
+    """Give the thread its control word back."""
+    _set_control_word(before)
+
+
+@njit(**_OPTIONS)
+def vector(words, place, real):
+    """The argument with this number, an array of numbers."""
+    at = ARGUMENTS + 2 * place
+    return carray(_pointer(words[at]), (words[at + 1],), real)
+
+
+@njit(**_OPTIONS)
+def outputs(words, place, real):
+    """The argument with this number, ``[time steps, outputs]``."""
+    at = ARGUMENTS + 2 * place
+    return carray(_pointer(words[at]), (words[at + 1], words[OUTPUTS]), real)
+
+
+@njit(**_OPTIONS)
+def matrix(words, place, real):
+    """The argument with this number, ``[time steps, neurons]``."""
+    at = ARGUMENTS + 2 * place
+    return carray(_pointer(words[at]), (words[at + 1], words[TOTAL]), real)
+
+
+# Indices are unsigned below: each that could be negative is checked for it.
+
+
+@njit(**_OPTIONS)
+def pool(pooled, at, block, words):
+    """Write the means of windows of a block that starts at neuron ``at`` into the outputs of a step."""
+    size, inner = np.uintp(words[WINDOW]), np.uintp(words[INNER])
+    row, across = np.uintp(words[WIDTH]) * inner, size * inner
+    total, to, one = np.uintp(block.shape[0]), np.uintp(at) // (size * size), np.uintp(1)
+    count = block.dtype.type(size * size)
+    for first in range(np.uintp(0), total, size * row):  # of a row of windows
+        for left in range(first, first + row, across):  # of a window
+            if size == 2:
+                right, below, last = left + inner, left + row, left + row + inner
+                for i in range(inner):
+                    sum = block[left + i] + block[right + i] + block[below + i] + block[last + i]
+                    pooled[to + i] = sum * block.dtype.type(0.25)
+            else:
+                for i in range(inner):
+                    pooled[to + i] = block[left + i]
+                for place in range(one, size * size):
+                    source = left + place // size * row + place % size * inner
+                    for i in range(inner):
+                        pooled[to + i] += block[source + i]
+                for i in range(inner):
+                    pooled[to + i] /= count
+            to += inner
+
+
+@njit(**_OPTIONS)
+def spread(block, pooled, at, words):
+    """Write the gradients of windows to the neurons of a block that starts at neuron ``at``."""
+    size, inner = np.uintp(words[WINDOW]), np.uintp(words[INNER])
+    row, across = np.uintp(words[WIDTH]) * inner, size * inner
+    total, source = np.uintp(block.shape[0]), np.uintp(at) // (size * size)
+    count = block.dtype.type(size * size)
+    for first in range(np.uintp(0), total, size * row):
+        for left in range(first, first + row, across):
+            for column in range(size):
+                to = left + column * inner
+                for i in range(inner):
+                    block[to + i] = pooled[source + i] / count
+            source += inner
+        for below in range(first + row, first + size * row, row):
+            for i in range(row):
+                block[below + i] = block[first + i]

@@ -1,0 +1,190 @@
+"""A neuron and its pooling in one loop give what one after the other gives."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from compare import assert_gradient, assert_same
+from spikeloom import functional, layer, loom, monitor, neuron
+from spikeloom.loom import loops
+from spikeloom.surrogate import ATan
+
+KINDS = {
+    "LIFNode": neuron.LIFNode,
+    "ParametricLIFNode": neuron.ParametricLIFNode,
+    "IzhikevichNode": neuron.IzhikevichNode,
+}
+SHAPES = {  # T, N, C, H, W and the window
+    "small": ((4, 3, 5, 8, 6), 2),
+    "one channel": ((3, 2, 1, 6, 6), 3),
+    "several blocks and threads": ((6, 5, 32, 28, 28), 2),
+    "rows longer than a block": ((2, 1, 70, 4, 64), 4),
+    "one step": ((1, 2, 3, 4, 4), 2),
+}
+
+
+@pytest.fixture
+def pooled_alone(monkeypatch):
+    """Counts how often pooling runs by itself."""
+    calls, forward = [], layer.AvgPool2d.forward
+    monkeypatch.setattr(layer.AvgPool2d, "forward", lambda self, x: calls.append(x.shape) or forward(self, x))
+    return calls
+
+
+def make(kind, window, backend="auto", **settings):
+    net = layer.PooledNode(KINDS[kind](surrogate_function=ATan(), backend=backend, **settings), window)
+    functional.set_step_mode(net, "m")
+    return net
+
+
+def sequence(shape, channels_last, dtype=torch.float32):
+    x = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(0)) * 2
+    return (
+        x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, shape[:2])
+        if channels_last
+        else x
+    )
+
+
+def strides(x):
+    """Of dimensions of several entries; those of others mean nothing."""
+    return [stride for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1]
+
+
+def results(net, x):
+    leaf = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x).requires_grad_()
+    output = net(leaf)
+    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(x.dtype)
+    (output * weights).sum().backward()
+    found = {"output": output.detach(), "v": net[0].v.detach(), "gradient of x": leaf.grad}
+    return found | {f"gradient of {name}": parameter.grad for name, parameter in net.named_parameters()}
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("case", SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_equals_the_neuron_and_then_the_pooling(kind, case, channels_last, pooled_alone):
+    shape, window = SHAPES[case]
+    x = sequence(shape, channels_last)
+    expected = results(make(kind, window, "torch"), x)
+    assert pooled_alone
+    pooled_alone.clear()
+    got = results(make(kind, window, "numba"), x)
+    assert not pooled_alone, "the loop did not pool"
+    assert strides(got["output"]) == strides(layer.AvgPool2d(window, step_mode="m")(x))
+    for name, value in expected.items():
+        if name in ("output", "v") or (window in (2, 4) and name == "gradient of x"):
+            assert_same(name, value, got[name])  # a division by 4 or 16 does not round
+        else:
+            assert_gradient(name, value, got[name])
+
+
+def test_in_double_precision():
+    x = sequence((4, 2, 3, 6, 6), True, torch.float64)
+    expected, got = (results(make("LIFNode", 3, backend), x) for backend in ("torch", "numba"))
+    for name, value in expected.items():
+        assert_gradient(name, value, got[name])
+
+
+@pytest.mark.parametrize("block", [1, 1792, 5000])
+def test_blocks_of_any_size_hold_whole_windows(monkeypatch, block):
+    x = sequence((3, 4, 8, 12, 14), True)
+    expected = results(make("LIFNode", 2, "torch"), x)
+    monkeypatch.setattr(loops, "BLOCK", block)
+    got = results(make("LIFNode", 2, "numba"), x)
+    for name, value in expected.items():
+        assert_same(name, value, got[name])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_number_of_threads_changes_no_bit(threads):
+    x = sequence((8, 6, 16, 14, 14), True)
+    expected, before = results(make("LIFNode", 2, "torch"), x), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        got = results(make("LIFNode", 2, "numba"), x)
+    finally:
+        torch.set_num_threads(before)
+    for name, value in expected.items():
+        assert_same(name, value, got[name])
+
+
+def test_what_cannot_be_one_loop_runs_one_after_the_other(pooled_alone):
+    odd = sequence((2, 1, 2, 5, 7), False)
+    assert make("LIFNode", 2)(odd).shape == (2, 1, 2, 2, 3)
+    even = sequence((2, 1, 2, 4, 4), False)
+    with loom.backend("torch"):
+        make("LIFNode", 2)(even)
+    single = layer.PooledNode(neuron.LIFNode(), 2)
+    single(even[0])
+    changed = make("LIFNode", 2)
+    changed[1] = layer.AvgPool2d(2, stride=1, step_mode="m")
+    assert changed(even).shape == (2, 1, 2, 3, 3)
+    plain = make("LIFNode", 1)
+    plain(even)
+    assert len(pooled_alone) == 5
+
+
+def test_a_view_of_another_layout_is_pooled_too():
+    x = sequence((2, 3, 4, 6, 6), False).transpose(1, 2)  # neither contiguous nor channels last
+    expected, got = (results(make("LIFNode", 2, backend), x) for backend in ("torch", "numba"))
+    for name, value in expected.items():
+        assert_same(name, value, got[name])
+
+
+def test_half_input():
+    x = sequence((2, 3, 4, 6, 6), True).bfloat16()
+    expected, got = make("LIFNode", 2, "torch")(x), make("LIFNode", 2, "numba")(x)
+    assert got.dtype == torch.bfloat16
+    assert_same("output", expected, got)
+
+
+def test_who_watches_the_neuron_sees_spikes(pooled_alone):
+    net = make("LIFNode", 2)
+    x = sequence((3, 2, 4, 8, 8), False)
+    expected = net(x)
+    functional.reset_net(net)
+    assert not pooled_alone
+    with monitor.OutputMonitor(net, neuron.BaseNode) as watch:
+        got = net(x)
+    assert watch.records[0].shape == x.shape
+    assert set(watch.records[0].unique().tolist()) == {0.0, 1.0}
+    assert_same("output", expected, got)
+    functional.reset_net(net)
+    assert net[0](x).shape == x.shape  # called alone, it is the neuron that it was
+
+
+def test_the_sequence_of_potentials_is_whole():
+    net, alone = make("LIFNode", 2, store_v_seq=True), make("LIFNode", 2, "torch", store_v_seq=True)
+    x = sequence((3, 2, 4, 8, 8), True)
+    net(x), alone(x)
+    assert_same("v_seq", alone[0].v_seq, net[0].v_seq)
+
+
+def test_a_saved_input_in_another_layout():
+    """Hooks on saved tensors may give back other strides than they were given."""
+    x = sequence((2, 3, 4, 6, 6), True)
+    expected = results(make("LIFNode", 2, "torch"), x)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda saved: saved.clone().contiguous(), lambda saved: saved
+    ):
+        got = results(make("LIFNode", 2, "numba"), x)
+    for name, value in expected.items():
+        assert_same(name, value, got[name])
+
+
+def test_it_is_copied_saved_and_moved_like_any_module():
+    net = make("ParametricLIFNode", 2)
+    twin = copy.deepcopy(net)
+    x = sequence((2, 3, 4, 6, 6), True)
+    assert_same("output", net(x), twin(x))
+    assert set(net.state_dict()) == set(
+        nn.Sequential(neuron.ParametricLIFNode(), nn.AvgPool2d(2)).state_dict()
+    )
+
+
+def test_only_neurons_are_taken():
+    with pytest.raises(TypeError, match="`neuron` must be a neuron"):
+        layer.PooledNode(nn.ReLU(), 2)
