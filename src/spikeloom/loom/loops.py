@@ -20,7 +20,7 @@ from spikeloom.loom.pooled import Pooling, pooling
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
 SMALLEST = 256  # neurons in a block at least, where a step is cut into as many blocks as there are threads
-BUFFER = 1 << 16  # values of recomputed memories: 256 KiB in float32, within the second-level cache
+BUFFER = 1 << 17  # values of recomputed memories: 512 KiB in float32, within the second-level cache
 SERIAL = 1 << 15  # element-steps; less work is done by the calling thread
 TAKEN = 4  # ranges per thread, so that one that is held up does less
 Source = float | Tensor
