@@ -39,22 +39,21 @@ class PooledNode(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         node, pool = self
-        if not self._can_share_a_loop(node, pool):
+        if not isinstance(node, BaseNode) or not self._can_share_a_loop(node, pool):
             return pool(node(input))
-        node._window = pool.kernel_size
+        node.__dict__["_window"] = pool.kernel_size
         try:
             output = node(input)
         finally:
-            node._window = None
+            node.__dict__["_window"] = None
         return output if output.shape != input.shape else pool(output)
 
     @staticmethod
-    def _can_share_a_loop(node: nn.Module, pool: nn.Module) -> bool:
+    def _can_share_a_loop(node: BaseNode, pool: nn.Module) -> bool:
         """Whether both are what they were made as, in multi-step mode, and nobody looks in between."""
         hooks = [one for module in (node, pool) for one in (module._forward_hooks, module._forward_pre_hooks)]
         return (
-            isinstance(node, BaseNode)
-            and type(node).multi_step_forward is BaseNode.multi_step_forward
+            type(node).multi_step_forward is BaseNode.multi_step_forward
             and type(pool) is AvgPool2d
             and node.step_mode == pool.step_mode == "m"
             and isinstance(pool.kernel_size, int)

@@ -69,7 +69,7 @@ class Loops:
 
     def _compiled(self, name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
         made = getattr(self.module, f"{name}_job")(_REAL[dtype])
-        compiled = numba.cfunc("void(voidptr)", cache=True)(made)
+        compiled: Any = numba.cfunc("void(voidptr)", cache=True)(made)
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
 
     def run(self, name: str, x: Tensor, arguments: Sequence[Argument], pooled: Pooling | None) -> None:

@@ -5,10 +5,12 @@ is compiled, so that threads that know nothing of Python can do it.
 """
 
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 
 NEXT, DONE, RANGES, TOTAL, SIZE, STEPS, BLOCK, CHUNK, OUTPUTS, WINDOW, WIDTH, INNER, ARGUMENTS = range(13)
@@ -22,7 +24,12 @@ _FLUSHED = 0x8040 if _X86 else 1 << 24  # bits of the control word: denormal res
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
-@intrinsic
+def _typed(function: Callable[..., Any]) -> Any:
+    """``intrinsic``, whose result takes one argument less than it seems to."""
+    return intrinsic(function)
+
+
+@_typed
 def _pointer(_context, address):
     """The address as a pointer."""
 
@@ -32,7 +39,7 @@ def _pointer(_context, address):
     return types.voidptr(address), generate
 
 
-@intrinsic
+@_typed
 def _add_one(context, words, place):
     """Add one to ``words[place]``, whatever other threads do; the value before."""
 
@@ -44,7 +51,7 @@ def _add_one(context, words, place):
     return types.int64(words, place), generate
 
 
-@intrinsic
+@_typed
 def _control_word(_context):
     """The thread's floating-point control word; 0 where it is not known."""
 
@@ -63,7 +70,7 @@ def _control_word(_context):
     return types.int64(), generate
 
 
-@intrinsic
+@_typed
 def _set_control_word(_context, value):
     def generate(context, builder, _signature, arguments):
         if _X86:

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import logging
+import operator
 import os
 import threading
 import types
@@ -232,11 +233,7 @@ def _class_version(cls: type) -> tuple[int, ...]:
             break
         contents = list(vars(base).values())
         seen, number = _contents.get(base, (None, -1))
-        if (
-            seen is None
-            or len(seen) != len(contents)
-            or any(a is not b for a, b in zip(seen, contents, strict=True))
-        ):
+        if seen is None or len(seen) != len(contents) or not all(map(operator.is_, seen, contents)):
             number += 1
             _contents[base] = (contents, number)
         numbers.append(number)
