@@ -168,7 +168,7 @@ def real():
 def test_the_real_recordings(real):
     _, data, seconds = real
     assert repr(data) == (
-        "Dataset('nmnist, 1000 of 70000 recordings', 801 training and 199 test samples of shape "
+        "Dataset('nmnist, 1000 of 70000 recordings', 800 training and 200 test samples of shape "
         "(10, 2, 34, 34), 10 classes)"
     )
     per_class = torch.bincount(data.train_y) + torch.bincount(data.test_y)

@@ -39,7 +39,7 @@ def nmnist(
     """N-MNIST: MNIST's digits, filmed by an event camera that made three small jerks in front of each.
 
     The full set has 60,000 recordings to train on and 10,000 to test. The name says so if fewer were found.
-    Without its test part, a fifth of each class is held out as one. Each part is in the order of the files'
+    Without its test part, a fifth is held out as one, of each class alike. Each part is in the order of the files'
     numbers, which are the positions in MNIST, or shuffled where a part was held out.
 
     Frames are made while loading, in one byte a value: T times 2,312 bytes for each recording. The 60,000 at
@@ -126,9 +126,11 @@ def _check_classes(part: Path, recordings: list[Path], at_least: int = 1) -> Non
 
 
 def _hold_out(recordings: list[Path], seed: int) -> tuple[list[Path], list[Path]]:
-    """A training and a test part of recordings that have none."""
+    """A training and a test part of recordings that have none; the test part is a fifth, to the recording."""
     train, test = stratified_split(_labels(recordings).numpy(), _HELD_OUT, seed)
-    return [recordings[i] for i in train], [recordings[i] for i in test]
+    order = np.concatenate([train, test])  # rounding class by class may have held out a few more or less
+    first = len(order) - round(_HELD_OUT * len(order))
+    return [recordings[i] for i in order[:first]], [recordings[i] for i in order[first:]]
 
 
 def _labels(recordings: Sequence[Path]) -> Tensor:
