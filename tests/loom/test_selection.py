@@ -446,7 +446,7 @@ class Recording(nn.Module):
         super().__init__()
         self.seen = []
 
-    def forward_job(self, x):
+    def forward(self, x):
         self.seen.append(x)
         return x
 
@@ -906,7 +906,7 @@ class OverriddenWholly(LIFNode):
 
 
 class OverriddenForward(LIFNode):
-    def forward_job(self, x):
+    def forward(self, x):
         return super().forward(x * 2) * 3
 
 
@@ -1386,7 +1386,7 @@ def test_inputs_that_numpy_cannot_see():
 
 class OldStyle(torch.autograd.Function):
     @staticmethod
-    def forward_job(ctx, x, alpha):
+    def forward(ctx, x, alpha):
         ctx.save_for_backward(x)
         ctx.alpha = alpha
         return (x >= 0).to(x)
@@ -1399,7 +1399,7 @@ class OldStyle(torch.autograd.Function):
 
 class WithHeaviside(torch.autograd.Function):
     @staticmethod
-    def forward_job(ctx, x):
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return torch.heaviside(x, torch.ones_like(x))
 
@@ -1411,7 +1411,7 @@ class WithHeaviside(torch.autograd.Function):
 
 class NewStyle(torch.autograd.Function):
     @staticmethod
-    def forward_job(x):
+    def forward(x):
         return (x >= 0).float()
 
     @staticmethod
@@ -1430,7 +1430,7 @@ class InPlaceStyle(torch.autograd.Function):
     """As in many tutorials: the output is filled where the input is positive."""
 
     @staticmethod
-    def forward_job(ctx, x):
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         out = torch.zeros_like(x)
         out[x > 0] = 1.0

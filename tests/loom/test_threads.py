@@ -295,6 +295,7 @@ def test_workers_of_a_data_loader_may_run_neurons():
                 return node(x[:, i])
 
     from torch.utils.data import DataLoader
+    warnings.filterwarnings("ignore", "This DataLoader will create")  # a machine may have one core only
     loader = DataLoader(Encoded(), batch_size=1, num_workers=2, multiprocessing_context="fork")
     for _ in range(2):
         assert torch.equal(expected, torch.cat(list(loader)))
