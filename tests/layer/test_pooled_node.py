@@ -1,6 +1,7 @@
 """A neuron and its pooling in one loop give what one after the other gives."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -183,6 +184,54 @@ def test_it_is_copied_saved_and_moved_like_any_module():
     assert set(net.state_dict()) == set(
         nn.Sequential(neuron.ParametricLIFNode(), nn.AvgPool2d(2)).state_dict()
     )
+
+
+def test_who_watches_all_modules_sees_spikes():
+    net, seen = make("LIFNode", 2), {}
+    x = sequence((3, 2, 4, 8, 8), False)
+    with nn.modules.module.register_module_forward_hook(
+        lambda module, _input, output: seen.update({type(module).__name__: output.shape})
+    ):
+        net(x)
+    assert seen["LIFNode"] == x.shape
+    assert seen["AvgPool2d"] == (3, 2, 4, 4, 4)
+
+
+class Late(neuron.LIFNode):
+    """Does something to its spikes before it gives them away."""
+
+    def forward(self, x):
+        return super().forward(x).cumsum(0).clamp(max=1)
+
+
+def test_a_neuron_or_pooling_with_a_forward_of_its_own():
+    x = sequence((5, 2, 4, 8, 8), False)
+    patched, plain = make("LIFNode", 2), make("LIFNode", 2)
+    forward = patched[0].forward
+    patched[0].forward = lambda x: forward(x).cumsum(0).clamp(max=1)
+    late = layer.PooledNode(Late(surrogate_function=ATan()), 2)
+    functional.set_step_mode(late, "m")
+    expected = layer.AvgPool2d(2, step_mode="m")(plain[0](x).cumsum(0).clamp(max=1))
+    assert_same("patched", expected, patched(x))
+    assert_same("of a subclass", expected, late(x))
+    functional.reset_net(plain)
+    plain[1].forward = lambda spikes: spikes * 2
+    assert plain(x).shape == x.shape
+
+
+def test_a_neuron_that_was_saved_before_there_were_windows():
+    node = neuron.LIFNode(step_mode="m")
+    node.__dict__.pop("_window", None)
+    assert node(torch.ones(2, 3)).shape == (2, 3)
+
+
+def test_a_copy_from_the_middle_of_a_call_is_a_neuron_by_itself():
+    """As one that another thread saves during training."""
+    net = make("LIFNode", 2)
+    net[0].__dict__["_window"] = 2
+    x = sequence((3, 2, 4, 8, 8), False)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert twin[0](x).shape == x.shape
 
 
 def test_only_neurons_are_taken():

@@ -6,6 +6,7 @@ from torch import nn
 
 from compare import assert_close, assert_gradient, assert_same
 from loom.both import FUSED, assert_agree, inputs, make, run
+from loom.scripts import script
 from spikeloom import neuron, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import loops
@@ -380,3 +381,40 @@ def test_the_last_step_of_a_decoded_readout():
             results.append((output.detach(), leaf.grad))
         assert_same(decode, results[0][0], results[1][0])
         assert_gradient(decode, results[0][1], results[1][1])
+
+
+def test_tensors_whose_memory_does_not_hold_their_numbers():
+    """PyTorch negates lazily, keeps no memory for some zeros, and may have a default device that has none."""
+    text = """
+    from spikeloom import functional, layer
+
+    def negated(x):
+        return torch._neg_view(-x)
+
+    def outcome(backend, change):
+        node = ParametricLIFNode(v_threshold=change(torch.full((1,), 0.5)), step_mode="m", backend=backend)
+        node.v = change(torch.linspace(-1, 1, 6))
+        leaf = change(torch.linspace(-2, 2, 24).reshape(4, 6)).requires_grad_()
+        node(leaf).backward(change(torch.arange(24.0).reshape(4, 6)))
+        return [leaf.grad, node.w.grad, node.v.detach()]
+
+    assert negated(torch.ones(2)).is_neg()
+    assert close(outcome("numba", negated), outcome("torch", lambda x: x))
+
+    leaf = torch.ones(2, 3, requires_grad=True)
+    LIFNode(step_mode="m", backend="numba")(leaf).backward(torch._efficientzerotensor((2, 3)))
+    assert not leaf.grad.any()
+
+    image = torch.ones(3, 1, 2, 4, 4)
+    pooled = layer.PooledNode(IFNode(backend="numba"), 2)
+    functional.set_step_mode(pooled, "m")
+    alone = LIFNode(step_mode="m", backend="numba")
+    expected = pooled(image), alone(image)
+    pooled[0].reset(), alone.reset()
+    torch.set_default_device("meta")
+    assert pooled(image).equal(expected[0])
+    assert alone(image).equal(expected[1])
+    assert LIFNode(tau=7.0, step_mode="m", backend="numba")(image).device.type == "cpu"
+    print("done")
+    """
+    assert script(text) == "done"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from loom.scripts import finish, script, start
+from spikeloom.loom import numba_job, numba_math
+from spikeloom.loom.cache import load_module, reload_module
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no modes on Windows")
 
@@ -131,6 +133,30 @@ def test_a_damaged_file_is_made_anew(cache, suffix, damage):
     assert used(cache) == cache
     if damage == "cut":
         assert Path(script(NO_COMPILE + USE, cache)).parent == cache  # and it is whole again
+
+
+def test_damaged_code_in_a_folder_that_numba_was_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "numba"))
+    module = load_module("NUMBER = 2")
+    damaged = tmp_path / "numba" / "cache_0123" / f"{Path(module.__file__).stem}.forward_row.nbc"
+    other = damaged.with_name("other.nbc")
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text(""), other.write_text("")
+    assert reload_module(module).NUMBER == 2
+    assert not damaged.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("module", [numba_job, numba_math])
+def test_code_with_other_helpers_compiled_into_it_is_not_used(tmp_path, monkeypatch, module):
+    """As after an upgrade: what a loop takes from a job may have moved."""
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+    before = load_module("NUMBER = 1")
+    changed = tmp_path / "changed.py"
+    changed.write_text(Path(module.__file__).read_text() + "# changed")
+    monkeypatch.setattr(module, "__file__", str(changed))
+    assert load_module("NUMBER = 1").__file__ != before.__file__
 
 
 def test_files_that_vanish(cache):

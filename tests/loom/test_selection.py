@@ -1490,3 +1490,14 @@ def test_a_count_within_an_object_is_kept_by_the_reference():
         results.append(node(X))
         assert node.meter.count == len(X)
     assert_same("output", *results)
+
+
+def test_without_numbas_compiler_the_reference_runs(monkeypatch):
+    """As with NUMBA_DISABLE_JIT=1, which debuggers like."""
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    node = LIFNode(tau=123.0, step_mode="m")
+    assert node(torch.ones(2, 3)).shape == (2, 3)
+    node.reset()
+    node.backend = "numba"
+    with pytest.raises(BackendError, match="NUMBA_DISABLE_JIT"):
+        node(torch.ones(2, 3))

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from loom.both import inputs, make, run
 from loom.scripts import script
 from spikeloom import loom
 from spikeloom.loom import loops, threads
+from spikeloom.loom.numba_job import BLOCK
 from spikeloom.neuron import BaseNode, LIFNode, ParametricLIFNode
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -339,3 +342,83 @@ def test_buffers_of_the_loop_itself_may_hold_anything(monkeypatch):
             got = run(node, "numba", x)
             for key, value in expected.items():
                 assert_same(key, value, got[key])
+
+
+def test_ctrl_c_waits_for_the_helpers(monkeypatch):
+    """They write into memory that is freed once the call has ended."""
+    monkeypatch.setattr(threads, "_teams", [None])
+    helping, finished = threading.Event(), []
+    caller = threading.get_ident()
+
+    def work(job):
+        if threading.get_ident() == caller:
+            helping.wait(timeout=20)
+            return
+        helping.set()
+        for _ in range(3):
+            time.sleep(0.1)
+            signal.pthread_kill(caller, signal.SIGINT)
+        time.sleep(0.1)
+        finished.append(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(native(work), 7, 2)
+    assert finished == [7]
+
+
+def test_a_system_that_allows_no_more_threads(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_teams", [None])
+    monkeypatch.setattr(threads, "_queues", {})
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    seen = []
+    threads.run(native(seen.append), 7, 3)
+    assert seen == [7]
+
+
+def test_threads_that_need_helpers_at_once_share_them(monkeypatch):
+    class Queues(dict):
+        def __contains__(self, number):
+            found = super().__contains__(number)
+            barrier.wait(timeout=20)  # all have looked before the first one goes on
+            return found
+
+    barrier = threading.Barrier(3)
+    monkeypatch.setattr(threads, "_queues", Queues())
+    first, *others = together([lambda: threads._helpers(2)] * 3)
+    assert all(one is first for one in others)
+
+
+def test_the_library_is_found_in_a_folder_with_blanks(tmp_path):
+    team = threads._openmp()
+    if team is None:
+        pytest.skip("PyTorch's OpenMP library was not found")
+    text = """
+    import pathlib
+    from spikeloom.loom import threads
+    maps = pathlib.Path("/proc/self/maps").read_text()
+    folder = str(pathlib.Path(torch.__file__).parent)
+    pathlib.Path.read_text = lambda self: maps.replace(folder, "/a folder/torch")
+    torch.__file__ = "/a folder/torch/__init__.py"
+    found = []
+    threads.ctypes.CDLL = lambda path: found.append(path)
+    threads._find_openmp()
+    assert found[0].startswith("/a folder/torch/"), found
+    print("done")
+    """
+    assert script(text) == "done"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_fails_leaves_the_treatment_of_denormals(runner, monkeypatch):
+    def run_without_memory(function, job, num_threads):
+        words = ctypes.cast(job, ctypes.POINTER(ctypes.c_int64))
+        words[BLOCK] = 1 << 45
+        runner(function, job, 1)
+
+    monkeypatch.setattr(threads, "run", run_without_memory)
+    with pytest.raises(MemoryError):
+        LIFNode(step_mode="m", backend="numba")(torch.ones(2, 5))
+    assert (torch.full((5,), 1e-40) * 0.5).all()

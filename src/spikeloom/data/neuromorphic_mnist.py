@@ -39,8 +39,8 @@ def nmnist(
     """N-MNIST: MNIST's digits, filmed by an event camera that made three small jerks in front of each.
 
     The full set has 60,000 recordings to train on and 10,000 to test. The name says so if fewer were found.
-    Without its test part, a fifth is held out as one, of each class alike. Each part is in the order of the files'
-    numbers, which are the positions in MNIST, or shuffled where a part was held out.
+    Without its test part, a fifth is held out as one, of each class alike. Each part is in the order of the
+    files' numbers, which are the positions in MNIST, or shuffled where a part was held out.
 
     Frames are made while loading, in one byte a value: T times 2,312 bytes for each recording. The 60,000 at
     T = 20 take 2.8 GB of memory, the 1,000 of a trial 46 MB.

@@ -1,6 +1,7 @@
 """A neuron and average pooling behind it, in one loop."""
 
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from spikeloom.layer.pooling import AvgPool2d
 from spikeloom.neuron import BaseNode
@@ -52,8 +53,12 @@ class PooledNode(nn.Sequential):
     def _can_share_a_loop(node: BaseNode, pool: nn.Module) -> bool:
         """Whether both are what they were made as, in multi-step mode, and nobody looks in between."""
         hooks = [one for module in (node, pool) for one in (module._forward_hooks, module._forward_pre_hooks)]
+        replaced = {"forward", "multi_step_forward"} & {*vars(node), *vars(pool)}
         return (
-            type(node).multi_step_forward is BaseNode.multi_step_forward
+            not replaced
+            and not _has_any_global_hook()
+            and type(node).forward is BaseNode.forward
+            and type(node).multi_step_forward is BaseNode.multi_step_forward
             and type(pool) is AvgPool2d
             and node.step_mode == pool.step_mode == "m"
             and isinstance(pool.kernel_size, int)

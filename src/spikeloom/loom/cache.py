@@ -45,9 +45,9 @@ def _remove(folder: Path, owner: int) -> None:
 
 def load_module(source: str) -> ModuleType:
     """The module with this source, from the cache if it is there."""
-    from spikeloom.loom import numba_math
+    from spikeloom.loom import numba_job, numba_math
 
-    helpers = Path(str(numba_math.__file__)).read_bytes()
+    helpers = b"".join(Path(str(module.__file__)).read_bytes() for module in (numba_job, numba_math))
     name = f"loom_{hashlib.sha256(source.encode() + helpers).hexdigest()[:24]}"
     with _LOCK:
         full_name = f"spikeloom_emitted.{name}"
@@ -64,8 +64,13 @@ def load_module(source: str) -> ModuleType:
 
 def reload_module(module: ModuleType) -> ModuleType:
     """The same module without what was compiled for it, after that turned out to be damaged."""
+    from numba import config
+
     path = Path(str(module.__file__))
-    for compiled in path.parent.glob(f"__pycache__/{path.stem}*"):
+    found = [*path.parent.glob(f"__pycache__/{path.stem}*")]
+    if config.CACHE_DIR:  # pyright: ignore[reportAttributeAccessIssue]
+        found += Path(config.CACHE_DIR).glob(f"*/{path.stem}*")  # pyright: ignore[reportAttributeAccessIssue]
+    for compiled in found:
         compiled.unlink(missing_ok=True)
     with _LOCK:
         return _imported(module.__name__, path)

@@ -50,7 +50,7 @@ class Loops:
         self.module, self.step, self.learned = module, step, tuple(learned)
         self.forward_literals, self.backward_literals = tuple(forward_literals), tuple(backward_literals)
         literals = [
-            torch.tensor([1.0, 0.0, *values], dtype=torch.float64)
+            torch.tensor([1.0, 0.0, *values], dtype=torch.float64, device="cpu")
             for values in (forward_literals, backward_literals)
         ]
         self.literals = {dtype: [one.to(dtype) for one in literals] for dtype in _REAL}
@@ -243,6 +243,7 @@ def run_backward(
 
 def time_major(x: Tensor) -> Tensor:
     """``x`` ``[T, *]`` with dense steps, one after the other: itself, in any memory format, or a copy."""
+    x = _written(x)
     step = x[0]
     dense = x.stride(0) == step.numel() or x.shape[0] == 1
     if dense and (step.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(step)):
@@ -259,8 +260,14 @@ def _vector(x: Tensor) -> Argument:
     return x.data_ptr(), x.numel()
 
 
+def _written(x: Tensor) -> Tensor:
+    """``x``, or a copy where memory does not hold its numbers: PyTorch negates lazily, and keeps no zeros."""
+    return x.clone() if x.is_neg() or x._is_zerotensor() else x
+
+
 def _like(gradient: Tensor, x: Tensor) -> Tensor:
     """A gradient in the memory layout of ``x``."""
+    gradient = _written(gradient)
     if gradient.stride() == x.stride() and gradient.dtype == x.dtype:
         return gradient
     return torch.empty_like(x).copy_(gradient)
@@ -273,7 +280,7 @@ def _sources(sources: Sequence[Source], x: Tensor) -> tuple[list[Argument], list
         the arguments, and the tensors that have to live as long as they are used
     """
     values = [0.0 if isinstance(source, Tensor) else source for source in sources]
-    numbers = torch.tensor(values, dtype=x.dtype)
+    numbers = torch.tensor(values, dtype=x.dtype, device=x.device)
     arguments, held = [], [numbers]
     for place, source in enumerate(sources):
         if isinstance(source, Tensor):
@@ -287,7 +294,7 @@ def _sources(sources: Sequence[Source], x: Tensor) -> tuple[list[Argument], list
 def _spread(source: Tensor, x: Tensor) -> Tensor:
     """One number, or one per neuron in the memory layout of a step of ``x``."""
     if source.numel() == 1:
-        return source.to(x.dtype)
+        return _written(source).to(x.dtype)
     step = x[0]
     return _like(source, step) if source.shape == step.shape else torch.empty_like(step).copy_(source)
 

@@ -89,15 +89,20 @@ def _set_control_word(_context, value):
 
 
 @njit(**_OPTIONS)
-def begin(job):
-    """The words of the job at this address, and the thread's control word, which now flushes denormals.
+def words_of(job):
+    """The words of the job at this address."""
+    return carray(job, (1 << 16,), np.int64)
+
+
+@njit(**_OPTIONS)
+def begin():
+    """The thread's control word, which now flushes denormals.
 
     Potentials that fade below 1.2e-38 (float32) would cost 16 times the time.
     """
-    words = carray(job, (1 << 16,), np.int64)
     before = _control_word()
     _set_control_word(before | _FLUSHED)
-    return words, before
+    return before
 
 
 @njit(**_OPTIONS)

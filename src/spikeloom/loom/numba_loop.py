@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 
 from spikeloom.loom.numba_job import (
-    BLOCK, CHUNK, WINDOW, begin, done, end, matrix, outputs, pool, spread, take, vector,
+    BLOCK, CHUNK, WINDOW, begin, done, end, matrix, outputs, pool, spread, take, vector, words_of,
 )
 from spikeloom.loom.numba_math import add, copy, exp, fill, sigmoid, tanh
 
@@ -249,8 +249,7 @@ def _job(
         blocks: names of arrays of one block.
         body: lines that treat the neurons from ``at`` to ``to``.
 
-    All buffers are rows of one array: loads that follow a store 4,096 bytes away wait for it, and arrays from
-    separate allocations lie almost so. It cost a pooled backward loop a fifth (2 cores, 2026-11-22).
+    All buffers are rows of one array.
     """
     arguments = enumerate(kinds.items())
     sizes = [*buffers.values(), *("1" for _ in blocks)]
@@ -259,13 +258,14 @@ def _job(
     for name, size in zip(names, sizes, strict=True):
         rows += [f"{name} = rows[: {size}]" if size != "1" else f"{name} = rows[0]", f"rows = rows[{size} :]"]
     lines = [
-        "words, before = begin(job)",
+        "words = words_of(job)",
         *(f"{name} = {kind}(words, {place}, real)" for place, (name, kind) in arguments),
         "block, window = words[BLOCK], words[WINDOW]",
         "chunk = max(words[CHUNK], 1)",
         "chunks = (x.shape[0] + chunk - 1) // chunk",
         f"rows = np.empty(({' + '.join(sizes)}, block), real)",
         *rows,
+        "before = begin()",  # after the only line that can fail, or the thread would go on flushing
         "low, high = take(words)",
         "while low < high:",
         "    for at in range(low, high, block):",

@@ -30,8 +30,9 @@ class Pooling:
         num_steps, batch, channels, height, width = x.shape
         height, width = height // self.size, width // self.size
         if self.inner == 1:
-            return torch.empty((num_steps, batch, channels, height, width), dtype=x.dtype)
-        return torch.empty((num_steps, batch, height, width, channels), dtype=x.dtype).movedim(-1, 2)
+            return torch.empty((num_steps, batch, channels, height, width), dtype=x.dtype, device=x.device)
+        shape = (num_steps, batch, height, width, channels)
+        return torch.empty(shape, dtype=x.dtype, device=x.device).movedim(-1, 2)
 
 
 def pooling(x: Tensor, size: int) -> Pooling | None:

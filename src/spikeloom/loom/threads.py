@@ -36,10 +36,12 @@ def run(function: Callable[[int], Any], job: int, num_threads: int) -> None:
         team(function, job, num_threads, 0)
     else:
         shared = _Job(function, job)
-        for _ in range(num_threads - 1):
-            _helpers(num_threads - 1).put(shared)
-        function(job)
-        shared.wait()
+        try:
+            for _ in range(num_threads - 1):
+                _helpers(num_threads - 1).put(shared)
+            function(job)
+        finally:
+            shared.wait()
 
 
 class _Job:
@@ -62,22 +64,37 @@ class _Job:
                 self.left.set()
 
     def wait(self) -> None:
-        """Let nobody join any more, and wait for those who have."""
+        """Let nobody join any more, and wait for those who have.
+
+        Ctrl-C has to wait, too: helpers write into memory that is freed after this.
+        """
+        interrupted: BaseException | None = None
+        while True:
+            try:
+                if self._is_left():
+                    break
+                self.left.wait()
+            except BaseException as error:
+                interrupted = error
+        if interrupted:
+            raise interrupted
+
+    def _is_left(self) -> bool:
         with self.lock:
             self.closed = True
-            if not self.helping:
-                return
-        self.left.wait()
+            return not self.helping
 
 
 def _helpers(number: int) -> "queue.SimpleQueue[_Job]":
     """The queue that ``number`` threads work off."""
-    if number not in _queues:
-        jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        for _ in range(number):
-            threading.Thread(target=_work, args=(jobs,), name="spikeloom", daemon=True).start()
-        _queues[number] = jobs
-    return _queues[number]
+    if number in _queues:
+        return _queues[number]
+    jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+    if (first := _queues.setdefault(number, jobs)) is jobs:  # several threads may be here at once
+        with contextlib.suppress(RuntimeError):  # the system allows no more threads
+            for _ in range(number):
+                threading.Thread(target=_work, args=(jobs,), name="spikeloom", daemon=True).start()
+    return first
 
 
 def _work(jobs: "queue.SimpleQueue[_Job]") -> None:
@@ -97,7 +114,11 @@ def _find_openmp() -> Any:
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return None
-    found = set(re.findall(r"(/\S*/lib(?:gomp|iomp5|omp)\b[^/\s]*\.so\S*)$", maps.read_text(), re.MULTILINE))
+    found = set(
+        re.findall(
+            r"^(?:\S+ +){5}(/.*/lib(?:gomp|iomp5|omp)\b[^/\s]*\.so\S*)$", maps.read_text(), re.MULTILINE
+        )
+    )
     own = {path for path in found if Path(torch.__file__).parent in Path(path).parents}
     if len(own or found) != 1:  # none, or it is not known which one PyTorch uses
         return None

@@ -6,6 +6,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import torch
+from numba import config
 
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.loops import Loops
@@ -45,6 +46,8 @@ def plans(
 
 def weave(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Loops | str:
     """The loops of ``node`` for steps of a shape; or why it has none."""
+    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+        return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
     try:
         with _one_at_a_time, torch.inference_mode(False), torch.no_grad():
             step, forward_literals, backward_literals, learned = plans(node, shape, dtype)

@@ -57,6 +57,8 @@ class BaseNode(MemoryModule):
     charge_fire_reset = True
     """Says to the loom that a step of this class is charge, fire, reset, and nothing else."""
 
+    _window: int | None = None  # set by PooledNode for the time of a call
+
     v: Any
     v_threshold: Any
 
@@ -82,7 +84,6 @@ class BaseNode(MemoryModule):
         self.backend = backend
         self.store_v_seq = store_v_seq
         self._v_steps: list[Tensor] = []
-        self._window: int | None = None  # set by PooledNode for the time of a call
         self.register_memory("v", self.rest)
 
     @property
@@ -189,6 +190,7 @@ class BaseNode(MemoryModule):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state["_v_steps"] = [v.detach() for v in self._v_steps]
+        state.pop("_window", None)  # a copy may be made by another thread in the middle of a call
         return state
 
     def extra_repr(self) -> str:
