@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         plot,
         recipe,
         surrogate,
+        timing,
         train,
     )
 
@@ -33,6 +34,7 @@ _MODULES = (
     "plot",
     "recipe",
     "surrogate",
+    "timing",
     "train",
 )
 

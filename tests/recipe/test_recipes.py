@@ -21,6 +21,7 @@ TINY = {
     "lif-fc": ["--epochs", "2", "--T", "5", "--hidden", "16"],
     "stbp-mlp": ["--epochs", "2", "--hidden", "16"],
     "stbp-scnn": ["--epochs", "2", "--T", "5"],
+    "tempotron": ["--epochs", "2", "--m", "4"],
 }
 
 over_recipes = pytest.mark.parametrize("name", list(RECIPES))

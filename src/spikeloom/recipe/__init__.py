@@ -5,5 +5,6 @@ from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.lif_fc import LifFc
 from spikeloom.recipe.stbp_mlp import StbpMlp
 from spikeloom.recipe.stbp_scnn import StbpScnn
+from spikeloom.recipe.tempotron import Tempotron
 
-__all__ = ["RECIPES", "Blobs", "LifFc", "Recipe", "StbpMlp", "StbpScnn"]
+__all__ = ["RECIPES", "Blobs", "LifFc", "Recipe", "StbpMlp", "StbpScnn", "Tempotron"]

@@ -1,7 +1,10 @@
 """What the training loop needs to know of an experiment."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -9,6 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spikeloom.data import Dataset
 from spikeloom.encoding import SampleGenerator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass
@@ -26,6 +32,8 @@ class Experiment:
         scheduler: stepped once per optimiser step.
         augment: raw samples ``[N, *]`` and a source of random numbers, to changed samples of the same shape,
             before ``encode``; in training only.
+        draw: the network, one encoded sample and a title, to figures by name, in place of the rasters and
+            membrane potentials of the network's neurons.
     """
 
     net: nn.Module
@@ -36,3 +44,4 @@ class Experiment:
     optimizer: Optimizer
     scheduler: LRScheduler | None = None
     augment: Callable[[Tensor, SampleGenerator], Tensor] | None = None
+    draw: Callable[[nn.Module, Tensor, str], Mapping[str, Figure]] | None = None

@@ -1,5 +1,7 @@
 """Figures of a run: learning curves, and what every layer does with one sample."""
 
+from contextlib import nullcontext
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -26,7 +28,7 @@ def draw_curves(run: Run, history: list[dict]) -> None:
 
 def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) -> None:
     """The spikes of every layer, and some membrane potentials, for one test sample: raster.png and
-    membrane.png.
+    membrane.png; or the experiment's own figures.
 
     Args:
         run: where the figures go.
@@ -43,18 +45,28 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
     x = as_float(data.test_x[indices]).to(next(net.parameters()))  # device and type
     was_training = net.training
     net.eval()
-    with torch.no_grad(), functional.fresh_state(net), record(net, "v", "spike") as records:
+    names = () if experiment.draw else ("v", "spike")
+    with (
+        torch.no_grad(),
+        functional.fresh_state(net),
+        record(net, *names) if names else nullcontext() as records,
+    ):
         coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
         predicted = int(experiment.predict(net(coded)))
+        title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
+        title += data.classes[predicted]
+        figures = experiment.draw(net, coded, title) if experiment.draw else {}
     net.train(was_training)
+    for name, figure in figures.items():
+        _save(run, figure, name)
+    if records is None:
+        return
     nodes = {name: module for name, module in net.named_modules() if isinstance(module, BaseNode)}
     spikes = {
         name: records[name]["spike"]
         for name, node in nodes.items()
         if not isinstance(node, NonSpikingBaseNode)
     }
-    label = data.classes[int(data.test_y[sample])]
-    title = f"Test sample {sample}: {label}, classified as {data.classes[predicted]}"
     _draw_rasters(run, title, coded, {f"layer '{name}'": spike for name, spike in spikes.items()})
     figure = _stacked(title, len(nodes), 3.2)
     for panel, (name, node) in zip(figure.axes, nodes.items(), strict=True):

@@ -1,0 +1,36 @@
+"""Noise on spike times, against overfitting."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Jitter(nn.Module):
+    """Moves each spike by Gaussian noise, in training only; spikes stay within the window.
+
+    Args:
+        std: standard deviation, in time steps; 0 does nothing.
+        T: time steps of the window; spikes stay from 0 to ``T - 1``.
+    Shape:
+        spike times of any shape; output the same. Negative times, no spike, stay as they are.
+    Raises:
+        ValueError: ``std`` is negative.
+    Example:
+        >>> jitter = Jitter(std=1.0, T=10)
+        >>> jitter.eval()(torch.tensor([3.0, -1.0]))
+        tensor([ 3., -1.])
+    """
+
+    def __init__(self, std: float, T: int):
+        super().__init__()
+        if not 0 <= std < float("inf"):
+            raise ValueError(f"`std` must be a number of at least 0, got {std}.")
+        self.std, self.T = std, T
+
+    def forward(self, times: Tensor) -> Tensor:
+        if not self.training or self.std == 0:
+            return times
+        moved = torch.randn_like(times).mul_(self.std).add_(times).clamp_(0, self.T - 1)
+        return torch.where(times < 0, times, moved)
+
+    def extra_repr(self) -> str:
+        return f"std={self.std}, T={self.T}"
