@@ -1,7 +1,7 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe and dataset: command, settings, machine, versions, the last epoch, the best beside
-it, and every epoch.
+One file for each recipe, dataset and configuration, and for each seed but 0: command, settings, machine,
+versions, the last epoch, the best beside it, and every epoch.
 """
 
 import json
@@ -24,8 +24,10 @@ def record(run: Path) -> Path:
         "settings": config["settings"],
         "history": history,
     }
-    dataset = config["settings"].get("dataset")
-    path = RESULTS / ("-".join(filter(None, [config["recipe"], dataset])) + ".json")
+    settings = config["settings"]
+    seed = f"seed{settings['seed']}" if settings["seed"] else None
+    names = [config["recipe"], settings.get("dataset"), settings.get("config"), seed]
+    path = RESULTS / ("-".join(filter(None, names)) + ".json")
     path.write_text(json.dumps(summary, indent=1) + "\n")
     return path
 
