@@ -34,8 +34,8 @@ WARMUP = 0.1  # of the steps
 class Tempotron(Recipe):
     """A layer of tempotrons on images whose pixels are coded as spike times by Gaussian tuning curves."""
 
-    claim: ClassVar[str] = "93 % on digits (margin loss, last epoch)"
-    cost: ClassVar[str] = "digits: under ten seconds (one core)"
+    claim: ClassVar[str] = "93 % on digits, 93 % on MNIST (margin loss, last epoch)"
+    cost: ClassVar[str] = "digits: under ten seconds; MNIST: three minutes (one core)"
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
     """Images to classify; digits needs no download."""
