@@ -26,7 +26,8 @@ def record(run: Path) -> Path:
     }
     settings = config["settings"]
     seed = f"seed{settings['seed']}" if settings["seed"] else None
-    names = [config["recipe"], settings.get("dataset"), settings.get("config"), seed]
+    choices = [settings.get(name) for name in ("dataset", "config", "loss")]
+    names = [config["recipe"], *choices, seed]
     path = RESULTS / ("-".join(filter(None, names)) + ".json")
     path.write_text(json.dumps(summary, indent=1) + "\n")
     return path
