@@ -70,8 +70,9 @@ def backend(name: str) -> Iterator[None]:
         >>> with backend("torch"):
         ...     spikes = neuron.LIFNode(step_mode="m")(torch.ones(4, 3))
     """
-    token = None if torch.compiler.is_dynamo_compiling() else _chosen.set(checked_backend(name))
-    _open_blocks.append(checked_backend(name))
+    checked_backend(name)
+    token = None if torch.compiler.is_dynamo_compiling() else _chosen.set(name)
+    _open_blocks.append(name)
     try:
         yield
     finally:
@@ -127,8 +128,7 @@ def run(
 
 def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
     """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none."""
-    version = (_class_version(type(node)), tuple(node._memories))
-    if node in _changing and _changing[node][0] == version:  # its fingerprint changes with every step
+    if node in _changing and _changing[node][0] == _version(node):  # its fingerprint changes with every step
         return _changing[node][1]
     key = (fingerprint(node), shape, dtype)
     with _lock:
@@ -137,13 +137,18 @@ def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str"
             return _woven[key]
     loops = weave_anew(node, shape, dtype)
     if isinstance(loops, str) and loops.startswith(CHANGES):
-        _changing[node] = (version, loops)
+        _changing[node] = (_version(node), loops)
         return loops
     with _lock:
         _woven[key] = loops
         if len(_woven) > _KEPT:
             _woven.popitem(last=False)
     return loops
+
+
+def _version(node: Any) -> tuple[Any, ...]:
+    """What decides whether a step still changes what its neuron holds: its class and its memories' names."""
+    return _class_version(type(node)), tuple(node._memories)
 
 
 class _Same:
