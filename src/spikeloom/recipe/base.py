@@ -33,7 +33,7 @@ class Recipe:
     """Samples in a batch, over all processes together."""
     micro_batch: int | None = None
     """Samples that a process computes at once; the gradients of a batch are added up. Fewer need less memory,
-    and on a CPU are often faster, as they stay in its cache. Default: the whole batch."""
+    and a little more time. Default: the whole batch."""
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None

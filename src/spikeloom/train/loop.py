@@ -58,8 +58,8 @@ class Trainer:
         checkpoint_minutes: between checkpoints within an epoch.
         log_every: steps between points of the loss curve in TensorBoard.
         micro_batch: samples of a process that are computed at once; their gradients add up to those of the
-            batch. Fewer need less memory, and on a CPU are often faster, because they stay in its cache.
-            Batch normalisation sees only them. Default: all.
+            batch. Fewer need less memory, and a little more time. Batch normalisation sees only them.
+            Default: all.
     Raises:
         CheckpointError: the checkpoints are damaged, or belong to another network.
     """
