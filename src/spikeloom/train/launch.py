@@ -1,6 +1,7 @@
 """Starting a training in one process or in several."""
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -114,3 +115,11 @@ def _train(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     with run.locked() if fabric.is_global_zero else contextlib.nullcontext():
         Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()
+    if torch.distributed.is_initialized():
+        _leave_group()
+
+
+def _leave_group() -> None:
+    """End the threads that exchange tensors; one that frees a tensor while Python ends aborts the process."""
+    gc.collect()  # what was trained holds on to them
+    torch.distributed.destroy_process_group()
