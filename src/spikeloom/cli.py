@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from spikeloom.errors import RunError, SpikeloomError, UnknownNameError, suggest
-from spikeloom.recipe import RECIPES, Recipe
+from spikeloom.recipe import RECIPES, BaseRecipe
 
 if TYPE_CHECKING:
     from spikeloom.train.run import Run
@@ -145,22 +145,8 @@ def _train(arguments: list[str]) -> None:
         )
     else:
         run, recipe = _created(arguments[0], arguments[1:])
-    from spikeloom.train.launch import start
-
     try:
-        start(
-            run,
-            recipe.build,
-            device=recipe.device,
-            devices=recipe.devices,
-            precision=recipe.precision,
-            seed=recipe.seed,
-            epochs=recipe.num_epochs,
-            batch_size=recipe.batch_size,
-            checkpoint_minutes=recipe.checkpoint_minutes,
-            log_every=recipe.log_every,
-            micro_batch=recipe.micro_batch,
-        )
+        recipe.train(run)
     except KeyboardInterrupt:
         print(f"\nStopped. Continue with: spikeloom train --resume {run.folder}", file=sys.stderr)
         raise SystemExit(130) from None
@@ -168,7 +154,7 @@ def _train(arguments: list[str]) -> None:
         run.discard_unstarted()
         raise
     if _is_main_process():
-        _print_results(run)
+        _print_results(run, recipe)
 
 
 def _unused(folder: Path) -> Path:
@@ -186,7 +172,7 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _created(name: str, options: list[str]) -> "tuple[Run, Recipe]":
+def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
     """A new run folder for the recipe ``name`` with ``options``."""
     recipe = _parsed(RECIPES[name], f"spikeloom train {name}", options, _description(RECIPES[name]))
     from spikeloom.train.run import Run
@@ -202,7 +188,7 @@ def _created(name: str, options: list[str]) -> "tuple[Run, Recipe]":
     return run, recipe
 
 
-def _resumed(arguments: list[str]) -> "tuple[Run, Recipe]":
+def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
     """The run of ``--resume RUN``, as it was configured."""
 
     @dataclass(frozen=True)
@@ -223,31 +209,20 @@ def _test(arguments: list[str]) -> None:
     options = _parsed(Test, "spikeloom test", arguments)
     run, recipe = _opened(options.run)
     from spikeloom.train import checkpoint
-    from spikeloom.train.launch import test
 
     state = checkpoint.load(run.checkpoints / checkpoint.BEST) if options.checkpoint == "best" else _last(run)
-    loss, accuracy = test(run, recipe.build, state, options.device, recipe.precision, recipe.seed)
-    print(f"{options.checkpoint} checkpoint: test accuracy {accuracy:.2%}, loss {loss:.4f}")
+    print(f"{options.checkpoint} checkpoint: {recipe.test(run, state, options.device)}")
 
 
 def _plot(arguments: list[str]) -> None:
     """``spikeloom plot RUN``"""
     options = _parsed(Plot, "spikeloom plot", arguments)
     run, recipe = _opened(options.run)
-    from spikeloom.train.launch import build_seeded
-    from spikeloom.train.loop import load_weights
-    from spikeloom.train.report import draw_curves, draw_sample
-
-    experiment = build_seeded(recipe.build, recipe.seed)
-    state = _last(run)
-    load_weights(run, experiment, state)
-    if history := state["progress"]["history"]:
-        draw_curves(run, history)
-    draw_sample(run, experiment, recipe.seed, options.sample)
+    recipe.plot(run, _last(run), options.sample)
     _print_figures(run)
 
 
-def _opened(folder: Path) -> "tuple[Run, Recipe]":
+def _opened(folder: Path) -> "tuple[Run, BaseRecipe]":
     from spikeloom.train.run import Run
 
     run = Run.open(folder)
@@ -264,15 +239,11 @@ def _last(run: "Run") -> dict[str, Any]:
     return state
 
 
-def _print_results(run: "Run") -> None:
-    history = _last(run)["progress"]["history"]
-    last, best = history[-1], max(history, key=lambda row: row["test_accuracy"])
-    print(
-        f"\ntest accuracy {last['test_accuracy']:.2%} after the last epoch "
-        f"(best {best['test_accuracy']:.2%}, epoch {best['epoch']}), {last['seconds']:.0f} s of training"
-    )
+def _print_results(run: "Run", recipe: BaseRecipe) -> None:
+    print(f"\n{recipe.summary(_last(run)['progress']['history'])}")
     print(f"metrics      {run.folder / 'metrics.jsonl'}")
-    print(f"TensorBoard  tensorboard --logdir {run.tensorboard}")
+    if run.tensorboard.exists():
+        print(f"TensorBoard  tensorboard --logdir {run.tensorboard}")
     _print_figures(run)
 
 
@@ -281,7 +252,7 @@ def _print_figures(run: "Run") -> None:
         print(f"figure       {path}")
 
 
-def _description(recipe: type[Recipe]) -> str:
+def _description(recipe: type[BaseRecipe]) -> str:
     """What a recipe's help begins with: what it is, what it reaches and costs, and examples."""
     examples = [
         line for line in (sys.modules[recipe.__module__].__doc__ or "").splitlines() if "spikeloom " in line

@@ -1,10 +1,10 @@
 """What to reproduce: one file per experiment, with its claim, its cost, its settings, and how it is built."""
 
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.lif_fc import LifFc
 from spikeloom.recipe.stbp_mlp import StbpMlp
 from spikeloom.recipe.stbp_scnn import StbpScnn
 from spikeloom.recipe.tempotron import Tempotron
 
-__all__ = ["RECIPES", "Blobs", "LifFc", "Recipe", "StbpMlp", "StbpScnn", "Tempotron"]
+__all__ = ["RECIPES", "BaseRecipe", "Blobs", "LifFc", "Recipe", "StbpMlp", "StbpScnn", "Tempotron"]

@@ -13,55 +13,40 @@ from spikeloom.registry import Registry
 
 if TYPE_CHECKING:
     from spikeloom.train.experiment import Experiment
+    from spikeloom.train.run import Run
 
-RECIPES: Registry[type[Recipe]] = Registry("recipe")
+RECIPES: Registry[type[BaseRecipe]] = Registry("recipe")
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Settings that every recipe has. A subclass adds its own, and says how its experiment is built."""
+class BaseRecipe:
+    """What the command line asks of a recipe, whichever way it learns. :class:`Recipe` answers for networks
+    that are trained on an :class:`~spikeloom.train.experiment.Experiment`; others write :meth:`train`,
+    :meth:`test`, :meth:`plot` and :meth:`summary` themselves.
+
+    Every checkpoint of a run has its rows of metrics under ``state["progress"]["history"]``.
+    """
 
     claim: ClassVar[str]
     """The result that the recipe reaches, in one line."""
     cost: ClassVar[str]
     """The time that it takes, and where."""
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
-    """Samples in a batch, over all processes together."""
-    micro_batch: int | None = None
-    """Samples that a process computes at once; the gradients of a batch are added up. Fewer need less memory,
-    and a little more time. Default: the whole batch."""
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder with datasets; default: $SPIKELOOM_DATA, else a cache folder."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
-    device: Device = "auto"
-    """Kind of device to train on."""
-    devices: int = 1
-    """Number of devices, or of processes on CPU."""
-    precision: Precision = "32-true"
-    """Number format; the mixed ones compute matrix products in half precision."""
-    checkpoint_minutes: float = 5.0
-    """Time between checkpoints within an epoch; one is written after each epoch in any case."""
-
-    log_every: int = 10
-    """Steps between points of the loss curve in TensorBoard."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             self._check(field.name, getattr(self, field.name), field.default)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {self.seed}.")
-        if self.batch_size % self.devices:
-            raise ValueError(
-                f"`batch_size` must be a multiple of `devices`, so that each process gets the same number of "
-                f"samples; got {self.batch_size} and {self.devices}."
-            )
 
     @staticmethod
     def _check(name: str, value: Any, default: Any) -> None:
@@ -90,9 +75,29 @@ class Recipe:
         """Passes over the training samples."""
         raise NotImplementedError
 
-    def build(self) -> Experiment:
-        """Load the data and make network, loss and optimiser."""
+    def train(self, run: Run) -> None:
+        """Train into the run folder, from its last checkpoint on if there is one.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it, after a checkpoint was written.
+        """
         raise NotImplementedError
+
+    def test(self, run: Run, state: dict[str, Any], device: str) -> str:
+        """What the network of a checkpoint's ``state`` reaches on the test samples, in one line."""
+        raise NotImplementedError
+
+    def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
+        """Draw figures of a checkpoint's ``state`` and of one test sample into the run folder."""
+        raise NotImplementedError
+
+    def summary(self, history: list[dict[str, Any]]) -> str:
+        """What a training has reached, in one line; ``history`` has its rows of metrics."""
+        last, best = history[-1], max(history, key=lambda row: row["test_accuracy"])
+        return (
+            f"test accuracy {last['test_accuracy']:.2%} after the last epoch "
+            f"(best {best['test_accuracy']:.2%}, epoch {best['epoch']}), {last['seconds']:.0f} s of training"
+        )
 
     def settings(self) -> dict[str, Any]:
         """Every setting, as JSON can hold it."""
@@ -115,3 +120,71 @@ class Recipe:
             return cls(**{**settings, **folders})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(BaseRecipe):
+    """A network that is trained on an experiment, by gradients. A subclass adds its own settings, and says
+    how the experiment is built."""
+
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
+    """Samples in a batch, over all processes together."""
+    micro_batch: int | None = None
+    """Samples that a process computes at once; the gradients of a batch are added up. Fewer need less memory,
+    and a little more time. Default: the whole batch."""
+    device: Device = "auto"
+    """Kind of device to train on."""
+    devices: int = 1
+    """Number of devices, or of processes on CPU."""
+    precision: Precision = "32-true"
+    """Number format; the mixed ones compute matrix products in half precision."""
+    checkpoint_minutes: float = 5.0
+    """Time between checkpoints within an epoch; one is written after each epoch in any case."""
+    log_every: int = 10
+    """Steps between points of the loss curve in TensorBoard."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"`batch_size` must be a multiple of `devices`, so that each process gets the same number of "
+                f"samples; got {self.batch_size} and {self.devices}."
+            )
+
+    def build(self) -> Experiment:
+        """Load the data and make network, loss and optimiser."""
+        raise NotImplementedError
+
+    def train(self, run: Run) -> None:
+        from spikeloom.train.launch import start
+
+        start(
+            run,
+            self.build,
+            device=self.device,
+            devices=self.devices,
+            precision=self.precision,
+            seed=self.seed,
+            epochs=self.num_epochs,
+            batch_size=self.batch_size,
+            checkpoint_minutes=self.checkpoint_minutes,
+            log_every=self.log_every,
+            micro_batch=self.micro_batch,
+        )
+
+    def test(self, run: Run, state: dict[str, Any], device: str) -> str:
+        from spikeloom.train.launch import test
+
+        loss, accuracy = test(run, self.build, state, device, self.precision, self.seed)
+        return f"test accuracy {accuracy:.2%}, loss {loss:.4f}"
+
+    def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
+        from spikeloom.train.launch import build_seeded
+        from spikeloom.train.loop import load_weights
+        from spikeloom.train.report import draw_curves, draw_sample
+
+        experiment = build_seeded(self.build, self.seed)
+        load_weights(run, experiment, state)
+        if history := state["progress"]["history"]:
+            draw_curves(run, history)
+        draw_sample(run, experiment, self.seed, sample)
