@@ -237,3 +237,10 @@ def test_a_copy_from_the_middle_of_a_call_is_a_neuron_by_itself():
 def test_only_neurons_are_taken():
     with pytest.raises(TypeError, match="`neuron` must be a neuron"):
         layer.PooledNode(nn.ReLU(), 2)
+
+
+def test_a_part_of_it_is_a_sequence():
+    net = make("LIFNode", 2)
+    assert type(net[:1]) is nn.Sequential
+    assert list(net[1:]) == [net[1]]
+    assert isinstance(net[0], neuron.LIFNode)

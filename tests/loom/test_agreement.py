@@ -248,6 +248,14 @@ def test_backward_twice_with_a_kept_graph():
     assert_same("w", 2 * learned, node.w.grad)
 
 
+def test_a_batch_of_gradients_is_refused_with_the_cure():
+    leaf = inputs("LIFNode", 2, 3).requires_grad_()
+    with pytest.raises(BackendError, match=r"one gradient at a time.*backend\('torch'\)"):
+        torch.autograd.grad(
+            LIFNode(step_mode="m", backend="numba")(leaf), leaf, torch.ones(4, 2, 3), is_grads_batched=True
+        )
+
+
 VARIANTS = {
     "detached": {"detach_reset": True},
     "soft": {"v_reset": None},

@@ -49,6 +49,10 @@ class PooledNode(nn.Sequential):
             node.__dict__["_window"] = None
         return output if output.shape != input.shape else pool(output)
 
+    def __getitem__(self, index: int | slice) -> nn.Module:  # type: ignore[override]
+        found = list(self)[index]
+        return nn.Sequential(*found) if isinstance(found, list) else found
+
     @staticmethod
     def _can_share_a_loop(node: BaseNode, pool: nn.Module) -> bool:
         """Whether both are what they were made as, in multi-step mode, and nobody looks in between."""

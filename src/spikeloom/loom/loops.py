@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
 from spikeloom.loom import threads
@@ -154,6 +155,8 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():
             raise BackendError(TWICE)
+        if any(gradient is not None and is_legacy_batchedtensor(gradient) for gradient in gradients):
+            raise BackendError(BATCHED)
         x, *tensors = ctx.saved_tensors
         waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
@@ -167,6 +170,10 @@ class _Run(torch.autograd.Function):
 TWICE = (
     "A compiled loop cannot be differentiated twice (create_graph=True). Run the forward pass within "
     "`with spikeloom.loom.backend('torch'):`."
+)
+BATCHED = (
+    "A compiled loop takes one gradient at a time, not a batch of them (is_grads_batched=True). Run the "
+    "forward pass within `with spikeloom.loom.backend('torch'):`."
 )
 
 
