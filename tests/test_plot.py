@@ -149,6 +149,17 @@ def test_feature_maps(ax):
         plot.feature_maps(maps[None], ax)
 
 
+def test_receptive_fields(ax):
+    weights = torch.arange(3 * 6.0).view(3, 6).requires_grad_()
+    canvas = plot.receptive_fields(weights, (2, 3), ax, num_columns=3).images[0].get_array()
+    assert canvas.shape == (2, 11)
+    np.testing.assert_array_equal(canvas[:, 4:7], [[6, 7, 8], [9, 10, 11]])
+    assert ax.get_title() == "Weights into 3 neurons"
+    for wrong, shape in ((weights, (3, 3)), (weights[0], (2, 3)), (weights, (6,)), (weights[None], (2, 3))):
+        with pytest.raises(ShapeError, match=r"`weights` must be \[neurons, H \* W\]"):
+            plot.receptive_fields(wrong, shape, ax)
+
+
 def test_event_frames(ax):
     frames = torch.zeros(3, 2, 4, 5)
     frames[0, 1, 0, 0], frames[1, 0, 2, 3], frames[2, :, 1, 1], frames[2, 1, 3, 4] = 2, 2, 2, 1

@@ -84,3 +84,46 @@ def test_wrong_arguments():
     for shape in ((3,), (2, 2, 2)):
         with pytest.raises(ShapeError, match="`sign`"):
             layer.constrain_sign(nn.Linear(2, 2), torch.ones(shape))
+
+
+# Dale's law
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_neurons_before_a_layer_keep_their_kind(name):
+    torch.manual_seed(0)
+    excitatory = torch.tensor([True, False, True, True, False])
+    fc = layer.dale(layer.Linear(5, 3), excitatory)
+    optimizer = OPTIMIZERS[name](fc.parameters())
+    for _ in range(20):
+        optimizer.zero_grad()
+        (fc(torch.rand(4, 5)) - torch.randn(4, 3) * 5).square().mean().backward()
+        optimizer.step()
+        assert (fc.weight[:, excitatory] >= 0).all()
+        assert (fc.weight[:, ~excitatory] <= 0).all()
+    assert (fc.weight[:, excitatory] > 0).any()
+    assert (fc.weight[:, ~excitatory] < 0).any()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("conv", [layer.Conv1d, layer.Conv2d, layer.Conv3d])
+def test_an_input_channel_has_one_sign(conv, groups):
+    """Seen from outside: an inhibitory channel alone can only lower every output."""
+    places = {layer.Conv1d: 1, layer.Conv2d: 2, layer.Conv3d: 3}[conv]
+    mask = [True, False, False, True]
+    made = layer.dale(conv(4, 6, 3, groups=groups, bias=False), mask)
+    for channel, excitatory in enumerate(mask):
+        x = torch.zeros(1, 4, *[5] * places)
+        x[:, channel] = torch.rand(1, *[5] * places)
+        out = made(x)
+        assert (out >= 0).all() if excitatory else (out <= 0).all()
+        assert (out != 0).any()
+
+
+def test_wrong_masks():
+    with pytest.raises(ShapeError, match=r"`excitatory` must be \[3\] booleans.*got \[2\]"):
+        layer.dale(nn.Linear(3, 2), [True, False])
+    with pytest.raises(ShapeError, match="float32"):
+        layer.dale(nn.Linear(2, 2), torch.ones(2))
+    with pytest.raises(TypeError, match="`module`"):
+        layer.dale(nn.ReLU(), [True])

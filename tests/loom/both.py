@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "BiologicalIzhikevichNode": {"surrogate_function": surrogate.Sigmoid(alpha=0.1)},  # potentials in mV
     "AdaptiveLIFNode": {"shape": (5,)},
     "GLIFNode": {"shape": (5,)},
+    "HomeostaticLIFNode": {"shape": (5,), "tau": 5.0, "theta_plus": 0.3, "tau_theta": 20.0},
     "IzhikevichNode": {"a": 0.3, "b": 0.5},
     "AdExNode": {"tau_w": 20.0, "a": 1.0, "b": 0.5},
 }

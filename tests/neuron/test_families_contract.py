@@ -42,6 +42,7 @@ FAMILIES = {
     "resonate learned": lambda: neuron.ResonateAndFireNode(omega=nn.Parameter(torch.tensor(0.5))),
     "refractory": neuron.RefractoryLIFNode,
     "refractory soft": lambda: neuron.RefractoryLIFNode(1, v_reset=None),
+    "homeostatic": lambda: neuron.HomeostaticLIFNode(5, theta_plus=0.3, tau_theta=20.0, tau=5.0),
     "integer": neuron.ILIFNode,
     "ternary": neuron.TernaryLIFNode,
     "ternary soft": lambda: neuron.TernaryLIFNode(v_reset=None, decay_input=False),
@@ -64,6 +65,7 @@ SINGLE_ROUNDING = [
     "resonate",
     "refractory",
     "refractory soft",
+    "homeostatic",
     "integer",
     "ternary",
     "ternary soft",
@@ -127,7 +129,7 @@ def test_every_parameter_gets_a_gradient(family):
 
 @everyone
 def test_reset_restores_the_start(family):
-    node, x_seq = make(family), inputs(family, 12, 5)
+    node, x_seq = make(family).eval(), inputs(family, 12, 5)  # in training, homeostasis outlasts a reset
     start = dict(node.named_memories())
     assert len(start) == len(set(start))
     first = run(node, x_seq, "m")

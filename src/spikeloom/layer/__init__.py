@@ -46,7 +46,7 @@ from spikeloom.layer.pooling import (
 )
 from spikeloom.layer.print_shape import PrintShapeModule
 from spikeloom.layer.recurrent import ElementWiseRecurrentContainer, LinearRecurrentContainer
-from spikeloom.layer.sign import constrain_sign
+from spikeloom.layer.sign import constrain_sign, dale
 from spikeloom.layer.synapse_filter import SynapseFilter
 from spikeloom.layer.temporal_effective_batch_norm import (
     TemporalEffectiveBatchNorm1d,
@@ -121,4 +121,5 @@ __all__ = [
     "WSConv2d",
     "WSLinear",
     "constrain_sign",
+    "dale",
 ]

@@ -1,6 +1,7 @@
 """Weights that keep their sign through training."""
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -34,10 +35,9 @@ def constrain_sign(module: Module, sign: int | Tensor = 1, name: str = "weight")
     Raises:
         ValueError: ``module`` has no such parameter, or ``sign`` has other values.
         ShapeError: ``sign`` does not broadcast against the parameter.
-    Differs from: an ordinary parameter: its key in ``state_dict`` is ``parametrizations.<name>.original``,
-    and
-        the module can be copied but not pickled. ``torch.nn.utils.parametrize.remove_parametrizations`` makes
-        it ordinary again.
+    Differs from: an ordinary parameter, whose key in ``state_dict`` is its name, not
+        ``parametrizations.<name>.original``, and whose module can be pickled, not only copied.
+        ``torch.nn.utils.parametrize.remove_parametrizations`` makes it ordinary again.
     Example:
         >>> fc = constrain_sign(nn.Linear(3, 2), sign=torch.tensor([1, 1, -1]))
         >>> optimizer = torch.optim.SGD(fc.parameters(), lr=10.0)
@@ -65,6 +65,44 @@ def constrain_sign(module: Module, sign: int | Tensor = 1, name: str = "weight")
         )
     parametrize.register_parametrization(module, name, _Signed(signs))
     return module
+
+
+def dale(module: Module, excitatory: Tensor | Sequence[bool], name: str = "weight") -> Module:
+    """Make the neurons before a layer excitatory or inhibitory, and keep them so: Dale's law.
+
+    All weights that leave a neuron, or a channel, have its sign. See :func:`constrain_sign`, which this
+    calls, and which makes a layer all positive or all negative.
+
+    Args:
+        module: a linear or convolutional layer, changed in place.
+        excitatory: for each presynaptic neuron, or input channel, whether it is excitatory.
+        name: the parameter.
+    Shape:
+        excitatory ``[in_features]`` or ``[in_channels]``.
+    Returns:
+        ``module``
+    Raises:
+        TypeError: ``module`` is no linear or convolutional layer.
+        ShapeError: ``excitatory`` has another number of neurons.
+    Example:
+        >>> conv = dale(nn.Conv2d(4, 2, 3), [True, True, True, False])
+        >>> [bool((conv.weight[:, i] >= 0).all()) for i in range(4)]
+        [True, True, True, False]
+    """
+    if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        raise TypeError(f"`module` must be a Linear or a Conv layer, got {type(module).__name__}.")
+    num_inputs = module.in_features if isinstance(module, nn.Linear) else module.in_channels
+    mask = torch.as_tensor(excitatory, device=module.weight.device)
+    if mask.shape != (num_inputs,) or mask.dtype != torch.bool:
+        raise ShapeError(
+            f"`excitatory` must be [{num_inputs}] booleans, one for each neuron before "
+            f"{type(module).__name__}, got {list(mask.shape)} of type {mask.dtype}."
+        )
+    signs = mask.to(module.weight) * 2 - 1
+    if not isinstance(module, nn.Linear):  # a group of outputs sees its own inputs only
+        signs = signs.view(module.groups, 1, -1).expand(-1, module.out_channels // module.groups, -1)
+        signs = signs.reshape(module.out_channels, -1, *[1] * len(module.kernel_size))
+    return constrain_sign(module, signs, name)
 
 
 class _Signed(nn.Module):

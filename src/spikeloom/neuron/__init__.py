@@ -6,6 +6,7 @@ from spikeloom.neuron.base import BaseNode, SimpleBaseNode
 from spikeloom.neuron.complementary import CLIFNode
 from spikeloom.neuron.exponential import AdExNode, EIFNode
 from spikeloom.neuron.gated import GLIFNode
+from spikeloom.neuron.homeostatic import HomeostaticLIFNode
 from spikeloom.neuron.integer import ILIFNode
 from spikeloom.neuron.integrate_and_fire import IFNode, SimpleIFNode
 from spikeloom.neuron.izhikevich import BiologicalIzhikevichNode, IzhikevichNode
@@ -33,6 +34,7 @@ __all__ = [
     "CubaLIFNode",
     "EIFNode",
     "GLIFNode",
+    "HomeostaticLIFNode",
     "IFNode",
     "ILIFNode",
     "IzhikevichNode",

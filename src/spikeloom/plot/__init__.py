@@ -10,6 +10,7 @@ from spikeloom.plot.familiar import plot_1d_spikes, plot_2d_feature_map, plot_2d
 from spikeloom.plot.images import feature_maps, heatmap
 from spikeloom.plot.membrane import membrane
 from spikeloom.plot.raster import raster
+from spikeloom.plot.receptive_fields import receptive_fields
 
 __all__ = [
     "curves",
@@ -22,4 +23,5 @@ __all__ = [
     "plot_2d_heatmap",
     "plot_one_neuron_v_s",
     "raster",
+    "receptive_fields",
 ]

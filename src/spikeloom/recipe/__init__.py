@@ -5,6 +5,17 @@ from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.lif_fc import LifFc
 from spikeloom.recipe.stbp_mlp import StbpMlp
 from spikeloom.recipe.stbp_scnn import StbpScnn
+from spikeloom.recipe.stdp_demo import StdpDemo
 from spikeloom.recipe.tempotron import Tempotron
 
-__all__ = ["RECIPES", "BaseRecipe", "Blobs", "LifFc", "Recipe", "StbpMlp", "StbpScnn", "Tempotron"]
+__all__ = [
+    "RECIPES",
+    "BaseRecipe",
+    "Blobs",
+    "LifFc",
+    "Recipe",
+    "StbpMlp",
+    "StbpScnn",
+    "StdpDemo",
+    "Tempotron",
+]

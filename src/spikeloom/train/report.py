@@ -23,7 +23,7 @@ def draw_curves(run: Run, history: list[dict]) -> None:
     keys = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     plot.curves(history, keys, list(figure.subplots(1, 2)))
-    _save(run, figure, "curves")
+    save_figure(run, figure, "curves")
 
 
 def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) -> None:
@@ -58,7 +58,7 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
         figures = experiment.draw(net, coded, title) if experiment.draw else {}
     net.train(was_training)
     for name, figure in figures.items():
-        _save(run, figure, name)
+        save_figure(run, figure, name)
     if records is None:
         return
     nodes = {name: module for name, module in net.named_modules() if isinstance(module, BaseNode)}
@@ -83,7 +83,7 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
             neurons=busiest,
             title=f"layer '{name}': {len(busiest)} busiest neurons",
         )
-    _save(run, figure, "membrane")
+    save_figure(run, figure, "membrane")
 
 
 def _draw_rasters(run: Run, title: str, coded: Tensor, layers: dict[str, Tensor]) -> None:
@@ -93,7 +93,7 @@ def _draw_rasters(run: Run, title: str, coded: Tensor, layers: dict[str, Tensor]
     for panel, (name, spikes) in zip(figure.axes, layers.items(), strict=True):
         flat = spikes[:, 0].flatten(1)  # [T, neurons]
         plot.raster(flat, panel, title=f"{name}: {flat.shape[1]} neurons, {int(flat.sum())} spikes")
-    _save(run, figure, "raster")
+    save_figure(run, figure, "raster")
 
 
 def _stacked(title: str, rows: int, height: float) -> Figure:
@@ -103,7 +103,8 @@ def _stacked(title: str, rows: int, height: float) -> Figure:
     return figure
 
 
-def _save(run: Run, figure: Figure, name: str) -> None:
+def save_figure(run: Run, figure: Figure, name: str) -> None:
+    """Write a figure to the run's folder of figures."""
     run.figures.mkdir(parents=True, exist_ok=True)
     beside = run.figures / f"{name}.part.png"
     figure.savefig(beside, dpi=120)
