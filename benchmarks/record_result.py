@@ -1,7 +1,7 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe, dataset and configuration, and for each seed but 0: command, settings, machine,
-versions, the last epoch, the best beside it, and every epoch.
+One file for each recipe, dataset, network, configuration and number of neurons, and for each seed but 0: command,
+settings, machine, versions, the last epoch, the best beside it, and every epoch.
 """
 
 import json
@@ -24,10 +24,13 @@ def record(run: Path) -> Path:
         "settings": config["settings"],
         "history": history,
     }
+    if (conversion := run / "conversion.json").exists():  # of the recipe ann2snn
+        summary["accuracy_over_time"] = json.loads(conversion.read_text())
     settings = config["settings"]
     seed = f"seed{settings['seed']}" if settings["seed"] else None
-    choices = [settings.get(name) for name in ("dataset", "config", "loss")]
-    names = [config["recipe"], *choices, seed]
+    choices = [settings.get(name) for name in ("dataset", "net", "config", "loss")]
+    size = f"{settings['neurons']}-neurons" if settings.get("neurons") else None
+    names = [config["recipe"], *choices, size, seed]
     path = RESULTS / ("-".join(filter(None, names)) + ".json")
     path.write_text(json.dumps(summary, indent=1) + "\n")
     return path

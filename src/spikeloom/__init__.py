@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikeloom import (
+        ann2snn,
         data,
         diagnose,
         encoding,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = (
+    "ann2snn",
     "data",
     "diagnose",
     "encoding",

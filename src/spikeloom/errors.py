@@ -34,6 +34,10 @@ class BackendError(SpikeloomError, RuntimeError):
     """A backend was asked for by name, and cannot run this neuron or this input."""
 
 
+class ConversionError(SpikeloomError, ValueError):
+    """A network, or a part of it, cannot be converted to a spiking one."""
+
+
 class RunError(SpikeloomError):
     """A run folder cannot be used, or a training cannot go on."""
 

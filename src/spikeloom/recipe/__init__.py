@@ -1,5 +1,6 @@
 """What to reproduce: one file per experiment, with its claim, its cost, its settings, and how it is built."""
 
+from spikeloom.recipe.ann2snn import Ann2Snn
 from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.lif_fc import LifFc
@@ -10,6 +11,7 @@ from spikeloom.recipe.tempotron import Tempotron
 
 __all__ = [
     "RECIPES",
+    "Ann2Snn",
     "BaseRecipe",
     "Blobs",
     "LifFc",

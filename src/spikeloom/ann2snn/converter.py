@@ -1,0 +1,66 @@
+"""Conversion under the name that older scripts use."""
+
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from spikeloom.ann2snn.convert import convert
+from spikeloom.ann2snn.network import ConvertedNet
+
+
+class Converter:
+    """:func:`convert` as the tutorials call it: ``Converter(loader, mode='99.9%')(model)``.
+
+    Neurons start at 0, as there; ``convert`` starts them half-way to the threshold, which is more accurate.
+
+    Args:
+        dataloader: inputs to measure activations on; see :func:`convert`.
+        mode: ``'max'``, the largest activation; ``'99.9%'`` or another percentile; or a number above 0 and
+            up to 1, a part of the largest activation.
+        momentum: accepted and not used: the measure is over all samples.
+        fuse_flag: accepted and not used: batch norm is folded into the weights, which gives the same.
+        device: to which model and data are moved; default: where the model is.
+    Raises:
+        ValueError: ``mode`` is none of these.
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> loader = [(torch.rand(8, 2), torch.zeros(8))]
+        >>> snn = Converter(mode="max", dataloader=loader)(model)
+        >>> sum(snn(torch.rand(4, 2)) for _ in range(5)).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        dataloader: Any,
+        mode: str | float = "Max",
+        momentum: float = 0.1,
+        fuse_flag: bool = True,
+        device: torch.device | str | None = None,
+    ):
+        self.dataloader, self.device = dataloader, device
+        self.mode, self.momentum, self.fuse_flag = mode, momentum, fuse_flag
+        self._options = _options(mode)
+
+    def __call__(self, ann: nn.Module) -> ConvertedNet:
+        if self.device is not None:
+            ann = ann.to(self.device)
+        return convert(ann, self.dataloader, initial_potential=0.0, **self._options)
+
+    convert = __call__
+
+
+def _options(mode: Any) -> dict[str, Any]:
+    """The options of :func:`convert` that ``mode`` stands for."""
+    if isinstance(mode, str) and mode.lower() == "max":
+        return {}
+    if isinstance(mode, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)%", mode)):
+        if 0 < float(match[1]) <= 100:
+            return {"method": "percentile", "percentile": float(match[1])}
+    elif isinstance(mode, float | int) and 0 < mode <= 1:
+        return {"scale": float(mode)}
+    raise ValueError(
+        f"`mode` must be 'max', a percentile such as '99.9%', or a number above 0 and up to 1, got {mode!r}."
+    )

@@ -1,0 +1,72 @@
+"""Scripts that were written for another library run after their import changed."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ann2snn.networks import made
+from spikeloom import ann2snn, neuron
+
+
+def validate(net, loader, T=None):
+    """As the tutorials test: single steps, outputs added up in place, every module with a reset() reset."""
+    net.eval()
+    total, corrects = 0, [0.0] * (T or 1)
+    with torch.no_grad():
+        for image, label in loader:
+            for module in net.modules():
+                if hasattr(module, "reset"):
+                    module.reset()
+            for t in range(T or 1):
+                if t == 0:
+                    out = net(image)
+                else:
+                    out += net(image)
+                corrects[t] += (out.argmax(1) == label).float().sum().item()
+            total += len(label)
+    return [correct / total for correct in corrects]
+
+
+@pytest.mark.parametrize("mode", ["Max", "99.9%", 1.0 / 2])
+def test_a_tutorial_runs(mode):
+    ann, x = made("mixed")
+    loader = DataLoader(TensorDataset(x, ann(x).argmax(1)), batch_size=20, shuffle=True)
+    snn = ann2snn.Converter(mode=mode, dataloader=loader)(ann)
+    assert snn.graph is snn.graph_module.graph
+    accuracies = validate(snn, loader, T=32)
+    assert validate(ann, loader) == [1.0]
+    assert accuracies[-1] > 0.9
+    curve = ann2snn.accuracy_over_time(snn, loader, 32).tolist()
+    assert curve == pytest.approx(accuracies)
+
+
+def test_all_its_arguments_and_names_are_taken():
+    ann, x = made("mixed")
+    converter = ann2snn.Converter([(x, None)], "Max", 0.1, True, device="cpu")
+    first, second = converter(ann), converter.convert(ann)
+    assert torch.equal(first(x), second(x))
+
+
+def test_thresholds_are_those_of_the_mode_and_neurons_start_at_zero():
+    ann, x = made("sequential")
+    largest = ann[1](ann[0](x)).max().item()
+    for mode, wanted in (("max", largest), (0.25, largest / 4)):
+        snn = ann2snn.Converter([x], mode)(ann)
+        (node,) = [module for module in snn.modules() if isinstance(module, neuron.IFNode)]
+        assert node.v_threshold.item() == wanted
+        assert node.v_reset is None
+        (layer,) = [module for module in snn.modules() if isinstance(module, ann2snn.SpikingActivation)]
+        assert layer.initial.item() == 0.0
+
+
+@pytest.mark.parametrize("mode", ["maximum", "99.9", "0%", "101%", 0, 1.5, None, -0.5])
+def test_wrong_modes_are_refused(mode):
+    with pytest.raises(ValueError, match=r"`mode` must be 'max', a percentile such as '99.9%', or a number"):
+        ann2snn.Converter([torch.ones(1, 1)], mode)
+
+
+def test_a_model_is_moved_where_the_device_says():
+    ann = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    snn = ann2snn.Converter([torch.ones(1, 2)], device="cpu")(ann)
+    assert {tensor.device.type for tensor in snn.state_dict().values()} == {"cpu"}

@@ -1,0 +1,151 @@
+"""What cannot be converted is refused: with its name, the reason, and what to do."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from spikeloom import ann2snn, neuron
+from spikeloom.errors import ConversionError
+
+
+class Applies(nn.Module):
+    """Calls a function between a layer and a ReLU."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.fc, self.function = nn.Linear(4, 4), function
+
+    def forward(self, x):
+        return F.relu(self.function(self.fc(x)))
+
+
+def refused(model, match, x=None, **options):
+    with pytest.raises(ConversionError, match=match):
+        ann2snn.convert(model, torch.rand(8, 4) if x is None else x, **options)
+
+
+@pytest.mark.parametrize(("function", "reason"), [
+    (torch.sigmoid, r"sigmoid \(sigmoid\): it is neither linear"),
+    (F.gelu, r"gelu \(gelu\): it is neither linear"),
+    (lambda x: x * x, r"mul \(mul\): it multiplies or divides two things that both depend"),
+    (lambda x: x * x.mean(1, keepdim=True), r"mul \(mul\): it multiplies or divides"),
+    (lambda x: 1 / (x + 2), r"truediv \(truediv\): it is not linear in the input"),
+    (lambda x: x.exp(), r"exp \(exp\): it is neither linear"),
+    (lambda x: x.max(1)[0], r"max_1 \(max\): it is neither linear"),
+    (lambda x: x - x.mean(), r"mean \(mean\): it must keep the samples in the first dimension, gives \[\]"),
+    (lambda x: x[0], r"getitem \(getitem\): it must keep the samples in the first"),
+    (lambda x: torch.cat([x, x]), r"cat \(cat\): it must keep the samples in the first"),
+])  # fmt: skip
+def test_functions_that_spikes_cannot_do(function, reason):
+    refused(Applies(function), reason + r".*strict=False")
+
+
+@pytest.mark.parametrize(("module", "reason"), [
+    (nn.Sigmoid(), r"1 \(Sigmoid\): it is neither linear, nor a ReLU"),
+    (nn.LeakyReLU(), r"1 \(LeakyReLU\): it is neither linear"),
+    (nn.LayerNorm(4), r"1 \(LayerNorm\): it is neither linear"),
+    (nn.BatchNorm1d(4, track_running_stats=False), r"1 \(BatchNorm1d\): it uses the statistics of each"),
+    (neuron.LIFNode(), r"1 \(LIFNode\): it is neither linear"),
+])  # fmt: skip
+def test_modules_that_spikes_cannot_do(module, reason):
+    refused(nn.Sequential(nn.Linear(4, 4), module, nn.ReLU()), reason)
+
+
+def test_pooling_that_gives_indices():
+    class Indices(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = nn.MaxPool1d(2, return_indices=True)
+
+        def forward(self, x):
+            return torch.relu(self.pool(x)[0])
+
+    refused(Indices(), r"pool \(MaxPool1d\): it returns indices", torch.rand(8, 1, 4))
+
+
+def test_all_that_is_refused_is_named_at_once():
+    refused(nn.Sequential(nn.Tanh(), nn.ReLU(), nn.Softmax(1)), r"0 \(Tanh\).*2 \(Softmax\)")
+
+
+def test_a_function_that_gives_indices():
+    refused(Applies(lambda x: torch.adaptive_max_pool1d(x, 2)[0]), r"adaptive_max_pool1d.*it returns indices")
+
+
+class Decides(nn.Module):
+    def forward(self, x):
+        return torch.relu(x) if x.sum() > 0 else x
+
+
+def test_what_cannot_be_traced():
+    refused(Decides(), r"`model` must be a network that torch.fx can trace, got TraceError: .*decide")
+
+
+class Sum(nn.Module):
+    def forward(self, x, y, factor=2.0):
+        return torch.relu(x + factor * y)
+
+
+def test_a_model_of_two_inputs():
+    refused(Sum(), "`model` must take one tensor, got a forward\\(\\) of 2: x, y")
+
+
+def test_an_input_with_a_default_keeps_it():
+    class Scaled(nn.Module):
+        def forward(self, x, factor=2.0):
+            return factor * torch.relu(x)
+
+    snn = ann2snn.convert(Scaled(), torch.rand(8, 4))
+    assert snn.report.unconverted == []
+    x = torch.rand(8, 4)
+    torch.testing.assert_close(ann2snn.outputs_over_time(snn, x, 2000)[-1], 2 * x, atol=2e-3, rtol=0.0)
+
+
+def test_what_is_no_model():
+    with pytest.raises(TypeError, match=r"`model` must be a torch.nn.Module, got a builtin_function"):
+        ann2snn.convert(torch.relu, torch.rand(8, 4))
+
+
+def test_a_model_without_activations():
+    refused(nn.Linear(4, 2), "`model` must have at least one ReLU or QCFS activation, got none")
+
+
+def test_qcfs_needs_qcfs():
+    model = nn.Sequential(ann2snn.QCFS(), nn.Linear(4, 4), nn.ReLU())
+    refused(model, r"every activation must be an ann2snn.QCFS, got others: 2\. .*'percentile'", method="qcfs")
+
+
+def test_activations_that_are_not_finite():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    nn.init.constant_(model[0].weight, float("nan"))
+    refused(model, "The output of '_1' must be finite on `calibration_data`")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"method": "maximum"}, r"`method` must be one of \('max', 'percentile', 'qcfs'\), got 'maximum'"),
+    ({"calibrate": "weights"}, r"`calibrate` must be one of \(None, 'bias', 'potential'\), got 'weights'"),
+    ({"percentile": 0}, "`percentile` must be greater than 0 and at most 100, got 0"),
+    ({"percentile": 101.0}, "`percentile` must be greater than 0 and at most 100, got 101.0"),
+    ({"scale": 0.0}, "`scale` must be greater than 0 and finite, got 0.0"),
+    ({"initial_potential": 1.5}, "`initial_potential` must be from 0 to 1.*got 1.5"),
+    ({"T": 0}, "`T` must be at least 1, got 0"),
+])  # fmt: skip
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ann2snn.convert(nn.ReLU(), torch.rand(8, 4), **options)
+
+
+@pytest.mark.parametrize("data", [[], torch.zeros(0, 4), iter([]), [torch.zeros(0, 4)], torch.tensor(1.0)])
+def test_no_calibration_data(data):
+    with pytest.raises(ValueError, match="`calibration_data` must hold at least one sample, got none"):
+        ann2snn.convert(nn.ReLU(), data)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (3, "`calibration_data` must be a tensor .* or an iterable of batches, such as a DataLoader, got a int"),
+    ([3], "A batch of `calibration_data` must be a tensor, or begin with one, got a int"),
+    ([{"x": torch.zeros(2, 4)}], "must be a tensor, or begin with one, got a dict"),
+])  # fmt: skip
+def test_wrong_calibration_data(data, message):
+    with pytest.raises(TypeError, match=message):
+        ann2snn.convert(nn.ReLU(), data)

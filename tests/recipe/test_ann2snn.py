@@ -1,0 +1,66 @@
+"""The recipe ann2snn: two networks side by side, three conversions, a figure."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from spikeloom import ann2snn, cli
+from spikeloom.recipe import Ann2Snn
+
+
+def test_both_networks_are_the_same_but_for_the_activation():
+    nets = Ann2Snn(L=6).build().net
+    assert list(nets) == ["relu", "qcfs"]
+    kinds = [[type(module).__name__ for module in net] for net in nets.values()]
+    assert [kind.replace("QCFS", "ReLU") for kind in kinds[1]] == kinds[0]
+    assert [module.L for module in nets.modules() if isinstance(module, ann2snn.QCFS)] == [6, 6, 6]
+
+
+@pytest.mark.parametrize(("dataset", "shape", "T"), [
+    ("digits", (1, 8, 8), 32), ("mnist", (1, 28, 28), 32), ("cifar10", (3, 32, 32), 64),
+])  # fmt: skip
+def test_each_dataset_has_its_network(dataset, shape, T):
+    recipe = Ann2Snn(dataset=dataset)
+    assert recipe.T == T
+    net = recipe.network(shape, 10, nn.ReLU)
+    assert net(torch.rand(2, *shape)).shape == (2, 10)
+
+
+def test_they_learn_as_if_alone():
+    experiment = Ann2Snn().build()
+    x, y = torch.rand(8, 1, 8, 8), torch.arange(8)
+    experiment.loss(experiment.net(x), y).backward()
+    both = [weight.grad.clone() for weight in experiment.net["relu"].parameters()]
+    experiment.net.zero_grad()
+    nn.functional.cross_entropy(experiment.net["relu"](x), y).backward()
+    for grad, weight in zip(both, experiment.net["relu"].parameters(), strict=True):
+        torch.testing.assert_close(grad, weight.grad)
+
+
+def test_validation_leaves_the_test_images_untouched():
+    whole, held = Ann2Snn().build().data, Ann2Snn(validate=True).build().data
+    assert len(held.train_y) + len(held.test_y) == len(whole.train_y)
+
+
+def test_it_learns_the_digits_converts_and_draws(tmp_path, capfd):
+    run = tmp_path / "run"
+    options = ["--device", "cpu", "--run-dir", str(run), "--epochs", "8", "--T", "16"]
+    assert cli.main(["train", "ann2snn", *options]) == 0
+    shown = capfd.readouterr().out
+    curves = json.loads((run / "conversion.json").read_text())
+    assert {name: len(curve) for name, curve in curves.items()} == {
+        "relu ANN": 1, "qcfs ANN": 1, "max": 16, "percentile": 16, "qcfs": 16,
+    }  # fmt: skip
+    assert min(curves["relu ANN"][0], curves["qcfs ANN"][0]) > 0.93
+    for method, ann in (("max", "relu"), ("percentile", "relu"), ("qcfs", "qcfs")):
+        assert curves[method][15] > curves[f"{ann} ANN"][0] - 0.03
+        assert f"{method:10}" in shown
+    figures = {path.stem for path in (run / "figures").glob("*.png")}
+    assert figures == {"curves", "raster", "accuracy_over_time"}
+    (run / "conversion.json").unlink()
+    assert cli.main(["plot", str(run), "--sample", "3"]) == 0
+    assert json.loads((run / "conversion.json").read_text()) == curves
+    assert cli.main(["test", str(run), "--checkpoint", "last", "--device", "cpu"]) == 0
+    assert "T=16" in capfd.readouterr().out
