@@ -1,7 +1,7 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe, dataset, network, configuration and number of neurons, and for each seed but 0: command,
-settings, machine, versions, the last epoch, the best beside it, and every epoch.
+One file for each recipe, dataset, network, configuration and number of neurons, and for each seed but 0:
+command, settings, machine, versions, the last epoch, the best beside it, and every epoch.
 """
 
 import json
