@@ -3,10 +3,12 @@
 from spikeloom.recipe.ann2snn import Ann2Snn
 from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 from spikeloom.recipe.blobs import Blobs
+from spikeloom.recipe.diehl_cook import DiehlCookRecipe
 from spikeloom.recipe.lif_fc import LifFc
 from spikeloom.recipe.stbp_mlp import StbpMlp
 from spikeloom.recipe.stbp_scnn import StbpScnn
 from spikeloom.recipe.stdp_demo import StdpDemo
+from spikeloom.recipe.stdp_fc import StdpFc
 from spikeloom.recipe.tempotron import Tempotron
 
 __all__ = [
@@ -14,10 +16,12 @@ __all__ = [
     "Ann2Snn",
     "BaseRecipe",
     "Blobs",
+    "DiehlCookRecipe",
     "LifFc",
     "Recipe",
     "StbpMlp",
     "StbpScnn",
     "StdpDemo",
+    "StdpFc",
     "Tempotron",
 ]

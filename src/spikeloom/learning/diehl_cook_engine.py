@@ -1,0 +1,179 @@
+"""The engine of Diehl & Cook's network: a loop over samples, presentations and time steps, compiled by Numba.
+
+It computes what :mod:`spikeloom.learning.diehl_cook_reference` computes, number by number, in float32. What
+makes it fast: a spike of an input touches one row of the weights and nothing else, inhibition follows from
+the number of inhibitory spikes, a trace is looked up by the time since the spike that set it, and the loop
+over a population's neurons becomes vector instructions. Loaded by diehl_cook_compiled.py.
+"""
+
+import numpy as np
+from numba import njit
+
+from spikeloom.learning.diehl_cook_constants import NEVER
+from spikeloom.learning.diehl_cook_input import draw
+from spikeloom.learning.diehl_cook_plasticity import (
+    depress,
+    list_recent,
+    normalise,
+    potentiate,
+    read_traces,
+    trace,
+)
+from spikeloom.loom.numba_job import begin, end
+
+_jit = njit(nogil=True, error_model="numpy")
+_ONE, _HALF = np.float32(1), np.float32(0.5)
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, counts):
+    """Show samples one after the other.
+
+    Args:
+        numbers, memories, space: as :mod:`spikeloom.learning.diehl_cook_numbers` has them. Memories change;
+            without ``learn``, each presentation starts from rest and has no pause after it.
+        weight: ``[inputs, neurons]``; changed where ``learn`` is on, as is ``theta`` ``[neurons]``.
+        delay: of each input's spikes, in time steps.
+        rates: ``[N, inputs]``, in Hz, at intensity 1.
+        keys: of each sample's random numbers, ``[N]``.
+        learn: whether weights and thresholds change.
+        counts: where the spikes of each neuron go, ``[N, neurons]``.
+    """
+    before = begin()
+    inputs = weight.shape[0]
+    steps = numbers.steps if learn else numbers.shown
+    room, starts = np.empty((2, inputs * numbers.shown), np.int32), np.empty(steps + 1, np.int64)
+    for n in range(len(keys)):
+        for presentation in range(numbers.presentations):
+            if learn:
+                normalise(weight, numbers.total)
+            else:
+                _rest(numbers, memories)
+            chance = numbers.chance * (numbers.intensity + presentation)
+            sources = draw(keys[n], presentation, rates[n], chance, delay, numbers.shown, starts, room)
+            spikes = _present(numbers, weight, theta, memories, space, starts, sources, learn, counts[n])
+            if len(sources) == 0 or spikes >= numbers.min_spikes:
+                break
+    end(before)
+
+
+@_jit
+def _rest(numbers, memories):
+    """Bring the network to rest."""
+    for j in range(memories.v_excitatory.size):
+        memories.v_excitatory[j] = numbers.excitatory.rest
+        memories.v_inhibitory[j] = numbers.inhibitory.rest
+        memories.excitation[j] = memories.inhibition[j] = memories.relayed[j] = 0
+        memories.last_excitatory[j] = memories.last_inhibitory[j] = NEVER
+    for i in range(memories.last_input.size):
+        memories.last_input[i] = NEVER
+
+
+@_jit
+def _present(numbers, weight, theta, memories, space, starts, sources, learn, count):
+    """One presentation: counts the spikes of each neuron while the sample is shown, and returns their sum."""
+    steps, total = len(starts) - 1, 0
+    for j in range(count.size):
+        count[j] = 0
+    num_recent = list_recent(numbers.post_trace, memories.last_excitatory, 0, space.recent)
+    for now in range(steps):
+        spikes = _advance(
+            numbers, numbers.excitatory, memories.v_excitatory, theta, memories.excitation,
+            memories.inhibition, memories.last_excitatory, now, space.fired,
+        )  # fmt: skip
+        inhibitory_spikes = _advance(
+            numbers, numbers.inhibitory, memories.v_inhibitory, space.fixed, memories.relayed, space.none,
+            memories.last_inhibitory, now, space.relayed,
+        )  # fmt: skip
+        if starts[now] < starts[now + 1]:
+            arrived = sources[starts[now] : starts[now + 1]]
+            _arrive(weight, memories, arrived, now)
+            if learn and num_recent:
+                _depress(numbers, weight, memories, space, num_recent, arrived, now)
+        if inhibitory_spikes:
+            _inhibit(memories, numbers.lateral, space.relayed, inhibitory_spikes, now)
+        if spikes:
+            if learn:
+                _potentiate(numbers, weight, theta, memories, space, now)
+            shown = now < numbers.shown
+            total += spikes * shown
+            for j in range(count.size):
+                if space.fired[j]:
+                    memories.relayed[j] += numbers.relay
+                    memories.last_excitatory[j] = now
+                    count[j] += shown
+            num_recent = list_recent(numbers.post_trace, memories.last_excitatory, now, space.recent)
+    if learn:
+        for j in range(count.size):
+            theta[j] *= numbers.keep_theta
+    _begin_anew(memories, steps)
+    return total
+
+
+@_jit
+def _advance(numbers, cell, v, theta, excitation, inhibition, last, now, fired):
+    """One time step of a population; returns how many of its neurons fire."""
+    spikes, ready = 0, np.int32(now - cell.refractory)
+    for j in range(v.size):
+        pull = cell.pace * (_ONE + excitation[j] + inhibition[j])
+        drive = cell.pace * (cell.rest + cell.reversal * inhibition[j])
+        half_on = _ONE + _HALF * pull
+        moved = (v[j] + drive * half_on) / (_ONE + pull * half_on)
+        free = last[j] < ready
+        spike = free & (moved > cell.threshold + theta[j])
+        v[j] = moved if free & (not spike) else cell.reset
+        fired[j] = spike
+        spikes += spike
+        excitation[j] *= numbers.keep_excitation
+        inhibition[j] *= numbers.keep_inhibition
+    return spikes
+
+
+@_jit
+def _arrive(weight, memories, arrived, now):
+    """Add the weights of the inputs whose spikes arrive."""
+    for i in arrived:
+        memories.last_input[i] = now
+        row = weight[i]
+        for j in range(row.size):
+            memories.excitation[j] += row[j]
+
+
+@_jit
+def _depress(numbers, weight, memories, space, num_recent, arrived, now):
+    """Lower weights of the inputs whose spikes arrive, to neurons that fired before."""
+    recent = space.recent[:num_recent]
+    read_traces(numbers.post_trace, memories.last_excitatory, now, recent, space.post)
+    for i in arrived:
+        depress(weight[i], recent, space.post, numbers.nu_pre)
+
+
+@_jit
+def _potentiate(numbers, weight, theta, memories, space, now):
+    """Raise weights of inputs that spiked, to neurons that fire now and fired not long before; and the
+    thresholds of neurons that fire."""
+    active = space.active[: list_recent(numbers.pre_trace, memories.last_input, now, space.active)]
+    read_traces(numbers.pre_trace, memories.last_input, now, active, space.pre)
+    for j in range(space.fired.size):
+        if space.fired[j]:
+            gain = numbers.nu_post * trace(numbers.slow_trace, now - memories.last_excitatory[j])
+            if gain > 0:
+                potentiate(weight, j, active, space.pre, gain, numbers.w_max)
+            theta[j] += numbers.theta_plus
+
+
+@_jit
+def _inhibit(memories, lateral, relayed, spikes, now):
+    """Let each inhibitory neuron that fires inhibit all excitatory neurons but its own."""
+    for j in range(relayed.size):
+        memories.inhibition[j] += lateral * np.float32(spikes - relayed[j])
+        if relayed[j]:
+            memories.last_inhibitory[j] = now
+
+
+@_jit
+def _begin_anew(memories, steps):
+    """Count the steps of last spikes from the next presentation on."""
+    for last in (memories.last_excitatory, memories.last_inhibitory, memories.last_input):
+        for j in range(last.size):
+            last[j] = max(last[j] - steps, NEVER)

@@ -1,0 +1,127 @@
+"""Constants, memories and working memory of Diehl & Cook's network, as its engine takes them."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spikeloom.learning.diehl_cook_constants import (
+    EXCITATORY,
+    INHIBITORY,
+    DiehlCookConstants,
+    Population,
+)
+
+
+class Cell(NamedTuple):
+    """A population's constants: potentials in mV, ``pace`` the time step divided by the membrane's time
+    constant, ``refractory`` in time steps."""
+
+    rest: Any
+    reset: Any
+    threshold: Any
+    reversal: Any
+    pace: Any
+    refractory: Any
+
+
+class Numbers(NamedTuple):
+    """The network's constants as the loop needs them: in float32, with times in time steps."""
+
+    excitatory: Cell
+    inhibitory: Cell
+    keep_excitation: Any
+    keep_inhibition: Any
+    relay: Any
+    lateral: Any
+    theta_plus: Any
+    keep_theta: Any
+    nu_pre: Any
+    nu_post: Any
+    w_max: Any
+    total: Any
+    pre_trace: Any
+    post_trace: Any
+    slow_trace: Any
+    shown: Any
+    steps: Any
+    chance: Any
+    intensity: Any
+    min_spikes: Any
+    presentations: Any
+
+
+class Memories(NamedTuple):
+    """The network's memories, each ``[neurons]`` or ``[inputs]``."""
+
+    v_excitatory: Any
+    v_inhibitory: Any
+    excitation: Any
+    inhibition: Any
+    relayed: Any
+    last_excitatory: Any
+    last_inhibitory: Any
+    last_input: Any
+
+
+class Space(NamedTuple):
+    """Working memory of a presentation."""
+
+    fired: Any
+    relayed: Any
+    fixed: Any
+    none: Any
+    recent: Any
+    post: Any
+    active: Any
+    pre: Any
+
+
+def numbers_of(constants: DiehlCookConstants) -> Numbers:
+    """The constants as the loop needs them."""
+
+    def cell(one: Population) -> Cell:
+        return Cell(
+            np.float32(one.rest),
+            np.float32(one.reset),
+            np.float32(one.threshold),
+            np.float32(one.reversal),
+            np.float32(constants.dt / one.tau),
+            constants.steps(one.refractory),
+        )
+
+    duration = constants.shown + constants.pause
+    return Numbers(
+        cell(EXCITATORY),
+        cell(INHIBITORY),
+        keep_excitation=np.float32(constants.keep(constants.tau_excitation)),
+        keep_inhibition=np.float32(constants.keep(constants.tau_inhibition)),
+        relay=np.float32(constants.relay),
+        lateral=np.float32(constants.lateral),
+        theta_plus=np.float32(constants.theta_plus),
+        keep_theta=np.float32(math.exp(-duration / constants.tau_theta)),
+        nu_pre=np.float32(constants.nu_pre),
+        nu_post=np.float32(constants.nu_post),
+        w_max=np.float32(constants.w_max),
+        total=constants.total,
+        pre_trace=constants.trace(constants.tau_pre).numpy(),
+        post_trace=constants.trace(constants.tau_post).numpy(),
+        slow_trace=constants.trace(constants.tau_slow).numpy(),
+        shown=constants.steps(constants.shown),
+        steps=constants.steps(duration),
+        chance=constants.dt / 1000,
+        intensity=constants.intensity,
+        min_spikes=constants.min_spikes,
+        presentations=constants.presentations,
+    )
+
+
+def space_of(inputs: int, neurons: int) -> Space:
+    """Working memory for a network."""
+    fired, relayed = np.empty((2, neurons), np.bool_)
+    # Inhibitory neurons have fixed thresholds and no inhibition. Two arrays: where arguments overlap, the
+    # loop runs without vector instructions, in three times the time.
+    fixed, none = np.zeros(neurons, np.float32), np.zeros(neurons, np.float32)
+    recent, post = np.empty(neurons, np.int64), np.empty(neurons, np.float32)
+    active, pre = np.empty(inputs, np.int64), np.empty(inputs, np.float32)
+    return Space(fired, relayed, fixed, none, recent, post, active, pre)

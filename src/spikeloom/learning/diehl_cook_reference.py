@@ -1,0 +1,142 @@
+"""Diehl & Cook's network step by step in plain PyTorch: the truth that the engine is tested against."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeloom.learning.diehl_cook import DiehlCook, resting
+from spikeloom.learning.diehl_cook_constants import (
+    EXCITATORY,
+    INHIBITORY,
+    NEVER,
+    DiehlCookConstants,
+    Population,
+)
+from spikeloom.learning.diehl_cook_input import draw
+
+
+def show(network: DiehlCook, rates: Tensor, keys: Sequence[int], learn: bool) -> Tensor:
+    """What :meth:`DiehlCook.learn` and :meth:`DiehlCook.respond` do, for few samples.
+
+    Args:
+        network: changed as they change it.
+        rates: ``[N, inputs]``, in Hz, at intensity 1.
+        keys: of each sample's random numbers.
+        learn: whether weights and thresholds change.
+    Returns:
+        spikes of each neuron, int32 ``[N, neurons]``
+    """
+    constants, counts = network.constants, []
+    for sample, key in zip(rates, keys, strict=True):
+        count = torch.zeros(network.neurons, dtype=torch.int32)
+        for presentation in range(constants.presentations):
+            if learn:
+                _normalise(network)
+            else:
+                network.memories = resting(network.inputs, network.neurons)
+            events = _events(network, sample, key, presentation, learn)
+            count = _present(network, events, learn)
+            if not any(len(step) for step in events) or count.sum() >= constants.min_spikes:
+                break
+        counts.append(count)
+    return torch.stack(counts)
+
+
+def _normalise(network: DiehlCook) -> None:
+    """Scale the weights of each neuron to their sum."""
+    sums = network.weight.double().sum(0)
+    scale = torch.where(sums > 0, network.constants.total / sums, 1.0)
+    network.weight *= scale.float()
+
+
+def _events(network: DiehlCook, rates: Tensor, key: int, presentation: int, learn: bool) -> list[list[int]]:
+    """The inputs whose spikes arrive, for each time step."""
+    constants = network.constants
+    shown = constants.steps(constants.shown)
+    steps = constants.steps(constants.shown + constants.pause) if learn else shown
+    starts, room = np.empty(steps + 1, np.int64), np.empty((2, network.inputs * shown), np.int32)
+    chance = constants.dt / 1000 * (constants.intensity + presentation)
+    delay = network.delay.numpy()
+    sources = draw(key, presentation, rates.numpy(), chance, delay, shown, starts, room)
+    return [sources[first:end].tolist() for first, end in pairwise(starts)]
+
+
+def _present(network: DiehlCook, events: list[list[int]], learn: bool) -> Tensor:
+    """One presentation; the spikes of each neuron while the sample is shown."""
+    constants, memory = network.constants, network.memories
+    shown = constants.steps(constants.shown)
+    count = torch.zeros(network.neurons, dtype=torch.int32)
+    for now, arrived in enumerate(events):
+        fired = advance(constants, EXCITATORY, memory, "excitatory", network.theta, now)
+        relayed = advance(constants, INHIBITORY, memory, "inhibitory", torch.zeros(()), now)
+        memory["excitation"] *= constants.keep(constants.tau_excitation)
+        memory["inhibition"] *= constants.keep(constants.tau_inhibition)
+        memory["relayed"] *= constants.keep(constants.tau_excitation)
+        for i in arrived:
+            memory["excitation"] += network.weight[i]
+            memory["last_input"][i] = now
+        memory["relayed"] += constants.relay * fired
+        memory["inhibition"] += constants.lateral * (relayed.sum() - relayed)  # of all but the own partner
+        if learn:
+            depress(network, arrived, now)
+            potentiate(network, fired, now)
+            network.theta += constants.theta_plus * fired
+        memory["last_excitatory"][fired > 0] = now
+        memory["last_inhibitory"][relayed > 0] = now
+        if now < shown:
+            count += fired.int()
+    if learn:
+        network.theta *= math.exp(-(constants.shown + constants.pause) / constants.tau_theta)
+    for name in ("last_excitatory", "last_inhibitory", "last_input"):
+        memory[name] = (memory[name] - len(events)).clamp_min(NEVER)
+    return count
+
+
+def advance(
+    constants: DiehlCookConstants,
+    cell: Population,
+    memory: dict[str, Tensor],
+    name: str,
+    theta: Tensor,
+    now: int,
+) -> Tensor:
+    """One time step of a population's potentials; its spikes, 0 or 1."""
+    excitation = memory["excitation"] if cell is EXCITATORY else memory["relayed"]
+    inhibition = memory["inhibition"] if cell is EXCITATORY else torch.zeros(())
+    pace = constants.dt / cell.tau
+    a = pace * (1 + excitation + inhibition)
+    drive = pace * (cell.rest + cell.reversal * inhibition)  # a times the limit of v
+    v = (memory[f"v_{name}"] + drive * (1 + 0.5 * a)) / (1 + a * (1 + 0.5 * a))
+    free = now - memory[f"last_{name}"] > constants.steps(cell.refractory)
+    fired = free & (v > cell.threshold + theta)
+    memory[f"v_{name}"] = torch.where(free & ~fired, v, cell.reset)
+    return fired.float()
+
+
+def depress(network: DiehlCook, arrived: list[int], now: int) -> None:
+    """Each input that spikes loses weight to neurons that fired before."""
+    constants = network.constants
+    y = _trace(constants, constants.tau_post, network.memories["last_excitatory"], now)
+    for i in arrived:
+        network.weight[i] = (network.weight[i] - constants.nu_pre * y).clamp_min(0)
+
+
+def potentiate(network: DiehlCook, fired: Tensor, now: int) -> None:
+    """Each neuron that fires, and fired not long before, gains weight from inputs that spiked."""
+    constants, memory = network.constants, network.memories
+    x = _trace(constants, constants.tau_pre, memory["last_input"], now)
+    z = _trace(constants, constants.tau_slow, memory["last_excitatory"], now)
+    for j in fired.nonzero().flatten().tolist():
+        raised = network.weight[:, j] + constants.nu_post * z[j] * x
+        changes = (z[j] > 0) & (x > 0)
+        network.weight[:, j] = torch.where(changes, raised.clamp_max(constants.w_max), network.weight[:, j])
+
+
+def _trace(constants: DiehlCookConstants, tau: float, last: Tensor, now: int) -> Tensor:
+    """A trace that the last spikes have set to 1."""
+    values = constants.trace(tau)
+    return values[(now - last).clamp_max(len(values) - 1).long()]

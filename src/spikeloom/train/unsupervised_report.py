@@ -1,0 +1,88 @@
+"""Figures of a run that learns without labels: accuracies, receptive fields, and one test sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from matplotlib.figure import Figure
+
+from spikeloom import plot
+from spikeloom.errors import RunError
+from spikeloom.train.report import save_figure
+
+if TYPE_CHECKING:
+    from spikeloom.train.run import Run
+    from spikeloom.train.unsupervised import UnsupervisedTrainer
+
+SHOWN = 36  # neurons of each network, where several are side by side
+
+
+def draw(trainer: UnsupervisedTrainer) -> None:
+    """Receptive fields and accuracies, to figures/receptive_fields.png and figures/curves.png."""
+    network, progress = trainer.network, trainer.progress
+    side = 2 + 0.4 * math.sqrt(network.neurons)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    title = f"Input weights of {network.neurons} neurons after {trainer.shown} images"
+    plot.receptive_fields(network.weight.t(), _image_size(trainer), figure.subplots(), title=title)
+    save_figure(trainer.run, figure, "receptive_fields")
+    if progress.windows:
+        save_figure(trainer.run, _curves(trainer), "curves")
+
+
+def _curves(trainer: UnsupervisedTrainer) -> Figure:
+    progress = trainer.progress
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    ax = figure.subplots()
+    if windows := progress.windows:
+        ax.plot([row["samples"] for row in windows], [row["accuracy"] for row in windows], label="running")
+    if progress.history:
+        samples = [row["epoch"] * trainer.num_samples for row in progress.history]
+        ax.plot(samples, [row["test_accuracy"] for row in progress.history], "o-", label="test")
+    ax.set(xlabel="training images", ylabel="accuracy", xlim=0)
+    ax.grid(alpha=0.3)
+    if ax.lines:
+        ax.legend()
+    return figure
+
+
+def draw_sample(trainer: UnsupervisedTrainer, sample: int) -> None:
+    """A test sample and how the neurons vote on it, to figures/sample.png.
+
+    Raises:
+        RunError: there is no such sample.
+    """
+    data, labels = trainer.dataset, trainer.labels
+    if not 0 <= sample < len(data.test_y):
+        raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
+    indices = torch.tensor([sample])
+    responses = trainer.respond_to_test(indices)
+    votes, predicted = labels.votes(responses)[0], int(labels.predict(responses))
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    image, bars = figure.subplots(1, 2)
+    image.imshow(data.test_x[sample, 0].numpy(), cmap="gray")
+    image.set_axis_off()
+    bars.bar(data.classes, votes.tolist())
+    bars.set(xlabel="class", ylabel="spikes per neuron of the class")
+    said = data.classes[predicted] if predicted >= 0 else "nothing"
+    figure.suptitle(f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as {said}")
+    save_figure(trainer.run, figure, "sample")
+
+
+def draw_variants(run: Run, trainers: Mapping[str, UnsupervisedTrainer]) -> None:
+    """Accuracies and input weights of several networks side by side, to figures/variants.png: those of the
+    neurons that fire most."""
+    figure = Figure(figsize=(3.2 * len(trainers), 3.8), layout="constrained")
+    for ax, (name, trainer) in zip(figure.subplots(1, len(trainers)), trainers.items(), strict=True):
+        busiest = trainer.labels.sums.sum(0).argsort(descending=True, stable=True)[:SHOWN]
+        weights = trainer.network.weight.t()[busiest]
+        history = trainer.progress.history
+        reached = f"{history[-1]['test_accuracy']:.1%}" if history else "not trained yet"
+        plot.receptive_fields(weights, _image_size(trainer), ax, title=f"{name}\n{reached}", colorbar=False)
+    save_figure(run, figure, "variants")
+
+
+def _image_size(trainer: UnsupervisedTrainer) -> tuple[int, ...]:
+    return trainer.dataset.sample_shape[-2:]
