@@ -35,6 +35,12 @@ def refused(model, match, x=None, **options):
     (lambda x: x.max(1)[0], r"max_1 \(max\): it is neither linear"),
     (lambda x: x - x.mean(), r"mean \(mean\): it must keep the samples in the first dimension, gives \[\]"),
     (lambda x: x[0], r"getitem \(getitem\): it must keep the samples in the first"),
+    (lambda x: torch.stack([x, x]), r"stack \(stack\): it must keep the samples in the first"),
+    (lambda x: x.argmax(1), r"argmax \(argmax\): it is neither linear"),
+    (lambda x: torch.div(x, 0.3, rounding_mode="floor"), r"div \(div\): it rounds to whole numbers"),
+    (lambda x: x.to(torch.int).float(), r"to \(to\): it rounds to whole numbers"),
+    (lambda x: torch.mul(x, other=x), r"mul \(mul\): it multiplies or divides"),
+    (lambda x: F.max_pool1d(x, x.size(1)), r"max_pool1d \(max_pool1d\): its size is computed: give numbers"),
     (lambda x: torch.cat([x, x]), r"cat \(cat\): it must keep the samples in the first"),
 ])  # fmt: skip
 def test_functions_that_spikes_cannot_do(function, reason):
@@ -46,6 +52,7 @@ def test_functions_that_spikes_cannot_do(function, reason):
     (nn.LeakyReLU(), r"1 \(LeakyReLU\): it is neither linear"),
     (nn.LayerNorm(4), r"1 \(LayerNorm\): it is neither linear"),
     (nn.BatchNorm1d(4, track_running_stats=False), r"1 \(BatchNorm1d\): it uses the statistics of each"),
+    (neuron.IFNode(0.01), r"1 \(IFNode\): it is neither linear"),
     (neuron.LIFNode(), r"1 \(LIFNode\): it is neither linear"),
 ])  # fmt: skip
 def test_modules_that_spikes_cannot_do(module, reason):
@@ -81,6 +88,37 @@ def test_what_cannot_be_traced():
     refused(Decides(), r"`model` must be a network that torch.fx can trace, got TraceError: .*decide")
 
 
+def changed_part(x):
+    x[:, :2].sub_(1)
+    return x
+
+
+def second_name(x):
+    y = x
+    y += 1  # which torch.fx takes for y = y + 1
+    return x + y
+
+
+@pytest.mark.parametrize("function", [second_name, changed_part, F.dropout])
+def test_what_is_traced_to_something_else(function):
+    refused(Applies(function), "must give in evaluation mode what torch.fx traces of it, got outputs that di")
+
+
+def test_weights_that_hooks_compute_with_gradients():
+    model = nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 4)), nn.ReLU())
+    model(torch.rand(8, 4))
+    refused(model, "must be a network that copy.deepcopy can copy, got .*remove_spectral_norm")
+
+
+class TwoOutputs(nn.Module):
+    def forward(self, x):
+        return torch.relu(x), x
+
+
+def test_a_model_of_two_outputs():
+    refused(TwoOutputs(), "`model` must return one tensor, got a tuple")
+
+
 class Sum(nn.Module):
     def forward(self, x, y, factor=2.0):
         return torch.relu(x + factor * y)
@@ -92,12 +130,12 @@ def test_a_model_of_two_inputs():
 
 def test_an_input_with_a_default_keeps_it():
     class Scaled(nn.Module):
-        def forward(self, x, factor=2.0):
-            return factor * torch.relu(x)
+        def forward(self, x, factor=2.0, mask=None):
+            return factor * torch.relu(x if mask is None else x * mask)
 
-    snn = ann2snn.convert(Scaled(), torch.rand(8, 4))
-    assert snn.report.unconverted == []
     x = torch.rand(8, 4)
+    snn = ann2snn.convert(Scaled(), x)
+    assert snn.report.unconverted == []
     torch.testing.assert_close(ann2snn.outputs_over_time(snn, x, 2000)[-1], 2 * x, atol=2e-3, rtol=0.0)
 
 

@@ -1,6 +1,5 @@
 """From an ANN to a spiking network."""
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -20,6 +19,9 @@ from spikeloom.neuron.base import checked_number
 
 METHODS = ("max", "percentile", "qcfs")
 CALIBRATIONS = (None, "bias", "potential")
+_TRACED = (
+    11  # samples; a number that is seldom the size of another dimension, which would be taken for theirs
+)
 
 
 @torch.no_grad()
@@ -89,7 +91,7 @@ def convert(
     parameter = next(model.parameters(), None)
     samples = Samples(calibration_data, parameter.device if parameter is not None else torch.device("cpu"))
     x = next(iter(samples))
-    x = torch.cat([x[:1], x[-1:]])  # one sample could not be told from no batch
+    x = x[torch.arange(_TRACED, device=x.device) % len(x)]
     ann, rows = trace(model, x)
     operations = Examination(ann).of(x)
     activations = {one.node.name: one for one in operations if one.kind == "activation"}
@@ -101,7 +103,7 @@ def convert(
         thresholds = _measured(ann, activations, samples, percent, scale)
     layers = {
         # A layer that was silent has no measure; 1 lets it say something if it is not silent elsewhere.
-        name: SpikingActivation(threshold or 1.0, initial_potential).to(x)
+        name: SpikingActivation(threshold or 1.0, initial_potential).to(x if parameter is None else parameter)
         for name, threshold in thresholds.items()
     }
     pools = {
@@ -163,14 +165,23 @@ def _learned(module: nn.Module | None) -> float:
 
 
 def _measured(
-    ann: fx.GraphModule, names: Iterable[str], samples: Samples, percent: float, scale: float
+    ann: fx.GraphModule, activations: dict[str, Operation], samples: Samples, percent: float, scale: float
 ) -> dict[str, float]:
-    """What ``percent`` of the values of each named activation do not exceed, times ``scale``."""
-    activities = measure(ann, names, samples)
+    """What ``percent`` of the values of each activation do not exceed, times ``scale``."""
+    activities = measure(ann, activations, samples)
     return {
-        name: scale * (activity.percentile(percent) or activity.maximum)
+        name: min(
+            scale * (activity.percentile(percent) or activity.maximum), _ceiling(activations[name].module)
+        )
         for name, activity in activities.items()
     }
+
+
+def _ceiling(module: nn.Module | None) -> float:
+    """The largest output that an activation function can have."""
+    if isinstance(module, QCFS):
+        return _learned(module)
+    return 6.0 if isinstance(module, nn.ReLU6) else float("inf")
 
 
 def _row(operation: Operation, thresholds: dict[str, float]) -> Row:

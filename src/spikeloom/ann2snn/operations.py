@@ -110,17 +110,27 @@ class Examination(fx.Interpreter):
         else:
             name = function_name(node)
             named = (node, node.name, name)
-            if name in _MODULE_OF:
+            if name in _MODULE_OF and len(node.all_input_nodes) > 1:
+                kept, kind = None, "unsupported"
+                reason = "its size is computed: give numbers, or use nn.AdaptiveMaxPool1d(1) to pool all"
+            elif name in _MODULE_OF:
                 kept = self._as_module(node, _MODULE_OF[name])
                 kind, reason = _kind_of_module(kept)
             else:
                 kept, (kind, reason) = None, _kind_of_function(node, name, sources)
         if kind == "maximum pooling" and len(results) > 1:
             kind, reason = "unsupported", "it returns indices, which spikes do not have"
+        if kind == "linear" and self._rounds(sources, results):
+            kind, reason = "unsupported", "it rounds to whole numbers"
         if kind != "unsupported" and any(result.shape[:1] != (self._batch,) for result in results):
             shapes = ", ".join(str(list(result.shape)) for result in results)
             kind, reason = "unsupported", f"it must keep the samples in the first dimension, gives {shapes}"
         return Operation(*named, kind, kept, reason)
+
+    def _rounds(self, sources: list[fx.Node], results: list[Tensor]) -> bool:
+        given = [self.env[source] for source in sources]
+        floats = any(isinstance(one, Tensor) and one.is_floating_point() for one in given)
+        return floats and not all(result.is_floating_point() for result in results)
 
     def _as_module(self, node: fx.Node, cls: type[nn.Module]) -> nn.Module:
         """The module that does what a function or method does with its first argument."""
@@ -164,7 +174,9 @@ def _kind_of_function(node: fx.Node, name: str, sources: list[fx.Node]) -> tuple
         return "linear", ""
     if name not in _LINEAR_IN_FIRST:
         return "unsupported", "it is neither linear, nor a ReLU, nor maximum pooling"
-    if len(sources) > 1 or list(node.args).count(sources[0]) > 1:
+    if node.kwargs.get("rounding_mode"):
+        return "unsupported", "it rounds to whole numbers"
+    if len(sources) > 1 or [*node.args, *node.kwargs.values()].count(sources[0]) > 1:
         return "unsupported", "it multiplies or divides two things that both depend on the input"
     if name not in _EITHER_SIDE and node.args and node.args[0] is not sources[0]:
         return "unsupported", "it is not linear in the input"

@@ -1,14 +1,18 @@
 """A network as a graph of its operations, less what does nothing in evaluation."""
 
 import copy
+import inspect
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from spikeloom import functional
+from spikeloom.ann2snn.in_place import work_out_of_place
 from spikeloom.ann2snn.operations import function_name
 from spikeloom.ann2snn.qcfs import QCFS
 from spikeloom.ann2snn.report import Row
@@ -27,8 +31,21 @@ _FUSE: dict[type[nn.Module], tuple[type[nn.Module], Callable[[Any, Any], nn.Modu
 
 
 class _Tracer(fx.Tracer):
+    uses_defaults = False  # not when a converted network is unpickled, which traces it anew
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, QCFS | StepModule) or super().is_leaf_module(m, module_qualified_name)
+
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """The model is traced with its inputs' defaults, if they have any: it may decide by them."""
+        function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
+        parameters = inspect.signature(root_fn).parameters if self.uses_defaults else {}
+        for i, arg in enumerate(args):
+            if isinstance(arg, fx.Proxy) and (one := parameters.get(str(arg.node.target))):
+                args[i] = arg if one.default is one.empty else one.default
+        return function, args
 
 
 Rows = dict[str, Row | None]  # by the names of the graph's nodes, in its order
@@ -43,28 +60,68 @@ def trace(model: nn.Module, x: Tensor) -> tuple[fx.GraphModule, Rows]:
     Returns:
         the graph, and the report's rows of the operations that are no longer in it
     Raises:
-        ConversionError: torch.fx cannot trace the model, or it takes more than one input.
+        ConversionError: torch.fx cannot trace the model, or makes something else of it; or it has not one
+            input and one output.
     """
-    model = copy.deepcopy(model).eval()
+    model = _copied(model).eval()
+    graph = _traced(model)
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        names = ", ".join(node.name for node in inputs) or "none"
+        raise ConversionError(f"`model` must take one tensor, got a forward() of {len(inputs)}: {names}.")
+    wanted = model(x.clone())  # what does not fit is told best by PyTorch
+    if not isinstance(wanted, Tensor):
+        raise ConversionError(f"`model` must return one tensor, got a {type(wanted).__name__}.")
+    functional.reset_net(model)  # neurons are refused later, by their names
+    work_out_of_place(model, graph)
+    rows: Rows = dict.fromkeys(node.name for node in graph.nodes)
+    ann = fx.GraphModule(model, graph)
+    _check_same(ann(x), wanted)
+    _remove_dropout(ann, rows)
+    _fold_batch_norm(ann, x, rows)
+    ann.recompile()
+    return ann, rows
+
+
+def _copied(model: nn.Module) -> nn.Module:
     try:
-        graph = _Tracer().trace(model)
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise ConversionError(
+            f"`model` must be a network that copy.deepcopy can copy, got {error} Make weights that hooks "
+            "compute plain ones first (torch.nn.utils.remove_weight_norm or remove_spectral_norm, "
+            "prune.remove), or use torch.nn.utils.parametrizations."
+        ) from error
+
+
+def _traced(model: nn.Module) -> fx.Graph:
+    tracer = _Tracer()
+    tracer.uses_defaults = True
+    try:
+        graph = tracer.trace(model)
     except Exception as error:  # whatever the model's own code raises when it is given a proxy
         raise ConversionError(
             f"`model` must be a network that torch.fx can trace, got {type(error).__name__}: {error}. "
             "Its forward() may not decide by the values of tensors, nor give them to other than PyTorch's "
             "functions: move such code out of it."
         ) from error
-    inputs = [node for node in graph.nodes if node.op == "placeholder" and not node.args]
-    if len(inputs) != 1:
-        names = ", ".join(node.name for node in inputs) or "none"
-        raise ConversionError(f"`model` must take one tensor, got a forward() of {len(inputs)}: {names}.")
-    model(x)  # what does not fit is told best by PyTorch
-    rows: Rows = dict.fromkeys(node.name for node in graph.nodes)
-    ann = fx.GraphModule(model, graph)
-    _remove_dropout(ann, rows)
-    _fold_batch_norm(ann, x, rows)
-    ann.recompile()
-    return ann, rows
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.args:  # it has a default
+            graph.erase_node(node)
+    return graph
+
+
+def _check_same(output: Tensor, wanted: Tensor) -> None:
+    """Refuse what the graph does otherwise than the model, such as ``+=`` on a tensor with a second name."""
+    if not wanted.is_floating_point():  # what rounds is refused later, by its name
+        return
+    largest = (output - wanted).abs().max().item()
+    if largest > torch.finfo(wanted.dtype).eps ** 0.5 * wanted.abs().max().item():
+        raise ConversionError(
+            "`model` must give in evaluation mode what torch.fx traces of it, got outputs that differ by up "
+            f"to {largest:.3g}. Look for randomness, such as F.dropout(x) without training=self.training, "
+            "and for what changes a tensor in place that is used elsewhere: write y = y + x for y += x."
+        )
 
 
 def _remove_dropout(ann: fx.GraphModule, rows: Rows) -> None:
@@ -83,6 +140,8 @@ def _fold_batch_norm(ann: fx.GraphModule, x: Tensor, rows: Rows) -> None:
     """Change the weights of each layer that only a batch norm reads, so that it is not needed."""
     ShapeProp(ann).propagate(x)
     calls = Counter(node.target for node in ann.graph.nodes if node.op == "call_module")
+    # The weights of these layers are used elsewhere too.
+    tied = {str(node.target).rpartition(".")[0] for node in ann.graph.nodes if node.op == "get_attr"}
     for node in ann.graph.nodes:
         source = node.args[0] if node.op == "call_module" and node.args else None
         if not isinstance(source, fx.Node) or source.op != "call_module":
@@ -90,7 +149,9 @@ def _fold_batch_norm(ann: fx.GraphModule, x: Tensor, rows: Rows) -> None:
         layer, norm = (ann.get_submodule(str(one.target)) for one in (source, node))
         if type(layer) not in _FUSE or type(norm) is not _FUSE[type(layer)][0] or norm.running_mean is None:
             continue
-        read_by_others = len(source.users) > 1 or calls[source.target] > 1
+        if layer._forward_pre_hooks:  # they may compute the weights, as those of pruning do
+            continue
+        read_by_others = len(source.users) > 1 or calls[source.target] > 1 or source.target in tied
         over_last = type(layer) is not nn.Linear or len(source.meta["tensor_meta"].shape) == 2
         if over_last and not read_by_others:
             fused = _FUSE[type(layer)][1](layer, norm)
