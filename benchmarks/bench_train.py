@@ -415,17 +415,8 @@ def growth(settings: Settings) -> Iterator[Row]:
             sizes.append(used("ours", changed, True))
             yield row_of(section, f"time, {name}={value}", [1000 * one for one in taken], "ms")
             yield Row(section, f"memory, {name}={value}", sizes[-1], "MiB")
-        yield Row(section, "time, furthest from a line", off_line(values, times), "%", goal="<= 20")
-        yield Row(section, "memory, furthest from a line", off_line(values, sizes), "%", goal="<= 20")
-
-
-def off_line(x: tuple[int, ...], y: list[float]) -> float:
-    """How far the values are from the line that is nearest in proportion to them, at most, in per cent."""
-    import numpy
-
-    weights = 1 / numpy.array(y)
-    line = numpy.polyfit(x, y, 1, w=weights)
-    return float(100 * numpy.abs((numpy.polyval(line, x) - y) * weights).max())
+        yield Row(section, "time, furthest from a line", measure.off_line(values, times), "%", goal="<= 20")
+        yield Row(section, "memory, furthest from a line", measure.off_line(values, sizes), "%", goal="<= 20")
 
 
 def draw(rows: list[Row], path: Path) -> None:

@@ -105,6 +105,15 @@ def ratios(above: Seconds, below: Seconds) -> Seconds:
     return [one / other for one, other in zip(above, below, strict=True)]
 
 
+def off_line(x: Sequence[float], y: Sequence[float]) -> float:
+    """How far the values are from the line that is nearest in proportion to them, at most, in per cent."""
+    import numpy
+
+    weights = 1 / numpy.array(y)
+    line = numpy.polyfit(x, y, 1, w=weights)
+    return float(100 * numpy.abs((numpy.polyval(line, x) - y) * weights).max())
+
+
 def fresh(script: str, *arguments: str, **variables: str) -> Any:
     """Run ``script`` in a new process, and return the value that its last line is, as JSON.
 

@@ -15,7 +15,7 @@ def test_unknown_names_raise_with_close_matches():
 
 def test_every_name_has_a_loader():
     assert names() == [
-        "blobs", "breast-cancer", "cifar10", "digits", "fashion-mnist", "iris", "mnist", "nmnist",
+        "blobs", "breast-cancer", "cifar10", "digits", "fashion-mnist", "iris", "landsat", "mnist", "nmnist",
     ]  # fmt: skip
     for name in names():
         assert callable(DATASETS[name])

@@ -104,6 +104,17 @@ def test_take_keeps_the_first_samples():
         data.take(num_test=-1)
 
 
+def test_what_is_held_out_comes_from_the_training_part_of_every_class():
+    whole = table([[float(i)] for i in range(60)], [[-1.0], [-2.0]], num_classes=3)
+    held = whole.held_out(seed=1)
+    assert sorted([*held.train_x.flatten().tolist(), *held.test_x.flatten().tolist()]) == [*range(60)]
+    assert held.test_y.bincount().tolist() == [3, 3, 3]  # a sixth of 20, rounded
+    for x, y in ((held.train_x, held.train_y), (held.test_x, held.test_y)):
+        assert torch.equal(x.flatten().long() % 3, y)
+    assert not torch.equal(whole.held_out(seed=2).test_x, held.test_x)
+    assert len(whole.held_out(fraction=0.5).test_y) == 30
+
+
 def test_scaling_needs_training_samples():
     with pytest.raises(ValueError, match="must hold samples"):
         table([[0.0]], [[1.0]]).take(0).standardised()

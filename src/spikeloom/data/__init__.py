@@ -20,6 +20,7 @@ from spikeloom.data.mnist_family import fashion_mnist, mnist
 from spikeloom.data.neuromorphic_mnist import nmnist
 from spikeloom.data.points import blobs
 from spikeloom.data.split import stratified_split
+from spikeloom.data.uci import landsat
 
 __all__ = [
     "DATASETS",
@@ -38,6 +39,7 @@ __all__ = [
     "frames_by_number",
     "frames_by_time",
     "iris",
+    "landsat",
     "load",
     "mnist",
     "names",

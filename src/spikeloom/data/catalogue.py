@@ -17,8 +17,8 @@ def load(name: str, data_dir: DataFolder = None, seed: int = 0) -> Dataset:
     """A dataset by name, in memory.
 
     ``digits``, ``iris``, ``breast-cancer`` and ``blobs`` need no files and no network. ``mnist``,
-    ``fashion-mnist`` and ``cifar10`` are found in the data folder or downloaded into it, and checked against
-    their SHA-256. ``nmnist`` is found in the data folder.
+    ``fashion-mnist``, ``cifar10`` and ``landsat`` are found in the data folder or downloaded into it, and
+    checked against their SHA-256. ``nmnist`` is found in the data folder.
 
     Args:
         name: one of :func:`names`.
@@ -40,6 +40,6 @@ def names() -> list[str]:
 
     Example:
         >>> names()
-        ['blobs', 'breast-cancer', 'cifar10', 'digits', 'fashion-mnist', 'iris', 'mnist', 'nmnist']
+        ['blobs', 'breast-cancer', 'cifar10', 'digits', 'fashion-mnist', 'iris', 'landsat', 'mnist', 'nmnist']
     """
     return DATASETS.names()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from spikeloom.data.split import stratified_split
+
 
 def as_float(x: Tensor) -> Tensor:
     """Samples as ``float32``: images, which are ``uint8`` in 0..255, are scaled to [0, 1].
@@ -92,6 +94,18 @@ class Dataset:
             test_x=self.test_x[:num_test],
             test_y=self.test_y[:num_test],
         )
+
+    def held_out(self, seed: int = 0, fraction: float = 1 / 6) -> "Dataset":
+        """The training part alone, split in two: to choose settings by, with the test part untouched.
+
+        Args:
+            seed: another seed, another split.
+            fraction: the part of each class that becomes the test part; in (0, 1).
+        """
+        parts = stratified_split(self.train_y.numpy(), fraction, seed)
+        train, test = map(torch.from_numpy, parts)
+        x, y = self.train_x, self.train_y
+        return replace(self, train_x=x[train], train_y=y[train], test_x=x[test], test_y=y[test])
 
     def standardised(self) -> "Dataset":
         """The set as floats: each feature, or each channel of images or frames, has mean 0 and deviation 1.

@@ -5,6 +5,9 @@ from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.diehl_cook import DiehlCookRecipe
 from spikeloom.recipe.lif_fc import LifFc
+from spikeloom.recipe.relpsp import ReLPSP
+from spikeloom.recipe.spikeprop import SpikeProp
+from spikeloom.recipe.spikeprop_xor import SpikePropXor
 from spikeloom.recipe.stbp_mlp import StbpMlp
 from spikeloom.recipe.stbp_scnn import StbpScnn
 from spikeloom.recipe.stdp_demo import StdpDemo
@@ -18,7 +21,10 @@ __all__ = [
     "Blobs",
     "DiehlCookRecipe",
     "LifFc",
+    "ReLPSP",
     "Recipe",
+    "SpikeProp",
+    "SpikePropXor",
     "StbpMlp",
     "StbpScnn",
     "StdpDemo",

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from spikeloom.recipe.base import RECIPES, Recipe
-from spikeloom.recipe.tempotron import held_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,7 +111,7 @@ class Ann2Snn(Recipe):
 
         dataset = data.load(self.dataset, self.data_dir)
         if self.validate:
-            dataset = held_out(dataset, self.seed)
+            dataset = dataset.held_out(self.seed)
         shape, classes = dataset.sample_shape, dataset.num_classes
         net = ann2snn.SideBySide(
             {

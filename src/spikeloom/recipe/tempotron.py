@@ -22,10 +22,7 @@ from spikeloom.recipe.base import RECIPES, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from spikeloom.data import Dataset
-
 LEVELS = 256  # grey levels of an image
-HELD_OUT = 1 / 6  # of the training images, with --validate
 WARMUP = 0.1  # of the steps
 
 
@@ -94,7 +91,7 @@ class Tempotron(Recipe):
 
         dataset = data.load(self.dataset, self.data_dir)
         if self.validate:
-            dataset = held_out(dataset, self.seed)
+            dataset = dataset.held_out(self.seed)
         tuning = timing.GaussianTuning(1, self.m, 0.0, 1.0)
         grey = torch.arange(LEVELS) / (LEVELS - 1)
         codes = tuning.encode(grey[:, None], self.T)[:, 0]  # [256, m]: 100 times faster than exponentials
@@ -130,18 +127,3 @@ class Tempotron(Recipe):
         if self.loss == "margin":
             return timing.margin_loss(v_max, label, margin=self.margin)
         return timing.Tempotron.mse_loss(v_max, 1.0, label, v_max.shape[-1])
-
-
-def held_out(dataset: Dataset, seed: int) -> Dataset:
-    """The training part alone, split into one to train on and one to choose settings by."""
-    from dataclasses import replace
-
-    import torch
-
-    from spikeloom.data import stratified_split
-
-    train, test = (
-        torch.from_numpy(part) for part in stratified_split(dataset.train_y.numpy(), HELD_OUT, seed)
-    )
-    x, y = dataset.train_x, dataset.train_y
-    return replace(dataset, train_x=x[train], train_y=y[train], test_x=x[test], test_y=y[test])

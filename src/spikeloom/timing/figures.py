@@ -1,11 +1,11 @@
-"""Figures of one pattern: the input spikes, and the potentials that they cause."""
+"""Figures of one pattern: its spikes, those that layers answer with, and the potentials that it causes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeloom import plot
 from spikeloom.errors import ShapeError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from spikeloom.timing.tempotron import Tempotron
+
+SHOWN = 500  # neurons of a layer at most; others are left out at even distances
 
 
 @torch.no_grad()
@@ -38,10 +40,7 @@ def draw_pattern(neuron: Tempotron, times: Tensor, title: str = "") -> dict[str,
     from matplotlib.figure import Figure
 
     times = times[None] if times.dim() == 1 else times
-    if len(times) != 1:
-        raise ShapeError(
-            f"`times` must be one pattern [in_features], got {list(times.shape)}. Choose one row."
-        )
+    _check_one(times, "[in_features]")
     v = neuron(times, "v")[0].t()  # [T, out]
     spikes = list_spikes(times)
     trains = torch.zeros(neuron.T, neuron.in_features)
@@ -61,3 +60,59 @@ def draw_pattern(neuron: Tempotron, times: Tensor, title: str = "") -> dict[str,
         title="potentials of the output neurons",
     )
     return figures
+
+
+@torch.no_grad()
+def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict[str, Figure]:
+    """When the neurons of each layer spike for one pattern.
+
+    Args:
+        net: layers that take and return spike times; those with an attribute ``T``, the end of their window,
+            are drawn.
+        times: spike times of one sample ``[1, *]``.
+        title: of the figure.
+    Returns:
+        ``'raster'``, a panel for the input and for each layer
+    Raises:
+        ShapeError: ``times`` holds several patterns.
+        ValueError: no layer has a window.
+    Example:
+        >>> from spikeloom.timing import ReLPSPLinear
+        >>> net = nn.Sequential(ReLPSPLinear(4, 3, T=4), ReLPSPLinear(3, 2, T=4))
+        >>> figure = draw_spike_times(net, torch.rand(1, 4))["raster"]
+        >>> [panel.get_title().split(":")[0] for panel in figure.axes]
+        ['input', "layer '0'", "layer '1'"]
+    """
+    from matplotlib.figure import Figure
+
+    _check_one(times, "[1, *]")
+    panels, end = {"input": _by_neuron(times)}, 0.0
+    for name, layer in net.named_children():
+        times = layer(times)
+        if last := getattr(layer, "T", None):
+            end = max(end, last)
+            panels[f"layer '{name}'"] = _by_neuron(times.masked_fill(times > last, -1))
+    if not end:
+        raise ValueError("`net` must have a layer on spike times, with an attribute `T`, got none.")
+    figure = Figure(figsize=(8, 2.2 * len(panels) + 0.4), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    for ax, (name, trains) in zip(axes, panels.items(), strict=True):
+        every = -(-len(trains) // SHOWN)
+        neurons, places = (trains[::every] >= 0).nonzero(as_tuple=True)
+        spikes = trains[::every][neurons, places]
+        ax.plot(spikes.tolist(), (neurons * every).tolist(), "|", color="black", markersize=4)
+        ax.set(xlim=(-0.02 * end, end), ylim=(-0.5, len(trains) - 0.5), ylabel="neuron")
+        ax.set_title(f"{name}: {int((trains >= 0).any(1).sum())} of {len(trains)} neurons spike")
+    figure.axes[-1].set_xlabel("time")
+    return {"raster": figure}
+
+
+def _check_one(times: Tensor, shape: str) -> None:
+    if times.dim() == 0 or len(times) != 1:
+        raise ShapeError(f"`times` must be one pattern {shape}, got {list(times.shape)}. Choose one row.")
+
+
+def _by_neuron(times: Tensor) -> Tensor:
+    """The spike times of one pattern as ``[neurons, spikes of a neuron]``."""
+    return times[0] if times.dim() == 3 else times.reshape(-1, 1)

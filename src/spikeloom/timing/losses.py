@@ -37,18 +37,26 @@ def margin_loss(v_max: Tensor, label: Tensor, v_threshold: float = 1.0, margin: 
     return (margin - side * (v_max - v_threshold)).relu().square().sum() / max(1, len(label))
 
 
-def one_hot(v_max: Tensor, label: Tensor) -> Tensor:
-    """1 for the neuron of each label, 0 for the others, in shape and type of ``v_max``."""
-    if v_max.dim() != 2 or label.shape != v_max.shape[:1]:
+def one_hot(outputs: Tensor, label: Tensor) -> Tensor:
+    """1 for the neuron of each label, 0 for the others, in shape and type of ``outputs``."""
+    check_labels(outputs, label, "v_max", "Call the neuron with ret_type 'v_max'.")
+    return F.one_hot(label.long(), outputs.shape[1]).to(outputs)
+
+
+def check_labels(outputs: Tensor, label: Tensor, name: str, cure: str) -> None:
+    """Raise unless ``outputs`` are ``[N, num_classes]`` and ``label`` holds a class of each sample.
+
+    ``name`` is what an error calls the outputs, and ``cure`` what it says against a wrong shape.
+    """
+    if outputs.dim() != 2 or label.shape != outputs.shape[:1]:
         raise ShapeError(
-            f"`v_max` must be [N, num_classes] and `label` [N], got {list(v_max.shape)} and "
-            f"{list(label.shape)}. Call the neuron with ret_type 'v_max'."
+            f"`{name}` must be [N, num_classes] and `label` [N], got {list(outputs.shape)} and "
+            f"{list(label.shape)}. {cure}"
         )
     if label.is_floating_point() or label.is_complex():
         raise ValueError(f"`label` must be classes as integers, got {label.dtype}. Use label.long().")
-    if label.numel() and not (label.min() >= 0 and label.max() < v_max.shape[1]):
+    if label.numel() and not (label.min() >= 0 and label.max() < outputs.shape[1]):
         raise ValueError(
-            f"`label` must be from 0 to {v_max.shape[1] - 1}, a class for each output neuron, got "
+            f"`label` must be from 0 to {outputs.shape[1] - 1}, a class for each output neuron, got "
             f"{int(label.min())} to {int(label.max())}. Make as many output neurons as there are classes."
         )
-    return F.one_hot(label.long(), v_max.shape[1]).to(v_max)

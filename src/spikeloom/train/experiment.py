@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -34,6 +34,7 @@ class Experiment:
             before ``encode``; in training only.
         draw: the network, one encoded sample and a title, to figures by name, in place of the rasters and
             membrane potentials of the network's neurons.
+        done: the row of an epoch, as :meth:`Trainer.fit` returns it, to whether training ends with it.
     """
 
     net: nn.Module
@@ -45,3 +46,4 @@ class Experiment:
     scheduler: LRScheduler | None = None
     augment: Callable[[Tensor, SampleGenerator], Tensor] | None = None
     draw: Callable[[nn.Module, Tensor, str], Mapping[str, Figure]] | None = None
+    done: Callable[[Mapping[str, Any]], bool] | None = None

@@ -91,7 +91,7 @@ class Trainer:
         self.net, self.optimizer = fabric.setup(experiment.net, experiment.optimizer)
 
     def fit(self) -> list[dict[str, Any]]:
-        """Train to the last epoch, testing after each.
+        """Train to the last epoch, or until the experiment is done, testing after each.
 
         Returns:
             one dict per epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy,
@@ -115,7 +115,7 @@ class Trainer:
 
     def _fit(self) -> None:
         with interrupt_noted(enabled=self.fabric.world_size == 1) as self.interrupt:
-            while self.progress.epoch < self.epochs:
+            while not self.is_over:
                 row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
                 loss, accuracy = evaluate(self.fabric, self.experiment, self.seed)
                 row |= {
@@ -231,7 +231,7 @@ class Trainer:
             f"{row['train_accuracy']:7.2%}  test {row['test_accuracy']:7.2%}  "
             f"{row['samples_per_second']:.0f} samples/s  {tqdm.format_interval(remaining)} left"
         )
-        if self.is_main and progress.epoch in (1, self.epochs):
+        if self.is_main and (progress.epoch == 1 or self.is_over):
             draw_curves(self.run, history)
             draw_sample(self.run, self.experiment, self.seed)
 
@@ -247,6 +247,12 @@ class Trainer:
             "scheduler": scheduler.state_dict() if scheduler else None,
         }
         checkpoint.save_last(self.run.checkpoints, state)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch is left, or the experiment is done; a resumed run comes to the same answer."""
+        progress, done = self.progress, self.experiment.done
+        return progress.epoch >= self.epochs or bool(done and progress.history and done(progress.history[-1]))
 
     @property
     def is_main(self) -> bool:

@@ -1,0 +1,64 @@
+"""What is asked of spike times and sizes in more than one place."""
+
+import torch
+from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
+
+from spikeloom.errors import BackendError
+
+
+def check_finite(times: Tensor) -> None:
+    """Raise if one of the spike times is NaN or infinite; minus infinity is no spike."""
+    if torch.compiler.is_compiling() or not times.numel():
+        return
+    if not times.detach().max() < float("inf"):  # NaN is not less
+        raise ValueError("`times` must have no NaN or infinity. No spike is written as -1.")
+
+
+def check_window(times: Tensor, T: float) -> None:
+    """Raise if one of the spike times is NaN, or later than ``T``."""
+    if torch.compiler.is_compiling() or not times.numel():
+        return
+    latest = times.detach().max()
+    if latest.isnan():
+        raise ValueError(
+            f"`times` must have no NaN, got {int(times.isnan().sum())}. No spike is written as -1."
+        )
+    if latest > T:  # in the type of the times: a neuron may fire at T, which is rounded there
+        raise ValueError(
+            f"`times` must be at most T = {T:g}, got a spike at {latest:g}. No spike is written as -1; else "
+            "make T larger, or do not set `extrapolate` in the layer before."
+        )
+
+
+def check_counts(least: int = 1, **counts: int) -> None:
+    """Raise unless each of ``counts`` is an integer of at least ``least``."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}.")
+
+
+def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width, each at least 1; one number stands for both."""
+    both = value if isinstance(value, tuple) else (value, value)
+    if len(both) != 2 or any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in both):
+        raise ValueError(f"`{name}` must be an integer of at least 1, or two of them, got {value!r}.")
+    return both
+
+
+def check_gradient(layer: str, gradient: Tensor) -> None:
+    """Refuse, in a backward pass that is not written in PyTorch operations, what needs such.
+
+    Raises:
+        BackendError: the gradient is to be differentiated again, or is a batch of gradients.
+    """
+    if torch.is_grad_enabled():
+        raise BackendError(
+            f"The gradients of a {layer} layer cannot be differentiated again (create_graph=True). Leave "
+            "terms out of the loss that hold gradients."
+        )
+    if is_legacy_batchedtensor(gradient):
+        raise BackendError(
+            f"A {layer} layer takes one gradient at a time, not a batch of them (is_grads_batched=True). "
+            "Call torch.autograd.grad once for each."
+        )

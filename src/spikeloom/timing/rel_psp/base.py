@@ -1,0 +1,143 @@
+"""What layers of ReL-PSP neurons share: settings, initial weights, the check of their input."""
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+
+from spikeloom.errors import BackendError, ShapeError
+from spikeloom.loom import checked_backend
+from spikeloom.timing.checks import check_window
+from spikeloom.timing.rel_psp.function import Settings, firing_times
+from spikeloom.timing.rel_psp.geometry import Geometry
+from spikeloom.timing.spike_response import Fired
+
+
+class ReLPSP(nn.Module):
+    """The base of :class:`ReLPSPLinear` and :class:`ReLPSPConv2d`; see there."""
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        T: float,
+        v_threshold: float,
+        bias: bool,
+        extrapolate: bool,
+        wake: float,
+        min_slope: float | None,
+        backend: str,
+    ):
+        super().__init__()
+        if not 0 <= wake < math.inf:
+            raise ValueError(f"`wake` must be a number of at least 0, got {wake}.")
+        for name, value in (("T", T), ("v_threshold", v_threshold), ("min_slope", min_slope)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"`{name}` must be a number greater than 0, got {value}.")
+        self.T, self.v_threshold = float(T), float(v_threshold)
+        self.min_slope = self.v_threshold / self.T if min_slope is None else float(min_slope)
+        self.extrapolate, self.wake, self.backend = extrapolate, float(wake), checked_backend(backend)
+        self._shape = weight_shape
+        self.weight = nn.Parameter(torch.empty(weight_shape))
+        self.bias = nn.Parameter(torch.empty(weight_shape[0])) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self, active: float = 1.0, spread: float = 0.1, delay: float | None = None) -> None:
+        r"""Draw the weights so that neurons fire at first.
+
+        .. math:: w \sim \mathcal{N}\left( \mu, \sigma^2 \right),\quad \mu = \frac{\theta}{d\, a n},\quad
+                  \sigma = s \frac{\theta}{d \sqrt{a n}}
+
+        With mean 0, half of the potentials would fall: such a neuron never fires, and so never learns. With
+        this mean, a neuron fires a time :math:`d` after :math:`a n` of its :math:`n` inputs have come.
+
+        Args:
+            active: the part of the inputs that spike, over 0 and up to 1.
+            spread: standard deviation of the slope with all these inputs, against its mean; at least 0.
+            delay: the time :math:`d`; a quarter of the window by default.
+        Raises:
+            ValueError: one of them is out of range.
+        """
+        delay = self.T / 4 if delay is None else delay
+        if not 0 < active <= 1:
+            raise ValueError(f"`active` must be over 0 and up to 1, got {active}.")
+        if not 0 <= spread < math.inf:
+            raise ValueError(f"`spread` must be a number of at least 0, got {spread}.")
+        if not 0 < delay < math.inf:
+            raise ValueError(f"`delay` must be a number greater than 0, got {delay}.")
+        inputs, slope = active * self.weight[0].numel(), self.v_threshold / delay
+        nn.init.normal_(self.weight, slope / inputs, spread * slope / math.sqrt(inputs))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, times: Tensor) -> Tensor:
+        out = self.fire(times).time
+        if not self.extrapolate:
+            return out
+        with torch.autocast(times.device.type, enabled=False):
+            late = self.T * (2 - self._end_potential(times.to(out.dtype)) / self.v_threshold)
+            return torch.where(out < 0, late, out)
+
+    def fire(self, times: Tensor) -> Fired:
+        """The times that ``forward`` gives without ``extrapolate``, and the slopes of the potentials then,
+        without gradient; 0 for no spike."""
+        self._check(times)
+        wake = self.wake if self.training else 0.0
+        settings = Settings(self.v_threshold, self.T, self.min_slope, wake)
+        with torch.autocast(times.device.type, enabled=False):  # halves are too coarse for times
+            times, weight = times.to(self.weight.dtype), self.weight.flatten(1).t()
+            bias = None if self.bias is None else self.bias.to(weight.dtype)
+            flat, geometry = self._flatten(times)
+            fired = firing_times(flat, weight, bias, geometry, settings, self.backend)
+            return Fired(*(self._arrange(one, times, geometry) for one in fired))
+
+    def _end_potential(self, times: Tensor) -> Tensor:
+        """The potentials at the end of the window, as if no neuron had fired."""
+        lasting = torch.where(times < 0, 0.0, self.T - times)
+        return self._sum(lasting, None if self.bias is None else self.bias.to(times.dtype) * self.T)
+
+    def _check(self, times: Tensor) -> None:
+        """Refuse a wrong shape, times that are none, and weights that the loops cannot run with."""
+        self._check_shape(times)
+        weights = [("weight", self.weight, self._shape)]
+        if self.bias is not None:
+            weights.append(("bias", self.bias, self._shape[:1]))
+        for name, one, shape in weights:
+            if one.shape != shape:
+                raise ShapeError(
+                    f"`{name}` must be {list(shape)}, got {list(one.shape)}. Make a layer of another size."
+                )
+        if torch.compiler.is_compiling():
+            return
+        if any(map(is_functorch_wrapped_tensor, (times, *self.parameters()))):
+            raise BackendError(
+                "A ReL-PSP layer cannot run within a transformation of torch.func (vmap, grad). Give samples "
+                "as a batch, and take torch.autograd.grad."
+            )
+        check_window(times, self.T)
+        for name, one, _shape in weights:
+            low, high = one.detach().aminmax()
+            if not (low > -math.inf and high < math.inf):  # NaN is neither
+                raise ValueError(
+                    f"`{name}` must be finite, got NaN or infinity. If the layer was being trained, take a "
+                    "smaller learning rate."
+                )
+
+    @abstractmethod
+    def _check_shape(self, times: Tensor) -> None: ...
+
+    @abstractmethod
+    def _flatten(self, times: Tensor) -> tuple[Tensor, Geometry]:
+        """The times as ``[N, inputs]``, and which input reaches which neuron."""
+
+    @abstractmethod
+    def _arrange(self, fired: Tensor, times: Tensor, geometry: Geometry) -> Tensor:
+        """What was found for each neuron, ``[N, positions, out]``, in the shape of the output."""
+
+    @abstractmethod
+    def _sum(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """What an ordinary layer with these weights computes."""
+
+    def _settings(self) -> str:
+        return f"T={self.T:g}, v_threshold={self.v_threshold:g}, bias={self.bias is not None}"

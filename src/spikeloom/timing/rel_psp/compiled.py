@@ -1,0 +1,104 @@
+"""Running the loops of ReL-PSP layers on tensors, in as many threads as PyTorch uses.
+
+Results do not depend on their number: sums are cut by the sizes of the tensors alone.
+"""
+
+import ctypes
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeloom.loom import threads
+from spikeloom.loom.cache import load_module, reload_module
+from spikeloom.loom.numba_job import DONE, RANGES
+from spikeloom.timing.rel_psp.geometry import Geometry
+
+BLOCK = 64  # neurons that move together
+PIECES = 32  # of the samples, so that threads that are held up do less
+PARTIAL = 1 << 21  # numbers in the partial sums of a weight gradient: 8 MiB in float32
+_REAL = {torch.float32: np.float32, torch.float64: np.float64}
+_modules: list[ModuleType] = []
+
+
+def first_crossing(
+    times: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, threshold: float, T: float
+) -> tuple[Tensor, Tensor]:
+    """As the function of the same name in reference.py, bit by bit."""
+    silent = times.masked_fill(times < 0, float("inf"))
+    sorted_times, order = silent.sort(dim=1, stable=True)
+    num_samples, neurons = len(times), weight.shape[1]
+    out, slope = (times.new_empty(num_samples, geometry.positions, neurons) for _ in range(2))
+    start = times.new_zeros(neurons) if bias is None else bias
+    settings = torch.tensor([threshold, T], dtype=times.dtype, device="cpu")
+    chunk = -(-num_samples // PIECES)
+    _run("forward", geometry, neurons, chunk, order, sorted_times, start, settings, weight, out, slope)
+    return out, slope
+
+
+def gradients(
+    times: Tensor, weight: Tensor, geometry: Geometry, out: Tensor, scale: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """As the function of the same name in reference.py; sums are rounded in another order."""
+    num_samples, neurons = len(times), weight.shape[1]
+    to_times = to_weight = None
+    if wanted[0]:
+        to_times = torch.empty_like(times)
+        _run("time", geometry, neurons, -(-num_samples // PIECES), times, out, scale, weight, to_times)
+    if wanted[1]:
+        pieces = min(max(1, PARTIAL // weight.numel()), PIECES, max(1, num_samples))
+        chunk = max(1, -(-num_samples // pieces))
+        partial = weight.new_zeros(pieces, *weight.shape)
+        _run("weight", geometry, neurons, chunk, times, out, scale, partial)
+        to_weight = partial[0]
+        for part in partial[1:]:
+            to_weight += part
+    return to_times, to_weight
+
+
+def _run(name: str, geometry: Geometry, neurons: int, chunk: int, *tensors: Tensor) -> None:
+    """Run a loop, in pieces of ``chunk`` samples; the gradient of times is not cut into blocks of neurons."""
+    num_samples = len(tensors[0])
+    block = min(BLOCK, neurons)
+    inputs = geometry.channels * geometry.pixels
+    around = geometry.pixels, geometry.taps, geometry.positions
+    sizes = torch.tensor([num_samples, chunk, neurons, block, inputs, *around], device="cpu")
+    pieces = -(-num_samples // chunk) if num_samples else 0
+    if name != "time":
+        pieces *= -(-neurons // block)
+    job = array("q", [0, 0, pieces, pieces, 1, *[0] * 7])
+    arguments = (sizes, *geometry.targets(), *tensors)  # kept until the loop has run
+    for tensor in arguments:
+        assert tensor.is_contiguous()
+        job.extend((tensor.data_ptr(), tensor.numel()))
+    real = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    threads.run(_native(name, real), job.buffer_info()[0], min(torch.get_num_threads(), pieces))
+    if job[DONE] != job[RANGES]:
+        raise MemoryError(f"Too little memory for the {name} loop of a ReL-PSP layer.")
+
+
+def _native(name: str, dtype: torch.dtype) -> Callable[[int], Any]:
+    """A loop as a function of a job's address; compiled code that cannot be loaded is compiled anew."""
+    if not _modules:
+        _modules.append(load_module(Path(__file__).with_name("loops.py").read_text()))
+    natives = vars(_modules[0]).setdefault("natives", {})
+    if (name, dtype) not in natives:
+        try:
+            natives[name, dtype] = _compiled(name, dtype)
+        except Exception:
+            _modules[0] = reload_module(_modules[0])
+            natives = vars(_modules[0]).setdefault("natives", {})
+            natives[name, dtype] = _compiled(name, dtype)
+    return natives[name, dtype][0]
+
+
+def _compiled(name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
+    made = getattr(_modules[0], f"{name}_job")(_REAL[dtype])
+    compiled: Any = numba.cfunc("void(voidptr)", cache=True)(made)
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled

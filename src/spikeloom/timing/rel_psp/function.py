@@ -1,0 +1,119 @@
+"""Firing times as a function of spike times and weights, with its gradient, on the backend that is chosen."""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeloom.errors import BackendError
+from spikeloom.loom.select import effective_backend
+from spikeloom.timing.checks import check_gradient
+from spikeloom.timing.rel_psp import reference
+from spikeloom.timing.rel_psp.geometry import Geometry
+from spikeloom.timing.spike_response import Fired
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a layer is told beside its weights.
+
+    Args:
+        threshold: firing threshold.
+        T: end of the window.
+        min_slope: the least slope that gradients are divided by.
+        wake: strength of the pull on neurons that fire for no sample; 0 for none.
+    """
+
+    threshold: float
+    T: float
+    min_slope: float
+    wake: float
+
+
+def firing_times(
+    times: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, settings: Settings, backend: str
+) -> Fired:
+    """When the neurons of a layer fire; see :func:`reference.first_crossing`.
+
+    Args:
+        times, weight, bias, geometry: as there.
+        settings: of the layer.
+        backend: ``'auto'``, ``'numba'`` or ``'torch'``.
+    Returns:
+        times, -1 for no spike, and slopes, which have no gradient: both ``[N, positions, out]``
+    Raises:
+        BackendError: ``backend`` is ``'numba'``, and it cannot run this.
+    """
+    loops = _loops(times, weight, effective_backend(backend))
+    return Fired(*_FiringTimes.apply(times, weight, bias, geometry, settings, loops))  # type: ignore[misc]
+
+
+class _FiringTimes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, times, weight, bias, geometry, settings, loops):
+        times, weight = times.contiguous(), weight.contiguous()
+        bias = None if bias is None else bias.contiguous()
+        out, slope = loops.first_crossing(times, weight, bias, geometry, settings.threshold, settings.T)
+        ctx.save_for_backward(times, weight, out, slope)
+        ctx.geometry, ctx.settings, ctx.loops = geometry, settings, loops
+        ctx.mark_non_differentiable(slope)
+        return out.clone(), slope  # the user may write into the times
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _slope: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        check_gradient("ReL-PSP", gradient)
+        times, weight, out, slope = ctx.saved_tensors
+        settings, wanted = ctx.settings, ctx.needs_input_grad
+        silent = out < 0
+        scale = gradient / slope.clamp(min=settings.min_slope)
+        scale = scale.masked_fill(silent, 0.0).contiguous()
+        to_times, to_weight = ctx.loops.gradients(times, weight, ctx.geometry, out, scale, wanted[:2])
+        # In double precision the order of the sum, which may depend on threads, does not show.
+        to_bias = -(scale * out).double().sum((0, 1)).to(out.dtype) if wanted[2] else None
+        if settings.wake and len(times):
+            never = silent.flatten(0, 1).all(0).to(out.dtype)  # [out]
+            pull = settings.wake / settings.threshold * never
+            if to_weight is not None:
+                to_weight -= _lasting(times, ctx.geometry, settings.T)[:, None] * pull
+            if to_bias is not None:
+                to_bias -= settings.T * pull
+        return to_times, to_weight, to_bias, None, None, None
+
+
+def _lasting(times: Tensor, geometry: Geometry, T: float) -> Tensor:
+    """How long each weight has had a spike at the end of the window, mean over samples and positions."""
+    lasting = torch.where(times < 0, 0.0, T - times).mean(0, keepdim=True)
+    return geometry.windows(lasting).clamp(min=0).mean(0)  # padding is negative
+
+
+def _loops(times: Tensor, weight: Tensor, wanted: str) -> ModuleType:
+    """The module with the loops to run."""
+    if wanted == "torch":
+        return reference
+    reason = _unsuited(times) or _unsuited(weight)
+    if reason is None:
+        from spikeloom.timing.rel_psp import compiled
+
+        return compiled
+    if wanted == "numba":
+        raise BackendError(f"A ReL-PSP layer cannot run with backend 'numba': {reason}. Take 'auto'.")
+    return reference
+
+
+def _unsuited(x: Tensor) -> str | None:
+    """Why the compiled loops cannot run on these times or weights."""
+    if type(x) not in (Tensor, torch.nn.Parameter):
+        return f"it got a {type(x).__name__}, not a plain tensor"
+    if x.device.type != "cpu":
+        return f"it got a tensor on {x.device}"
+    if x.dtype not in (torch.float32, torch.float64):
+        return f"its weights have the type {x.dtype}"
+    try:
+        from numba import config
+    except ImportError as error:
+        return f"Numba cannot be imported ({error})"
+    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+        return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
+    return None

@@ -1,0 +1,194 @@
+"""SpikeProp: layers of neurons that fire at a time which has a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.errors import ShapeError
+from spikeloom.loom import checked_backend
+from spikeloom.timing.spike_prop_function import Settings, firing_times
+from spikeloom.timing.spike_response import Fired, SpikeResponse
+
+
+class SpikeProp(nn.Module):
+    r"""A layer of spiking neurons that exchange spike times, with exact gradients of the times.
+
+    .. math:: x_j(t) = \sum_{i,k} w_{jik}\, \varepsilon(t - t_i - d_k),\quad
+              \varepsilon(s) = \frac{s}{\tau} e^{1 - s/\tau},\; s > 0
+
+    Neuron :math:`j` fires at :math:`t_j`, when :math:`x_j` first reaches the threshold. By the implicit rule
+
+    .. math:: \frac{\partial t_j}{\partial w_{jik}} =
+              -\frac{\varepsilon(t_j - t_i - d_k)}{\dot x_j(t_j)},\quad
+              \frac{\partial t_j}{\partial t_i} =
+              \frac{\sum_k w_{jik}\, \dot\varepsilon(t_j - t_i - d_k)}{\dot x_j(t_j)}
+
+    and each connection has one terminal per delay :math:`d_k`, with a weight of its own. Times are exact:
+    between two arrivals the maximum of :math:`x` is known in closed form. All times are in the same unit,
+    such as milliseconds.
+
+    Args:
+        in_features: number of inputs.
+        out_features: number of neurons.
+        delays: of the terminals of each connection; ``n`` means ``1, 2, ..., n``, and 0 one without delay.
+        tau: time constant; a response has its peak, which is 1, after this time.
+        v_threshold: potential at which a neuron fires.
+        T: end of the window; a neuron that has not fired by then is silent.
+        min_slope: where :math:`\dot x_j(t_j)` is less, gradients take this instead: a potential that just
+            touches the threshold would make them explode.
+        wake: strength :math:`\lambda` of a pull on neurons that fire for no sample of a batch, and so have no
+            gradient: in training, one of :math:`-\lambda / \theta` on the weights of each terminal, times the
+            share of samples in which it has a spike. At least 0.
+        num_spikes: that a neuron may fire. After the first, a refractory kernel matters.
+        refractory: each spike of a neuron adds :math:`-R\, e^{-(t - t_j)/\tau}` to its own potential; this is
+            ``R``. Default: the threshold, so that the potential falls to 0.
+        backend: ``'numba'``, compiled, for tensors on the CPU; ``'torch'``; or ``'auto'``, the first where it
+            can be.
+    Shape:
+        input: spike times ``[N, in_features]`` from 0 to ``T``, negative for no spike; or ``[N, in_features,
+        S]`` for neurons with several spikes. Output ``[N, out_features]``, or with ``num_spikes > 1``
+        ``[N, out_features, num_spikes]``; -1, without gradient, for no spike. ``weight``: ``[out_features,
+        in_features, len(delays)]``, positive at first.
+    Raises:
+        ValueError: a setting is out of range; a time is NaN or later than ``T``.
+        ShapeError: the input has another shape.
+    Source: Bohte, Kok & La Poutré, Neurocomputing 48, 2002.
+    Example:
+        >>> layer = SpikeProp(in_features=2, out_features=1, delays=0, tau=5.0)
+        >>> _ = nn.init.constant_(layer.weight, 0.8)
+        >>> times = torch.tensor([[0.0, 1.0], [0.0, -1.0]], requires_grad=True)
+        >>> layer(times)
+        tensor([[ 2.1368],
+                [-1.0000]], grad_fn=...)
+        >>> layer(times)[0].backward(); times.grad[0]
+        tensor([0.3776, 0.6224])
+    """
+
+    delays: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        delays: int | Sequence[float] = 16,
+        tau: float = 7.0,
+        v_threshold: float = 1.0,
+        T: float = 40.0,
+        *,
+        min_slope: float = 0.1,
+        wake: float = 0.0,
+        num_spikes: int = 1,
+        refractory: float | None = None,
+        backend: str = "auto",
+    ):
+        super().__init__()
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
+        if not 0 < min_slope < float("inf"):
+            raise ValueError(f"`min_slope` must be a number greater than 0, got {min_slope}.")
+        if not 0 <= wake < float("inf"):
+            raise ValueError(f"`wake` must be a number of at least 0, got {wake}.")
+        self.in_features, self.out_features = in_features, out_features
+        refractory = v_threshold if refractory is None else refractory
+        self.response = SpikeResponse(float(tau), float(v_threshold), float(T), float(refractory), num_spikes)
+        self.min_slope, self.wake, self.backend = float(min_slope), float(wake), checked_backend(backend)
+        self.register_buffer("delays", _checked_delays(delays))
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, len(self.delays)))
+        self.reset_parameters()
+
+    @property
+    def T(self) -> float:
+        """The end of the window."""
+        return self.response.T
+
+    def reset_parameters(self, active: float = 1.0, drive: float = 4.0) -> None:
+        """Draw the weights so that neurons fire at first: uniform, from 0 on.
+
+        Args:
+            active: the part of the inputs that spike, over 0 and up to 1.
+            drive: what the weights of these inputs add up to on average, in thresholds; the less, the later
+                neurons fire, and below 1 they never do.
+        Raises:
+            ValueError: one of them is out of range.
+        """
+        if not 0 < active <= 1:
+            raise ValueError(f"`active` must be over 0 and up to 1, got {active}.")
+        if not 1 <= drive < float("inf"):
+            raise ValueError(f"`drive` must be a number of at least 1, got {drive}.")
+        mean = drive * self.response.v_threshold / (active * self.weight[0].numel())
+        nn.init.uniform_(self.weight, 0, 2 * mean)
+
+    def forward(self, times: Tensor) -> Tensor:
+        return self.fire(times).time
+
+    def fire(self, times: Tensor) -> Fired:
+        """The times that ``forward`` gives, and the slopes of the potentials then, without gradient."""
+        self._check(times)
+        settings = Settings(self.min_slope, self.wake if self.training else 0.0, self.backend)
+        time, slope = firing_times(*self.terminals(times), self.response, settings)
+        if self.response.num_spikes == 1:
+            time, slope = time.squeeze(2), slope.squeeze(2)
+        dtype = times.dtype if times.is_floating_point() else self.weight.dtype
+        return Fired(time.to(dtype), slope.to(dtype))
+
+    def terminals(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """What each terminal does: when its spike arrives ``[N, terminals]``, infinite for none, and its
+        weight for each neuron ``[out_features, terminals]``; in float64."""
+        times = times.double() if times.dim() == 3 else times.double()[..., None]  # [N, in, S]
+        spikes = torch.where(times < 0, torch.inf, times)
+        arrivals = spikes[..., None] + self.delays  # [N, in, S, K]
+        weight = self.weight.double()[:, :, None].expand(-1, -1, times.shape[2], -1)
+        return arrivals.flatten(1), weight.flatten(1)
+
+    @torch.no_grad()
+    def potential(self, times: Tensor, at: Tensor) -> Tensor:
+        """The potentials ``[N, out_features, len(at)]`` at the times ``at``, for figures; the refractory
+        kernel of a neuron's own spikes included."""
+        arrivals, weight = self.terminals(times)
+        fired = self.fire(times).time.double().view(len(times), self.out_features, -1)  # [N, out, num_spikes]
+        points = []
+        for now in at.double():
+            own = torch.where(fired < 0, 0.0, self.response.own(now - fired)).sum(2)
+            points.append(self.response.psp(now - arrivals) @ weight.t() - own)
+        return torch.stack(points, -1).to(self.weight.dtype)
+
+    def extra_repr(self) -> str:
+        response = self.response
+        more = f", num_spikes={response.num_spikes}" if response.num_spikes > 1 else ""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"terminals={len(self.delays)}, tau={response.tau}, v_threshold={response.v_threshold}, "
+            f"T={response.T}{more}"
+        )
+
+    def _check(self, times: Tensor) -> None:
+        if times.dim() not in (2, 3) or times.shape[1] != self.in_features:
+            raise ShapeError(
+                f"`times` must be spike times [N, {self.in_features}], or [N, {self.in_features}, S] of "
+                f"neurons with several spikes, got {list(times.shape)}. Flatten what an encoder returns."
+            )
+        if not times.numel() or torch.compiler.is_compiling():
+            return
+        latest = times.detach().max().item()
+        if latest != latest:
+            raise ValueError(f"`times` must have no NaN, got {int(times.isnan().sum())}. No spike is -1.")
+        if latest > self.response.T:
+            raise ValueError(
+                f"`times` must be at most T = {self.response.T:g}, got a spike at {latest:g}. No spike is "
+                "written as -1; else make T larger."
+            )
+
+
+def _checked_delays(delays: int | Sequence[float]) -> Tensor:
+    """The delays as a tensor; a count, or a sequence."""
+    values = delays if not isinstance(delays, int) else list(range(1, delays + 1)) if delays else [0]
+    found = torch.as_tensor(values, dtype=torch.get_default_dtype())
+    if found.dim() != 1 or not len(found) or not bool(((found >= 0) & found.isfinite()).all()):
+        raise ValueError(
+            f"`delays` must be a count of at least 0, or a sequence of numbers of at least 0, got {delays}."
+        )
+    return found

@@ -1,0 +1,58 @@
+"""Figures of one pattern in a network of SpikeProp layers: its spikes, and the potentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.timing.figures import draw_spike_times
+from spikeloom.timing.spike_prop import SpikeProp
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POINTS = 500  # of a curve
+SHOWN = 10  # neurons of a layer at most
+
+
+@torch.no_grad()
+def draw_spike_prop(net: nn.Sequential, times: Tensor, title: str = "") -> dict[str, Figure]:
+    """What the layers of a network do with one pattern.
+
+    Args:
+        net: SpikeProp layers.
+        times: spike times of one sample ``[1, in_features]``.
+        title: of both figures.
+    Returns:
+        ``'raster'``, when which neurons spike; ``'membrane'``, the potentials of each layer's first neurons
+    Raises:
+        ShapeError: ``times`` holds several patterns.
+    Example:
+        >>> net = nn.Sequential(SpikeProp(4, 3), SpikeProp(3, 2))
+        >>> figures = draw_spike_prop(net, torch.tensor([[3.0, 5.0, -1.0, 0.0]]))
+        >>> [panel.get_title() for panel in figures["membrane"].axes]
+        ["layer '0': 3 of 3 neurons", "layer '1': 2 of 2 neurons"]
+    """
+    from matplotlib.figure import Figure
+
+    figures = draw_spike_times(net, times, title)
+    layers = [(name, layer) for name, layer in net.named_children() if isinstance(layer, SpikeProp)]
+    figure = figures["membrane"] = Figure(figsize=(8, 2.8 * len(layers) + 0.4), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(len(layers), 1, squeeze=False, sharex=True)[:, 0]
+    for ax, (name, layer) in zip(panels, layers, strict=True):
+        at = torch.linspace(0, layer.T, POINTS)
+        potentials = layer.potential(times, at)[0, :SHOWN]  # [neurons, POINTS]
+        times = layer(times)
+        threshold, spikes = layer.response.v_threshold, times[0, : len(potentials)].flatten()
+        spikes = spikes[spikes >= 0]
+        ax.plot(at, potentials.t(), linewidth=1.2)
+        ax.axhline(threshold, color="grey", linestyle="dashed", linewidth=0.8)
+        ax.plot(spikes, torch.full_like(spikes, threshold), "k|", markersize=12)
+        # What comes after the spike may rise far above the threshold, and does not matter.
+        ax.set_ylim(min(-0.2 * threshold, float(potentials.min())), 2.5 * threshold)
+        ax.set(title=f"layer '{name}': {len(potentials)} of {layer.out_features} neurons", ylabel="potential")
+    figure.axes[-1].set_xlabel("time")
+    return figures

@@ -1,0 +1,49 @@
+"""Figures of spike times: which spikes stand where."""
+
+import pytest
+import torch
+from torch import nn
+
+from spikeloom.errors import ShapeError
+from spikeloom.timing import ReLPSPLinear, SpikeProp, Tempotron
+from spikeloom.timing.figures import SHOWN, draw_pattern, draw_spike_times
+
+
+def panels(net, times):
+    """The title of each panel, and the (time, neuron) of its spikes."""
+    axes = draw_spike_times(net, times)["raster"].axes
+    return {ax.get_title(): sorted(map(tuple, ax.lines[0].get_xydata().tolist())) for ax in axes}
+
+
+def test_spikes_stand_at_their_time_and_neuron():
+    layer = ReLPSPLinear(3, 2, T=4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]))
+    assert panels(nn.Sequential(layer), torch.tensor([[1.0, -1.0, 3.0]])) == {
+        "input: 2 of 3 neurons spike": [(1, 0), (3, 2)],
+        "layer '0': 1 of 2 neurons spike": [(2, 0)],
+    }
+
+
+def test_of_many_neurons_some_are_shown_and_all_are_counted():
+    many = 2 * SHOWN
+    drawn = panels(nn.Sequential(ReLPSPLinear(many, 1, T=4)), torch.ones(1, many))
+    assert drawn[f"input: {many} of {many} neurons spike"] == [(1, n) for n in range(0, many, 2)]
+
+
+def test_all_spikes_of_a_neuron_stand_in_one_row():
+    net = nn.Sequential(SpikeProp(1, 2, num_spikes=2), nn.Identity())
+    nn.init.constant_(net[0].weight, 3.0)
+    first, second = net(torch.zeros(1, 1))[0, 0].tolist()
+    assert 0 < first < second
+    drawn = panels(net, torch.zeros(1, 1))["layer '0': 2 of 2 neurons spike"]
+    assert drawn == [(first, 0), (first, 1), (second, 0), (second, 1)]
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(ShapeError, match=r"`times` must be one pattern \[1, \*\], got \[2, 3\]"):
+        draw_spike_times(nn.Sequential(ReLPSPLinear(3, 2, T=4)), torch.ones(2, 3))
+    with pytest.raises(ShapeError, match=r"one pattern \[in_features\], got \[2, 3\]"):
+        draw_pattern(Tempotron(3, 2, T=4), torch.ones(2, 3))
+    with pytest.raises(ValueError, match="`net` must have a layer on spike times"):
+        draw_spike_times(nn.Sequential(nn.Flatten()), torch.ones(1, 3))
