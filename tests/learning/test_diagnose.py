@@ -56,6 +56,9 @@ def test_thresholds_that_ran_away():
     (advice,) = check.advice()
     assert "2 neurons have fired before and are silent now" in advice
     assert "theta_plus" in advice
+    many = learning.check_learning(weights(100), spikes.repeat(5).clamp(min=1), theta.repeat(5))
+    many.dead, many.runaway = [4], [4]  # one in a hundred
+    assert many.advice() == []
 
 
 def test_one_neuron_that_wins_every_time():
@@ -63,6 +66,9 @@ def test_one_neuron_that_wins_every_time():
     spikes[7] = 100
     (advice,) = learning.check_learning(weights(), spikes).advice()
     assert advice.startswith("One neuron fires 84% of all spikes")
+    spikes[:7] = 0  # these do not need more input
+    (advice,) = learning.check_learning(weights(), spikes).advice()
+    assert advice.startswith("One neuron fires 89% of all spikes")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from torch import Tensor
 from spikeloom.errors import ShapeError
 from spikeloom.learning.bounds import check_bounds
 
-DEAD, ALIKE, SATURATED = 0.25, 0.9, 0.95  # shares and similarity from which on there is something to change
+# Shares and similarity from which on there is something to change.
+DEAD, RUNAWAY, ALIKE, BUSY, SATURATED = 0.25, 0.05, 0.9, 0.5, 0.95
 
 
 @dataclass
@@ -40,7 +41,7 @@ class LearningCheck:
 
     def _dead(self) -> str | None:
         never = len(self.dead or []) - len(self.runaway or [])
-        if never < DEAD * self.num_neurons:
+        if never < DEAD * self.num_neurons or self._busiest():  # more input would not let them win
             return None
         return (
             f"{never} of {self.num_neurons} neurons never fired, and cannot learn. Give them more "
@@ -49,7 +50,7 @@ class LearningCheck:
         )
 
     def _runaway(self) -> str | None:
-        if not self.runaway:
+        if not self.runaway or len(self.runaway) < RUNAWAY * self.num_neurons:
             return None
         return (
             f"{len(self.runaway)} neurons have fired before and are silent now: their thresholds rose out of "
@@ -67,7 +68,7 @@ class LearningCheck:
         )
 
     def _busiest(self) -> str | None:
-        if self.busiest is None or self.num_neurons < 4 or self.busiest < 0.5:
+        if self.busiest is None or self.num_neurons < 4 or self.busiest < BUSY:
             return None
         return (
             f"One neuron fires {self.busiest:.0%} of all spikes: it wins every time. Let thresholds adapt "

@@ -31,8 +31,7 @@ RATE = 0.03  # spikes per time step
 @RECIPES.register("stdp-demo")
 @dataclass(frozen=True, kw_only=True)
 class StdpDemo(BaseRecipe):
-    """One synapse: the window of a plasticity rule, its traces, and the weight that follows two spike
-    trains."""
+    """One synapse: the window of a plasticity rule, its traces, and a weight that follows spike trains."""
 
     claim: ClassVar[str] = "the closed form of the window, within 0.0001 %"
     cost: ClassVar[str] = "under ten seconds (one core)"
