@@ -7,9 +7,9 @@ first names the class. Gradients are exact, by SpikeProp, and Adam takes the ste
 
 iris 49-10-3 (m = 12), breast-cancer 64-15-2 (m = 7), landsat 101-25-6 (m = 25, the four bands of the central
 pixel). iris and breast-cancer have no official split: --split 1 to 10 are ten random halves. Published are
-96.1, 97.0 and 85.3 % of the test samples; landsat stays 0.4 points below that, with 177,000 presentations of a
-pattern where the publication took 60,000 (with as many: 84.5 %). Accuracies on training samples are of moved
-ones, see --noise.
+96.1, 97.0 and 85.3 % of the test samples; landsat stays 0.4 points below that, with 177,000 presentations
+where the publication took 60,000 (with as many: 84.5 %). Accuracies on training samples are of moved ones,
+see --noise.
 
 Command   spikeloom train spikeprop                                          iris, built in
           spikeloom train spikeprop --dataset breast-cancer --split 3
