@@ -124,7 +124,7 @@ def test_help_of_a_command(spikeloom, command, part):
     [
         (["trian", "blobs"], "There is no command 'trian'. Did you mean 'train'"),
         (["train", "lif-f"], "There is no recipe 'lif-f'. Did you mean 'lif-fc'?"),
-        (["train", "zzz"], "There is no recipe 'zzz'. Known: blobs"),
+        (["train", "zzz"], "There is no recipe 'zzz'. Known: ann2snn, blobs,"),
         (["list", "blob"], "No recipe matches 'blob'. Did you mean 'blobs'?"),
         (["train", "--epochs", "3"], "starts with the recipe's name, got '--epochs'"),
     ],

@@ -267,6 +267,7 @@ EXACT = {
         "AlphaNode",
         "BiologicalIzhikevichNode",
         "CubaLIFNode",
+        "HomeostaticLIFNode",
     ),
     *("ILIFNode", "IzhikevichNode", "KLIFNode", "QIFNode", "RefractoryLIFNode", "ResonateAndFireNode"),
     *("SimpleIFNode", "SimpleLIFNode", "TernaryLIFNode", "NonSpikingIFNode", "NonSpikingLIFNode"),
