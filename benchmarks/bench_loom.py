@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import importlib
 import json
-import resource
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -238,7 +237,7 @@ def peak(settings: Settings, side: str, work: str) -> float:
     gradient = torch.randn(NUM_STEPS, size)
     if work == "work":
         torch.autograd.grad(run(x), x, gradient)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts in KiB
+    return measure.peak_memory()
 
 
 PARTS: dict[str, Callable[..., Any]] = {

@@ -21,7 +21,6 @@ after some steps of training, times the steps of an epoch. Without MNIST in the 
 
 import argparse
 import json
-import resource
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -185,7 +184,7 @@ def peak(side: str, settings: Settings, busy: bool) -> float:
     step = SIDES[side](tuned_times(settings), settings)
     for _ in range(2 * busy):
         step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts in KiB
+    return measure.peak_memory()
 
 
 def epochs(settings: Settings, data_dir: Path | None) -> Iterator[Row]:

@@ -28,7 +28,6 @@ import contextlib
 import importlib
 import json
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -305,7 +304,7 @@ def peak(side: str, settings: Settings, keep: bool, busy: bool) -> float:
     if busy:
         for _ in range(2):
             step(*batch)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts in KiB
+    return measure.peak_memory()
 
 
 def used(side: str, settings: Settings, keep: bool) -> float:
