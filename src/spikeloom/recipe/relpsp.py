@@ -12,7 +12,7 @@ with pooling by the earliest spike. Time is counted in units in which the grey l
 Command   spikeloom train relpsp                                        on the built-in digits
           spikeloom train relpsp --dataset mnist                        784-800-10
           spikeloom train relpsp --dataset mnist --net cnn              the convolutional network
-          spikeloom train relpsp --dataset fashion-mnist                784-1000-10
+          spikeloom train relpsp --dataset fashion-mnist --no-augment   784-1000-10
 Source    Zhang et al., Rectified linear postsynaptic potential function for backpropagation in deep spiking
           neural networks, IEEE Trans. Neural Netw. Learn. Syst. 33(5), 2022
 """
@@ -48,7 +48,7 @@ WAKE = 0.01  # pull on neurons that fire for no sample of a batch
 class ReLPSP(Recipe):
     """Networks of neurons that spike once, on images coded by spike times, trained by exact gradients."""
 
-    claim: ClassVar[str] = "93.8 % on digits, 98.2 % on MNIST (fc, last epoch)"
+    claim: ClassVar[str] = "93.8 % on digits, 98.2 % on MNIST, 86.8 % on Fashion-MNIST (fc, last epoch)"
     cost: ClassVar[str] = "digits: a quarter of a minute; MNIST: 6 minutes with fc (2 cores)"
 
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 128
