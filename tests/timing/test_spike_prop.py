@@ -367,7 +367,7 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
     [
         (torch.ones(2, 5), ShapeError, r"`times` must be spike times \[N, 7\].*got \[2, 5\]"),
         (torch.ones(7), ShapeError, r"got \[7\]. Flatten"),
-        (torch.full((2, 7), math.nan), ValueError, r"no NaN, got 14. No spike is -1"),
+        (torch.full((2, 7), math.nan), ValueError, r"no NaN, got 14. No spike is written as -1"),
         (torch.full((2, 7), math.inf), ValueError, r"at most T = 30, got a spike at inf"),
         (torch.full((2, 7), 30.5), ValueError, r"got a spike at 30.5.*make T larger"),
     ],

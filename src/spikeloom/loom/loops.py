@@ -1,12 +1,10 @@
 """Running a pair of loops on tensors: memory layouts, outputs, and autograd."""
 
-import ctypes
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
 from spikeloom.loom import threads
-from spikeloom.loom.cache import reload_module
+from spikeloom.loom.native import REAL, Native
 from spikeloom.loom.numba_job import DONE, RANGES
 from spikeloom.loom.numba_loop import Step
 from spikeloom.loom.pooled import Pooling, pooling
@@ -27,10 +25,9 @@ TAKEN = 4  # ranges per thread, so that one that is held up does less
 Source = float | Tensor
 Argument = tuple[int, int]
 """Address, and length: of a vector its numbers, of a sequence its time steps."""
-_REAL = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-class Loops:
+class Loops(Native):
     """The compiled loops of a step, with its literals.
 
     Args:
@@ -48,30 +45,14 @@ class Loops:
         backward_literals: Sequence[float],
         learned: Sequence[bool],
     ):
-        self.module, self.step, self.learned = module, step, tuple(learned)
+        super().__init__(module)
+        self.step, self.learned = step, tuple(learned)
         self.forward_literals, self.backward_literals = tuple(forward_literals), tuple(backward_literals)
         literals = [
             torch.tensor([1.0, 0.0, *values], dtype=torch.float64, device="cpu")
             for values in (forward_literals, backward_literals)
         ]
-        self.literals = {dtype: [one.to(dtype) for one in literals] for dtype in _REAL}
-
-    def native(self, name: str, dtype: torch.dtype) -> Callable[[int], Any]:
-        """A loop as a function of a job's address; compiled code that cannot be loaded is compiled anew."""
-        natives = vars(self.module).setdefault("natives", {})  # of all Loops that share the module
-        if (name, dtype) not in natives:
-            try:
-                natives[name, dtype] = self._compiled(name, dtype)
-            except Exception:
-                self.module = reload_module(self.module)
-                natives = vars(self.module).setdefault("natives", {})
-                natives[name, dtype] = self._compiled(name, dtype)
-        return natives[name, dtype][0]
-
-    def _compiled(self, name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
-        made = getattr(self.module, f"{name}_job")(_REAL[dtype])
-        compiled: Any = numba.cfunc("void(voidptr)", cache=True)(made)
-        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
+        self.literals = {dtype: [one.to(dtype) for one in literals] for dtype in REAL}
 
     def run(self, name: str, x: Tensor, arguments: Sequence[Argument], pooled: Pooling | None) -> None:
         """Run a loop on all neurons, in as many threads as PyTorch uses.

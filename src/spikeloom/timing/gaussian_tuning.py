@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from spikeloom.encoding import PopulationEncoder
 from spikeloom.errors import ShapeError
+from spikeloom.timing.checks import check_counts
 
 
 class GaussianTuning(nn.Module):
@@ -33,9 +34,8 @@ class GaussianTuning(nn.Module):
 
     def __init__(self, n: int, m: int, x_min: float | Tensor, x_max: float | Tensor):
         super().__init__()
-        for name, value, least in (("n", n, 1), ("m", m, 3)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}.")
+        check_counts(n=n)
+        check_counts(3, m=m)
         ranges = {name: torch.as_tensor(value) for name, value in (("x_min", x_min), ("x_max", x_max))}
         for name, value in ranges.items():
             if value.numel() not in (1, n) or value.dim() > 1:

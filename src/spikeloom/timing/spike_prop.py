@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.errors import ShapeError
 from spikeloom.loom import checked_backend
+from spikeloom.timing.checks import check_counts, check_window
 from spikeloom.timing.spike_prop_function import Settings, firing_times
 from spikeloom.timing.spike_response import Fired, SpikeResponse
 
@@ -85,9 +86,7 @@ class SpikeProp(nn.Module):
         backend: str = "auto",
     ):
         super().__init__()
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
+        check_counts(in_features=in_features, out_features=out_features)
         if not 0 < min_slope < float("inf"):
             raise ValueError(f"`min_slope` must be a number greater than 0, got {min_slope}.")
         if not 0 <= wake < float("inf"):
@@ -171,16 +170,7 @@ class SpikeProp(nn.Module):
                 f"`times` must be spike times [N, {self.in_features}], or [N, {self.in_features}, S] of "
                 f"neurons with several spikes, got {list(times.shape)}. Flatten what an encoder returns."
             )
-        if not times.numel() or torch.compiler.is_compiling():
-            return
-        latest = times.detach().max().item()
-        if latest != latest:
-            raise ValueError(f"`times` must have no NaN, got {int(times.isnan().sum())}. No spike is -1.")
-        if latest > self.response.T:
-            raise ValueError(
-                f"`times` must be at most T = {self.response.T:g}, got a spike at {latest:g}. No spike is "
-                "written as -1; else make T larger."
-            )
+        check_window(times, self.response.T)
 
 
 def _checked_delays(delays: int | Sequence[float]) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.errors import suggest
+from spikeloom.timing.checks import check_counts
 from spikeloom.timing.crossing import arrivals_on_grid, arrivals_one_by_one, first_crossing
 from spikeloom.timing.losses import one_hot
 from spikeloom.timing.psp import DoubleExponential
@@ -68,9 +69,7 @@ class Tempotron(nn.Module):
         shunt: bool = False,
     ):
         super().__init__()
-        for name, value in (("in_features", in_features), ("out_features", out_features), ("T", T)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
+        check_counts(in_features=in_features, out_features=out_features, T=T)
         if not 0 < v_threshold < float("inf"):
             raise ValueError(f"`v_threshold` must be a number greater than 0, got {v_threshold}.")
         self.kernel = DoubleExponential(float(tau), float(tau_s), float(v_threshold))

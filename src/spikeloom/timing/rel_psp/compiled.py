@@ -3,28 +3,22 @@
 Results do not depend on their number: sums are cut by the sizes of the tensors alone.
 """
 
-import ctypes
 from array import array
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numba
-import numpy as np
 import torch
 from torch import Tensor
 
 from spikeloom.loom import threads
-from spikeloom.loom.cache import load_module, reload_module
+from spikeloom.loom.cache import load_module
+from spikeloom.loom.native import Native
 from spikeloom.loom.numba_job import DONE, RANGES
 from spikeloom.timing.rel_psp.geometry import Geometry
 
 BLOCK = 64  # neurons that move together
 PIECES = 32  # of the samples, so that threads that are held up do less
 PARTIAL = 1 << 21  # numbers in the partial sums of a weight gradient: 8 MiB in float32
-_REAL = {torch.float32: np.float32, torch.float64: np.float64}
-_modules: list[ModuleType] = []
+_loaded: list[Native] = []
 
 
 def first_crossing(
@@ -78,27 +72,13 @@ def _run(name: str, geometry: Geometry, neurons: int, chunk: int, *tensors: Tens
         assert tensor.is_contiguous()
         job.extend((tensor.data_ptr(), tensor.numel()))
     real = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
-    threads.run(_native(name, real), job.buffer_info()[0], min(torch.get_num_threads(), pieces))
+    threads.run(_loops().native(name, real), job.buffer_info()[0], min(torch.get_num_threads(), pieces))
     if job[DONE] != job[RANGES]:
         raise MemoryError(f"Too little memory for the {name} loop of a ReL-PSP layer.")
 
 
-def _native(name: str, dtype: torch.dtype) -> Callable[[int], Any]:
-    """A loop as a function of a job's address; compiled code that cannot be loaded is compiled anew."""
-    if not _modules:
-        _modules.append(load_module(Path(__file__).with_name("loops.py").read_text()))
-    natives = vars(_modules[0]).setdefault("natives", {})
-    if (name, dtype) not in natives:
-        try:
-            natives[name, dtype] = _compiled(name, dtype)
-        except Exception:
-            _modules[0] = reload_module(_modules[0])
-            natives = vars(_modules[0]).setdefault("natives", {})
-            natives[name, dtype] = _compiled(name, dtype)
-    return natives[name, dtype][0]
-
-
-def _compiled(name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
-    made = getattr(_modules[0], f"{name}_job")(_REAL[dtype])
-    compiled: Any = numba.cfunc("void(voidptr)", cache=True)(made)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
+def _loops() -> Native:
+    """The loops, loaded once."""
+    if not _loaded:
+        _loaded.append(Native(load_module(Path(__file__).with_name("loops.py").read_text())))
+    return _loaded[0]

@@ -1,0 +1,42 @@
+"""Loops of an emitted module, as native functions of a job's address."""
+
+import ctypes
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from spikeloom.loom.cache import reload_module
+
+REAL = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+class Native:
+    """The loops of a module that has a maker ``<name>_job(real)`` for each.
+
+    Args:
+        module: from :func:`~spikeloom.loom.cache.load_module`.
+    """
+
+    def __init__(self, module: ModuleType):
+        self.module = module
+
+    def native(self, name: str, dtype: torch.dtype) -> Callable[[int], Any]:
+        """The loop ``name`` for a type; compiled code that cannot be loaded is compiled anew."""
+        natives = vars(self.module).setdefault("natives", {})  # of all that share the module
+        if (name, dtype) not in natives:
+            try:
+                natives[name, dtype] = self._compiled(name, dtype)
+            except Exception:
+                self.module = reload_module(self.module)
+                natives = vars(self.module).setdefault("natives", {})
+                natives[name, dtype] = self._compiled(name, dtype)
+        return natives[name, dtype][0]
+
+    def _compiled(self, name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
+        made = getattr(self.module, f"{name}_job")(REAL[dtype])
+        compiled: Any = numba.cfunc("void(voidptr)", cache=True)(made)
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
