@@ -387,6 +387,14 @@ def test_temporal_efficient_training_is_its_formula(mse_weight, mse_target):
         assert_close("default", loss, functional.temporal_efficient_training_cross_entropy(outputs, labels))
 
 
+def test_temporal_efficient_training_smooths_labels_as_pytorch_does():
+    outputs, labels = torch.randn(5, 4, 3), torch.tensor([0, 2, 1, 1])
+    mean = torch.stack([F.cross_entropy(step, labels, label_smoothing=0.1) for step in outputs]).mean()
+    loss = functional.temporal_efficient_training_cross_entropy(outputs, labels, label_smoothing=0.1)
+    assert_close("smoothed", mean, loss)
+    assert loss != functional.temporal_efficient_training_cross_entropy(outputs, labels)
+
+
 def test_temporal_efficient_training_differs_from_the_cross_entropy_of_the_mean():
     early = torch.zeros(2, 1, 2)
     early[0, 0, 0] = 4.0

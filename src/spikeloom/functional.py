@@ -192,7 +192,11 @@ def firing_rate_cross_entropy(spikes: Tensor, labels: Tensor) -> Tensor:
 
 
 def temporal_efficient_training_cross_entropy(
-    x_seq: Tensor, target: Tensor, mse_weight: float = 0.0, mse_target: float = 1.0
+    x_seq: Tensor,
+    target: Tensor,
+    mse_weight: float = 0.0,
+    mse_target: float = 1.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     r"""Temporal efficient training: the cross-entropy of every time step, averaged over time.
 
@@ -203,13 +207,16 @@ def temporal_efficient_training_cross_entropy(
         target: class of each sample, int64 ``[N]``.
         mse_weight: :math:`\lambda`, the weight of the term that keeps outputs near ``mse_target``.
         mse_target: :math:`\phi`.
+        label_smoothing: part of the probability that all classes share alike, as for
+            ``torch.nn.functional.cross_entropy``.
     Returns:
         a scalar
     Source: Deng et al., Temporal efficient training of spiking neural network, ICLR 2022.
     """
     _check_time(x_seq, "x_seq")
     num_steps = x_seq.shape[0]
-    loss = F.cross_entropy(x_seq.flatten(0, 1), target.repeat(num_steps))
+    logits, targets = x_seq.flatten(0, 1), target.repeat(num_steps)
+    loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     if mse_weight:
         loss = (1 - mse_weight) * loss + mse_weight * F.mse_loss(x_seq, torch.full_like(x_seq, mse_target))
     return loss

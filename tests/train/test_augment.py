@@ -9,7 +9,7 @@ from compare import assert_same
 from spikeloom import data, functional, layer, neuron
 from spikeloom.encoding import PoissonEncoder, SampleGenerator
 from spikeloom.train import checkpoint
-from spikeloom.train.augment import random_affine
+from spikeloom.train.augment import cutout, random_affine, random_crop
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import build_seeded, make_fabric
 from spikeloom.train.loop import Trainer
@@ -98,6 +98,71 @@ def test_a_sample_is_moved_alike_whatever_its_batch():
 def test_wrong_amounts_are_refused(wrong):
     with pytest.raises(ValueError, match="must be at least 0"):
         random_affine(spot(1, 1), random(0), **wrong)
+
+
+def crop(images, *numbers, **settings):
+    """A crop whose offset down, offset across and mirroring are chosen by numbers in [0, 1)."""
+    return random_crop(images, Fixed(*numbers), **settings)
+
+
+def test_a_crop_shifts_by_whole_pixels_and_brings_in_zeros():
+    images = torch.rand(2, 3, 5, 7) + 0.1
+    assert_same("middle", images, crop(images, 0.5, 0.5, 0.9, padding=2, flip=True))
+    moved = crop(images, 0.0, 0.99, 0.9, padding=2)  # the window begins at the top right of the padded image
+    assert_same("moved", images[..., :-2, 2:], moved[..., 2:, :-2])
+    assert (moved[..., :2, :] == 0).all()
+    assert (moved[..., -2:] == 0).all()
+    assert_same("mirrored", images.flip(-1), crop(images, 0.5, 0.5, 0.1, padding=2, flip=True))
+    assert_same("not mirrored", images, crop(images, 0.5, 0.5, 0.1, padding=2))
+
+
+def test_a_crop_takes_every_offset_and_mirrors_half():
+    pixel = torch.zeros(600, 1, 5, 5)
+    pixel[:, :, 2, 1] = 1.0
+    found = random_crop(pixel, random(*range(600)), padding=1, flip=True).nonzero()[:, 2:]  # row, column
+    counts = found.unique(dim=0, return_counts=True)[1]
+    assert len(counts) == 3 * 5  # mirrored or not, a column can come out at 0, 1, 2 or 2, 3, 4
+    assert counts.min() > 10
+    assert sum(found[:, 1] > 2) == pytest.approx(200, abs=40)
+
+
+def test_a_hole_is_a_square_inside_the_image():
+    images = torch.ones(1, 2, 6, 8)
+    assert (cutout(images, Fixed(0.5, 0.5), size=4)[0, 0] == 0).nonzero().aminmax(dim=0) == (
+        pytest.approx([1, 2]),
+        pytest.approx([4, 5]),
+    )
+    corner = cutout(images, Fixed(0.0, 0.0), size=4)
+    assert (corner == 0).sum() == 2 * 2 * 2
+    assert (corner[..., :2, :2] == 0).all()
+    assert_same("size 0", images, cutout(images, Fixed(0.5, 0.5), size=0))
+    assert (images == 1).all()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x, r: random_crop(x, r, flip=True), lambda x, r: cutout(x, r, size=5)]
+)
+def test_a_sample_is_cropped_and_cut_alike_whatever_its_batch(change):
+    images = torch.rand(64, 3, 12, 12)
+    together = change(images, random(*range(64)))
+    alone = change(images[5:6], random(5))
+    assert_same("changed", together[5:6], alone)
+    assert (
+        len(
+            {
+                tuple(one.flatten().tolist())
+                for one in change(images[:1].expand(64, -1, -1, -1), random(*range(64)))
+            }
+        )
+        > 20
+    )
+
+
+def test_wrong_sizes_of_windows_and_holes_are_refused():
+    with pytest.raises(ValueError, match="`padding` must be at least 0 pixels, got -1"):
+        random_crop(spot(1, 1), random(0), padding=-1)
+    with pytest.raises(ValueError, match="`size` must be at least 0 pixels, got -2"):
+        cutout(spot(1, 1), random(0), size=-2)
 
 
 SEEN = []  # by `augment`, of each call the images before

@@ -58,3 +58,65 @@ def random_affine(
     grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], -1)  # [N, H, W, 2], from -1 to 1
     low, high = images.amin().clamp(max=0), images.amax().clamp(min=0)
     return F.grid_sample(images, grid, mode, "zeros", align_corners=False).clamp(low, high)
+
+
+def random_crop(images: Tensor, random: UniformSource, *, padding: int = 4, flip: bool = False) -> Tensor:
+    """Each image padded by zeros, and a window of its old size cut out anywhere.
+
+    Args:
+        images: ``[N, C, H, W]``.
+        random: where the numbers come from, three for each image.
+        padding: pixels on each side, so the largest shift.
+        flip: whether to mirror half of the images, left to right.
+    Shape:
+        the same as ``images``.
+    Raises:
+        ValueError: ``padding`` is negative.
+    Example:
+        >>> from spikeloom.encoding import SampleGenerator
+        >>> random_crop(torch.ones(2, 3, 8, 8), SampleGenerator(0, [3, 5]), padding=2, flip=True).shape
+        torch.Size([2, 3, 8, 8])
+    """
+    if padding < 0:
+        raise ValueError(f"`padding` must be at least 0 pixels, got {padding}.")
+    height, width = images.shape[-2:]
+    drawn = random.rand((len(images), 3), images.device, torch.float32)  # [N, 3]
+    down, across = (drawn[:, :2] * (2 * padding + 1)).long().unbind(1)  # [N] each, from 0 to 2 * padding
+    rows = down[:, None] + torch.arange(height, device=images.device)  # [N, H]
+    columns = torch.arange(width, device=images.device)
+    if flip:
+        mirrored = drawn[:, 2:] < 0.5  # [N, 1]
+        columns = torch.where(mirrored, width - 1 - columns, columns)  # [N, W]
+    columns = across[:, None] + columns  # [N, W]
+    samples = torch.arange(len(images), device=images.device)
+    padded = F.pad(images, [padding] * 4)
+    return padded[samples[:, None, None], :, rows[:, :, None], columns[:, None]].movedim(-1, 1)
+
+
+def cutout(images: Tensor, random: UniformSource, *, size: int) -> Tensor:
+    """Each image with a square of zeros whose middle is anywhere in it; at an edge less is cut out.
+
+    Args:
+        images: ``[N, C, H, W]``.
+        random: where the numbers come from, two for each image.
+        size: of the square's sides, in pixels.
+    Shape:
+        the same as ``images``.
+    Raises:
+        ValueError: ``size`` is negative.
+    Source: DeVries & Taylor, Improved regularization of convolutional neural networks with cutout, 2017.
+    Example:
+        >>> from spikeloom.encoding import SampleGenerator
+        >>> cut = cutout(torch.ones(1, 3, 8, 8), SampleGenerator(0, [3]), size=2)
+        >>> int((cut == 0).sum())  # 2 x 2 pixels of 3 channels
+        12
+    """
+    if size < 0:
+        raise ValueError(f"`size` must be at least 0 pixels, got {size}.")
+    height, width = images.shape[-2:]
+    drawn = random.rand((len(images), 2), images.device, torch.float32)  # [N, 2]
+    top, left = ((drawn * drawn.new_tensor([height, width])).long() - size // 2).unbind(1)  # [N] each
+    rows = torch.arange(height, device=images.device) - top[:, None]  # [N, H], 0 where the square begins
+    columns = torch.arange(width, device=images.device) - left[:, None]  # [N, W]
+    inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None]
+    return images.masked_fill(inside[:, None], 0.0)

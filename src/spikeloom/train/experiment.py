@@ -32,6 +32,12 @@ class Experiment:
         scheduler: stepped once per optimiser step.
         augment: raw samples ``[N, *]`` and a source of random numbers, to changed samples of the same shape,
             before ``encode``; in training only.
+        mixup: in training, each sample is mixed with another one before ``encode``, with a share that is
+            drawn from Beta(mixup, mixup) for a batch; the loss is that of both classes, in the same shares.
+            0 leaves samples alone.
+        before_epoch: called with the number of each epoch, from 0, before it begins; the numbers that it
+            returns, by name, join the row of the epoch. What it changes must be in the state of ``net``, so
+            that a killed training resumes with it.
         draw: the network, one encoded sample and a title, to figures by name, in place of the rasters and
             membrane potentials of the network's neurons.
         done: the row of an epoch, as :meth:`Trainer.fit` returns it, to whether training ends with it.
@@ -45,5 +51,7 @@ class Experiment:
     optimizer: Optimizer
     scheduler: LRScheduler | None = None
     augment: Callable[[Tensor, SampleGenerator], Tensor] | None = None
+    mixup: float = 0.0
+    before_epoch: Callable[[int], Mapping[str, float]] | None = None
     draw: Callable[[nn.Module, Tensor, str], Mapping[str, Figure]] | None = None
     done: Callable[[Mapping[str, Any]], bool] | None = None

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -41,6 +42,7 @@ class Progress:
     sums: list[float] = field(
         default_factory=lambda: [0.0, 0.0, 0.0]
     )  # of this epoch: loss, correct, samples
+    notes: dict[str, float] = field(default_factory=dict)  # of this epoch: what `before_epoch` returned
     seconds: float = 0.0  # of training, in all
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -128,6 +130,8 @@ class Trainer:
     def train_epoch(self) -> dict[str, Any]:
         """Train on every sample once, from the step on at which a killed run stood."""
         progress, first_step = self.progress, self.progress.step
+        if self.experiment.before_epoch and first_step == 0:
+            progress.notes = dict(self.experiment.before_epoch(progress.epoch))
         order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
         checked = progress.epoch == 0 and first_step < CHECKED_STEPS
         check = FiringCheck(self.experiment.net) if checked else None
@@ -156,6 +160,7 @@ class Trainer:
             "train_loss": loss / count,
             "train_accuracy": correct / count,
             "samples_per_second": round((self.num_steps - first_step) * self.batch_size / (now - started), 1),
+            **progress.notes,
         }
 
     def train_step(self, indices: Tensor) -> list[float]:
@@ -200,10 +205,14 @@ class Trainer:
         """
         experiment, epoch = self.experiment, self.progress.epoch
         x, labels = self._batch(indices)
-        if experiment.augment:
-            x = experiment.augment(x, SampleGenerator(self.seed, indices, "augment", epoch))
+        classes = [(1.0, labels)]  # with the share of the loss that each has
+        if experiment.mixup:
+            share, others = self._mixed_with(indices)
+            other_x, other_labels = self._batch(others)
+            x = share * x + (1 - share) * other_x
+            classes = [(share, labels), (1 - share, other_labels)]
         output = self.net(experiment.encode(x, SampleGenerator(self.seed, indices, "train", epoch)))
-        loss = experiment.loss(output, labels)
+        loss = torch.stack([share * experiment.loss(output, label) for share, label in classes]).sum()
         correct = (experiment.predict(output) == labels).sum()
         self.fabric.backward(loss * (len(labels) / num_samples))
         functional.reset_net(experiment.net)
@@ -222,7 +231,8 @@ class Trainer:
                 checkpoint.save_best(self.run.checkpoints, state)
         self.save()
         if self.writer:
-            for key in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second"):
+            curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second")
+            for key in (*curves, *progress.notes):
                 self.writer.add_scalar(f"epoch/{key}", row[key], progress.epoch * self.num_steps)
             self.writer.flush()
         remaining = progress.seconds / progress.epoch * (self.epochs - progress.epoch)
@@ -260,8 +270,20 @@ class Trainer:
         return self.fabric.is_global_zero
 
     def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        data = self.experiment.data
-        return self.fabric.to_device((as_float(data.train_x[indices]), data.train_y[indices]))
+        """Training samples, augmented, and their labels."""
+        data, augment = self.experiment.data, self.experiment.augment
+        x, labels = self.fabric.to_device((as_float(data.train_x[indices]), data.train_y[indices]))
+        if augment:
+            x = augment(x, SampleGenerator(self.seed, indices, "augment", self.progress.epoch))
+        return x, labels
+
+    def _mixed_with(self, indices: Tensor) -> tuple[float, Tensor]:
+        """The share that samples keep, one for the step, and the samples that they are mixed with, drawn for
+        each from all; both are the same for any number of processes."""
+        epoch, step, mixup = self.progress.epoch, self.progress.step, self.experiment.mixup
+        share = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, step)).beta(mixup, mixup)
+        drawn = SampleGenerator(self.seed, indices, "mixup", epoch).rand([len(indices)], dtype=torch.float64)
+        return float(share), (drawn * self.num_samples).long()
 
     def _progress_bar(self, first_step: int) -> Iterator[int]:
         title = f"epoch {self.progress.epoch + 1}/{self.epochs}"
