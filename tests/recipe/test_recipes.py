@@ -19,8 +19,10 @@ from spikeloom.train import checkpoint
 TINY = {
     "ann2snn": ["--epochs", "2", "--T", "2"],
     "blobs": ["--epochs", "2", "--points", "128", "--T", "4"],
+    "dspike": ["--epochs", "2", "--adapt-weights", "2", "--adapt-samples", "50"],
     "lif-fc": ["--epochs", "2", "--T", "5", "--hidden", "16"],
     "relpsp": ["--epochs", "2", "--hidden", "16"],
+    "sew-resnet": ["--epochs", "2", "--T", "2"],
     "spikeprop": ["--epochs", "2"],
     "spikeprop-xor": ["--epochs", "2"],
     "stbp-mlp": ["--epochs", "2", "--hidden", "16"],
@@ -66,7 +68,7 @@ def test_its_file_opens_with_a_command(name):
 
 def test_every_file_of_recipes_registers_one():
     files = {path.stem for path in Path(recipe.__file__).parent.glob("*.py")}
-    files -= {"__init__", "base", "competition_base", "stbp_base"}
+    files -= {"__init__", "base", "competition_base", "deep_base", "stbp_base"}
     assert files == {RECIPES[name].__module__.rpartition(".")[2] for name in RECIPES}
 
 

@@ -136,7 +136,9 @@ def ms_resnet(
     form = ResNetForm(depths, bottleneck, width, small_input, pool_stem)
     block = partial(MembraneBlock, neuron=neuron, norm=norm)
     stem = form.stem(in_channels, norm, neuron=None)
-    layers = stem | form.stages(block, zero_init_residual, first_stride=1 if small_input and not pool_stem else 2)
+    layers = stem | form.stages(
+        block, zero_init_residual, first_stride=1 if small_input and not pool_stem else 2
+    )
     return form.network(layers | {"sn": neuron()}, num_classes, T)
 
 

@@ -4,8 +4,10 @@ from spikeloom.recipe.ann2snn import Ann2Snn
 from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.diehl_cook import DiehlCookRecipe
+from spikeloom.recipe.dspike import DspikeRecipe
 from spikeloom.recipe.lif_fc import LifFc
 from spikeloom.recipe.relpsp import ReLPSP
+from spikeloom.recipe.sew_resnet import SewResNet
 from spikeloom.recipe.spikeprop import SpikeProp
 from spikeloom.recipe.spikeprop_xor import SpikePropXor
 from spikeloom.recipe.stbp_mlp import StbpMlp
@@ -20,9 +22,11 @@ __all__ = [
     "BaseRecipe",
     "Blobs",
     "DiehlCookRecipe",
+    "DspikeRecipe",
     "LifFc",
     "ReLPSP",
     "Recipe",
+    "SewResNet",
     "SpikeProp",
     "SpikePropXor",
     "StbpMlp",

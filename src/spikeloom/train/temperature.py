@@ -45,7 +45,8 @@ class TemperatureAdaptation:
         weight: the parameter whose gradients are compared; that of the first layer.
         change: the step between temperatures, greater than 0.
         difference: how far a weight is moved to each side, in standard deviations of ``weight``. A loss of
-            spikes is constant piece by piece, so less is not more exact.
+            spikes is constant piece by piece, so less is not more exact: on a trained network and 400
+            digits, similarities were 0.2 at most with 0.25, and 0.45 with 1.
         num_weights: how many entries of ``weight``, drawn anew each time, are compared; each costs two
             forward passes.
         lowest: temperatures below this one are not tried; greater than 0.
@@ -59,7 +60,7 @@ class TemperatureAdaptation:
         net: nn.Module,
         weight: nn.Parameter,
         change: float = 0.2,
-        difference: float = 0.5,
+        difference: float = 1.0,
         num_weights: int = 32,
         lowest: float = 0.2,
     ):

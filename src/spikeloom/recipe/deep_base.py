@@ -1,0 +1,180 @@
+"""What the recipes of deep networks share: images, augmentation, losses, the quick version."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import tyro
+
+from spikeloom.recipe.base import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+    from spikeloom.data import Dataset
+    from spikeloom.encoding import SampleGenerator
+    from spikeloom.model.network import Network
+    from spikeloom.train.experiment import Experiment
+
+WARMUP = 0.05  # of the steps
+PADDING = {"digits": 1, "mnist": 2, "fashion-mnist": 2, "cifar10": 4}  # pixels, of a random crop
+MIRRORED = ("fashion-mnist", "cifar10")  # whose images may be mirrored: digits may not
+QUICK_TRAIN, QUICK_TEST = 5_000, 1_000  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deep(Recipe):
+    """A deep spiking network on static images, which its first convolution encodes. A subclass says which
+    network, and how long it is trained."""
+
+    EPOCHS: ClassVar[int]
+    """Of a full training."""
+    QUICK_EPOCHS: ClassVar[int] = 10
+    """With ``--quick``, and on digits."""
+    NET: ClassVar[str]
+    """The network of a full training."""
+    QUICK_NET: ClassVar[str]
+    """The small one, for a CPU."""
+
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 100
+    """Samples in a batch, over all processes together."""
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10"] = "digits"
+    """Images to classify; digits needs no download."""
+    quick: bool = False
+    """A small network, 5,000 training and 1,000 test images, few epochs: minutes on a CPU."""
+    net: str | None = None
+    """The network, one of spikeloom.model.names(). Default: a deep one, but a small one with --quick and on
+    digits."""
+    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 4
+    """Time steps that each image is shown."""
+    epochs: int | None = None
+    """Passes over the training images."""
+    lr: float = 0.1
+    """Highest learning rate of stochastic gradient descent with momentum 0.9; it rises over a twentieth of
+    the steps, and falls to 0 along half a cosine."""
+    weight_decay: float = 5e-4
+    """Decay of the weights per step, as a part of the learning rate."""
+    loss: Literal["every-step", "mean"] = "every-step"
+    """Cross-entropy of the output of every time step (temporal efficient training), or of their mean."""
+    label_smoothing: float | None = None
+    """Part of the probability that all classes share alike."""
+    mixup: float | None = None
+    """Mix images in pairs, with shares from Beta(mixup, mixup)."""
+    cutout: int | None = None
+    """Sides of a square that is cut out of each training image, in pixels."""
+    augment: bool = True
+    """Crop training images at random, and mirror those that may be."""
+    validate: bool = False
+    """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
+    untouched."""
+
+    def __post_init__(self) -> None:
+        small = self.quick or self.dataset == "digits"
+        if self.epochs is None:
+            object.__setattr__(self, "epochs", self.QUICK_EPOCHS if small else self.EPOCHS)
+        if self.net is None:
+            object.__setattr__(self, "net", self.QUICK_NET if small else self.NET)
+        for name in ("label_smoothing", "mixup"):
+            if getattr(self, name) is not None:
+                self._check(name, getattr(self, name), 1.0)
+        if self.label_smoothing is not None and self.label_smoothing >= 1:
+            raise ValueError(f"`label_smoothing` must be less than 1, got {self.label_smoothing}.")
+        super().__post_init__()
+
+    @property
+    def dataset_name(self) -> str:
+        return self.dataset
+
+    @property
+    def num_epochs(self) -> int:
+        assert self.epochs is not None
+        return self.epochs
+
+    @abstractmethod
+    def network(self, name: str, dataset: Dataset) -> Network:
+        """The network ``name`` for the images of a dataset."""
+
+    def build(self) -> Experiment:
+        import torch
+
+        from spikeloom import data
+        from spikeloom.train.experiment import Experiment
+        from spikeloom.train.schedule import warmup_cosine
+
+        dataset = data.load(self.dataset, self.data_dir)
+        if self.validate:
+            dataset = dataset.held_out(self.seed)
+        if self.quick:
+            dataset = dataset.take(QUICK_TRAIN, QUICK_TEST)
+        assert self.net is not None
+        net = self.network(self.net, dataset)
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(net.parameters(), self.lr, momentum=0.9, weight_decay=self.weight_decay)
+        num_steps = self.num_epochs * max(1, len(dataset.train_y) // self.batch_size)
+        mean, deviation = _mean_and_deviation(dataset.train_x)
+
+        def encode(x: Tensor, _random: SampleGenerator) -> Tensor:
+            scaled = (x - mean.to(x)) / deviation.to(x)  # [N, C, H, W]
+            return scaled.contiguous(memory_format=torch.channels_last)
+
+        return Experiment(
+            net,
+            dataset,
+            encode=encode,
+            loss=self.cost_of,
+            predict=lambda output: output.mean(0).argmax(-1),
+            optimizer=optimizer,
+            scheduler=warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps)),
+            augment=self.changed,
+            mixup=self.mixup or 0.0,
+            draw=_draw,
+        )
+
+    def cost_of(self, output: Tensor, labels: Tensor) -> Tensor:
+        """The loss of outputs ``[T, N, classes]``."""
+        from spikeloom import functional
+
+        output = output.float()
+        if self.loss == "mean":
+            output = output.mean(0, keepdim=True)
+        smoothing = self.label_smoothing or 0.0
+        return functional.temporal_efficient_training_cross_entropy(output, labels, label_smoothing=smoothing)
+
+    def changed(self, x: Tensor, random: SampleGenerator) -> Tensor:
+        """Training images ``[N, C, H, W]``, augmented."""
+        from spikeloom.train.augment import cutout, random_crop
+
+        if self.augment:
+            x = random_crop(x, random, padding=PADDING[self.dataset], flip=self.dataset in MIRRORED)
+        return cutout(x, random, size=self.cutout) if self.cutout else x
+
+
+def _mean_and_deviation(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each channel of images ``uint8 [N, C, H, W]``, on the scale from 0 to 1: ``[C, 1, 1]`` each."""
+    pixels = images.movedim(1, 0).flatten(1).double() / 255  # [C, pixels]
+    return pixels.mean(1).view(-1, 1, 1), pixels.std(1, correction=0).clamp(min=1e-3).view(-1, 1, 1)
+
+
+def _draw(net: nn.Module, x: Tensor, title: str) -> dict[str, Figure]:
+    """How often the neurons of each layer fire at each time step."""
+    import torch
+    from matplotlib.figure import Figure
+
+    from spikeloom import plot
+    from spikeloom.monitor import record
+    from spikeloom.neuron import BaseNode
+
+    with record(net, "spike", instance=BaseNode) as records:
+        net(x)
+    rates = torch.stack(
+        [layer["spike"].float().flatten(1).mean(1) for layer in records.values()], 1
+    )  # [T, layers]
+    figure = Figure(figsize=(8, 1.5 + 0.25 * len(records)), layout="constrained")
+    panel = plot.heatmap(
+        rates, figure.subplots(), title=title, ylabel="layer", colorbar_label="part of the neurons that fire"
+    )
+    panel.set_yticks(range(len(records)), list(records), fontsize=7)
+    return {"firing_rates": figure}
