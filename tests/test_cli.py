@@ -65,7 +65,8 @@ def assert_one_line(errors, *parts):
 def test_help_names_every_command_with_examples(spikeloom, arguments):
     code, output, errors = spikeloom(*arguments)
     assert (code, errors) == (0, "")
-    for part in ("list", "train RECIPE", "train --resume RUN", "test RUN", "plot RUN", "examples", "130"):
+    commands = ("list", "train RECIPE", "train --resume RUN", "test RUN", "plot RUN", "profile RUN")
+    for part in (*commands, "examples", "130"):
         assert part in output
 
 
@@ -111,7 +112,8 @@ def test_help_of_a_recipe_explains_every_option(spikeloom, name):
 
 
 @pytest.mark.parametrize(
-    ("command", "part"), [("test", "A run folder."), ("plot", "A run folder."), ("list", "blobs")]
+    ("command", "part"),
+    [("test", "A run folder."), ("plot", "A run folder."), ("profile", "Horowitz"), ("list", "blobs")],
 )
 def test_help_of_a_command(spikeloom, command, part):
     code, output, _ = spikeloom(command, "--help")
@@ -147,6 +149,8 @@ def test_a_mistyped_name_is_answered_with_close_ones(spikeloom, arguments, messa
         (["test"], ["A run folder"]),
         (["test", "a", "b"], ["b"]),
         (["plot", "a", "--sample", "x"], ["--sample"]),
+        (["profile", "a", "--samples", "0"], ["`samples` must be at least 1, got 0"]),
+        (["profile", "a", "--mac", "nan"], ["`mac` must be a number greater than 0, got nan"]),
         (["train", "--resume"], ["--resume"]),
     ],
 )
@@ -260,6 +264,50 @@ def test_plot_of_a_sample_that_is_not_there(spikeloom, trained):
     assert_one_line(errors, "`sample` must be from 0 to 127", "got 128")
 
 
+def test_profile_prints_tables_and_writes_numbers_and_a_figure(spikeloom, copied):
+    before = {path: path.read_bytes() for path in (copied / "checkpoints").iterdir()}
+    code, output, errors = spikeloom("profile", copied, "--samples", "20", "--checkpoint", "best")
+    assert (code, errors) == (0, "")
+    for part in ("20 test samples, T=5", "firing", "ACs", "energy of the SNN", "each time step adds"):
+        assert part in output
+    assert max(map(len, output.split("\n\nnumbers")[0].splitlines())) <= 110
+    written = json.loads((copied / "profile.json").read_text())
+    counted, energy, memory = written["per_sample"], written["energy"], written["training_memory"]
+    assert counted["num_samples"] == 20
+    assert [layer["kind"] for layer in counted["layers"]] == ["Linear", "LIFNode", "Linear"]
+    assert energy["snn"] == pytest.approx(counted["acs"] * 0.9 + counted["macs"] * 4.6)
+    assert energy["ann"] == pytest.approx(counted["ann_macs"] * 4.6) != 0
+    assert sorted(map(int, memory["saved"])) == [2, 5, 10]
+    assert memory["optimizer"] > memory["parameters"] == memory["gradients"] == 4 * counted["parameters"]
+    assert (copied / "figures" / "profile.png").stat().st_size > 5000
+    assert not list(copied.rglob("*.part*"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_profile_takes_another_energy_and_no_more_samples_than_there_are(spikeloom, copied):
+    code, _, _ = spikeloom("profile", copied, "--samples", "1000", "--mac", "10", "--ac", "2")
+    assert code == 0
+    written = json.loads((copied / "profile.json").read_text())
+    assert written["per_sample"]["num_samples"] == 128
+    assert written["energy"]["ann"] == 10 * written["per_sample"]["ann_macs"]
+
+
+def test_profile_of_a_network_on_spike_times(spikeloom, tmp_path):
+    run = tmp_path / "run"
+    assert spikeloom("train", "relpsp", "--epochs", "1", "--device", "cpu", "--run-dir", run)[0] == 0
+    code, output, errors = spikeloom("profile", run)
+    assert (code, output) == (1, "")
+    assert_one_line(errors, run, "no neurons that fire over time steps", "profile.count(net, x)")
+    assert not (run / "profile.json").exists()
+
+
+def test_profile_of_what_is_no_network_of_layers(spikeloom, copied):
+    (copied / "config.json").write_text('{"recipe": "stdp-demo", "settings": {}}')
+    code, output, errors = spikeloom("profile", copied)
+    assert (code, output) == (1, "")
+    assert_one_line(errors, copied, "'stdp-demo' does not consist of layers", "profile.count(net, x)")
+
+
 def test_a_run_is_not_overwritten(spikeloom, trained):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", trained)
@@ -369,7 +417,7 @@ def test_a_run_folder_that_cannot_be_made(spikeloom, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("command", [["test"], ["plot"], ["train", "--resume"]])
+@pytest.mark.parametrize("command", [["test"], ["plot"], ["profile"], ["train", "--resume"]])
 def test_a_folder_that_is_no_run(spikeloom, command, tmp_path):
     code, _, errors = spikeloom(*command, tmp_path)
     assert code == 1
@@ -406,7 +454,7 @@ def test_a_config_of_a_recipe_that_is_gone(spikeloom, copied):
     assert_one_line(errors, "no recipe 'blibs'", "blobs")
 
 
-@pytest.mark.parametrize("command", [["test"], ["plot"], ["train", "--resume"]])
+@pytest.mark.parametrize("command", [["test"], ["plot"], ["profile"], ["train", "--resume"]])
 def test_a_checkpoint_of_another_network(spikeloom, copied, command):
     (copied / "config.json").write_text('{"recipe": "lif-fc", "settings": {"T": 2}}')
     code, _, errors = spikeloom(*command, copied)
@@ -415,7 +463,7 @@ def test_a_checkpoint_of_another_network(spikeloom, copied, command):
     assert f"{copied}" in errors
 
 
-@pytest.mark.parametrize("command", [["test"], ["plot"]])
+@pytest.mark.parametrize("command", [["test"], ["plot"], ["profile"]])
 def test_a_run_without_a_checkpoint(spikeloom, copied, command):
     shutil.rmtree(copied / "checkpoints")
     code, _, errors = spikeloom(*command, copied)

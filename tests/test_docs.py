@@ -36,6 +36,7 @@ BLOCK = re.compile(
 )
 NAME = re.compile(rf"(?:spikeloom\.)?((?:{'|'.join(spikeloom.__all__)})(?:\.[A-Za-z_]\w*)+)")
 OTHER_PROGRAMS = {"cat", "cd", "git", "kill", "tensorboard"}
+COMMANDS = {"test": cli.Test, "plot": cli.Plot, "profile": cli.Profile}
 OTHER_OPTIONS = {"--nproc-per-node"}  # torchrun's
 
 
@@ -185,12 +186,12 @@ def check_spikeloom(words):
     if command == "list":
         assert RECIPES.names(words[0] if words else "*"), "no such recipe"
     elif command == "train" and words[0] == "--resume":
-        assert len(words) == 2, "one run is resumed"
+        tyro.cli(cli.Resume, args=words)
     elif command == "train":
         if words[1:] != ["--help"]:
             tyro.cli(RECIPES[words[0]], args=words[1:])
-    elif command in ("test", "plot"):
-        tyro.cli({"test": cli.Test, "plot": cli.Plot}[command], args=words)
+    elif command in COMMANDS:
+        tyro.cli(COMMANDS[command], args=words)
     else:
         assert command in ("--help", "--version"), "no such command"
 
@@ -243,7 +244,7 @@ def resolves(dotted):
 
 def known_options():
     """Every option of every command."""
-    classes = [*(RECIPES[name] for name in RECIPES), cli.Test, cli.Plot]
+    classes = [*(RECIPES[name] for name in RECIPES), *COMMANDS.values()]
     fields = {field.name.replace("_", "-") for cls in classes for field in dataclasses.fields(cls)}
     return {f"--{name}" for name in {*fields, "help", "version", "resume"}} | OTHER_OPTIONS
 

@@ -21,6 +21,7 @@ ORDER = [
     ("event",),
     ("timing",),
     ("learning",),
+    ("profile",),
     ("diagnose", "monitor", "plot"),
     ("data",),
     ("layer",),

@@ -1,4 +1,4 @@
-"""The front door: ``spikeloom list | train | test | plot``. Torch is imported only by what needs it."""
+"""The front door: ``spikeloom list | train | test | plot | profile``. Only what needs torch imports it."""
 
 import contextlib
 import itertools
@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,15 +32,32 @@ commands
   train --resume RUN       continue a training that was stopped or killed
   test RUN [options]       the accuracy of a run's network on the test samples
   plot RUN [options]       figures: learning curves, rasters, membrane potentials
+  profile RUN [options]    what a run's network costs: operations, energy, memory
 
 examples
   spikeloom train lif-fc
   spikeloom train lif-fc --dataset mnist --data-dir ~/data --epochs 20
   spikeloom train --resume runs/lif-fc-digits-20261122-120000
   spikeloom plot runs/lif-fc-digits-20261122-120000 --sample 3
+  spikeloom profile runs/lif-fc-digits-20261122-120000
 
 exit codes: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
 """
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a training that was stopped or killed, with the settings that it was started with; on other
+    devices if you like."""
+
+    resume: Path
+    """A run folder."""
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
+    """Kind of device to train on; default: as before."""
+    devices: int | None = None
+    """Number of devices, or of processes on CPU, of each machine; default: as before."""
+    nodes: int | None = None
+    """Number of machines; default: as before."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,30 @@ class Plot:
     """A run folder."""
     sample: Annotated[int, tyro.conf.arg(metavar="INDEX")] = 0
     """Which test sample the network is shown."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Count the operations of a run's network on test samples, estimate the energy that they need, and
+    measure what training keeps in memory; into the run's profile.json and figures folder."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    samples: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 100
+    """How many test samples the network is shown."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights."""
+    mac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 4.6
+    """Energy of a multiply-accumulate: of 32-bit floats at 45 nm (Horowitz, ISSCC 2014)."""
+    ac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 0.9
+    """Energy of an accumulate, from the same source."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"`samples` must be at least 1, got {self.samples}.")
+        for name in ("mac", "ac"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"`{name}` must be a number greater than 0, got {getattr(self, name)}.")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,7 +132,7 @@ def _run(arguments: list[str]) -> int:
         print(f"spikeloom {metadata.version('spikeloom')}")
         return 0
     commands: dict[str, Callable[[list[str]], None]] = {
-        "list": _list, "train": _train, "test": _test, "plot": _plot,
+        "list": _list, "train": _train, "test": _test, "plot": _plot, "profile": _profile,
     }  # fmt: skip
     try:
         if arguments[0] not in commands:
@@ -189,18 +230,20 @@ def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
 
 
 def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
-    """The run of ``--resume RUN``, as it was configured."""
-
-    @dataclass(frozen=True)
-    class Resume:
-        """Continue a training that was stopped or killed, with the settings that it was started with."""
-
-        resume: Path
-        """A run folder."""
-
-    folder = _parsed(Resume, "spikeloom train", arguments).resume
+    """The run of ``--resume RUN``, as it was configured, but for where it trains."""
+    options = _parsed(Resume, "spikeloom train", arguments)
+    folder = options.resume
     run, recipe = _opened(folder)
-    print(f"continuing {folder}, which has {recipe.num_epochs} epochs in all")
+    changes = {name: value for name, value in asdict(options).items() if value is not None}
+    del changes["resume"]
+    try:
+        recipe = replace(recipe, **changes)
+    except (ValueError, TypeError) as error:
+        known = {field.name for field in fields(recipe)}
+        what = str(error) if changes.keys() <= known else "it trains in one process, on the CPU."
+        raise RunError(f"{folder} cannot be continued like this: {what}") from None
+    if _is_main_process():
+        print(f"continuing {folder}, which has {recipe.num_epochs} epochs in all")
     return run, recipe
 
 
@@ -208,9 +251,7 @@ def _test(arguments: list[str]) -> None:
     """``spikeloom test RUN``"""
     options = _parsed(Test, "spikeloom test", arguments)
     run, recipe = _opened(options.run)
-    from spikeloom.train import checkpoint
-
-    state = checkpoint.load(run.checkpoints / checkpoint.BEST) if options.checkpoint == "best" else _last(run)
+    state = _state(run, options.checkpoint)
     print(f"{options.checkpoint} checkpoint: {recipe.test(run, state, options.device)}")
 
 
@@ -222,12 +263,29 @@ def _plot(arguments: list[str]) -> None:
     _print_figures(run)
 
 
+def _profile(arguments: list[str]) -> None:
+    """``spikeloom profile RUN``"""
+    options = _parsed(Profile, "spikeloom profile", arguments)
+    run, recipe = _opened(options.run)
+    state = _state(run, options.checkpoint)
+    print(recipe.profile(run, state, options.samples, options.mac, options.ac))
+    print(f"\nnumbers      {run.folder / 'profile.json'}")
+    print(f"figure       {run.figures / 'profile.png'}")
+
+
 def _opened(folder: Path) -> "tuple[Run, BaseRecipe]":
     from spikeloom.train.run import Run
 
     run = Run.open(folder)
     name, settings = run.config()
     return run, RECIPES[name].from_settings(settings)
+
+
+def _state(run: "Run", name: Literal["last", "best"]) -> dict[str, Any]:
+    """The checkpoint of that name."""
+    from spikeloom.train import checkpoint
+
+    return _last(run) if name == "last" else checkpoint.load(run.checkpoints / checkpoint.BEST)
 
 
 def _last(run: "Run") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.memory import outside_of_checkpoints
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 
 ALWAYS = 0.95  # a layer with a larger firing rate carries no information in its spikes
@@ -166,7 +167,7 @@ def _distance_hook(layer: Firing) -> Callable[..., None]:
 
 def _slope(surrogate: nn.Module, distance: Tensor) -> Tensor:
     """The surrogate's derivative at each distance from the threshold."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), outside_of_checkpoints():
         distance = distance.detach().clone().requires_grad_()
         fired = surrogate(distance)
         if not fired.requires_grad:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
 
@@ -46,6 +47,12 @@ def recomputing() -> Iterator[None]:
         yield
     finally:
         _recomputing.reset(token)
+
+
+def outside_of_checkpoints() -> saved_tensors_hooks:
+    """A block with a backward pass of its own, which may stand in a forward pass: activation checkpointing
+    would keep nothing for it, and run the network again."""
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
 def _may_repeat() -> bool:

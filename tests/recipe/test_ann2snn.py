@@ -64,3 +64,9 @@ def test_it_learns_the_digits_converts_and_draws(tmp_path, capfd):
     assert json.loads((run / "conversion.json").read_text()) == curves
     assert cli.main(["test", str(run), "--checkpoint", "last", "--device", "cpu"]) == 0
     assert "T=16" in capfd.readouterr().out
+    assert cli.main(["profile", str(run), "--samples", "60"]) == 0
+    counted = json.loads((run / "profile.json").read_text())["per_sample"]
+    layers = [layer for layer in counted["layers"] if layer["input_rate"] is not None]
+    assert (counted["num_steps"], counted["num_samples"], len(layers)) == (16, 60, 4)
+    assert [layer["macs"] > 0 for layer in layers] == [True, False, False, False]  # images, then spikes
+    assert layers[0]["macs"] < 16 * layers[0]["ann_macs"] == 16 * 22 * 22 * 16  # 3 x 3 without the padding

@@ -48,6 +48,7 @@ from spikeloom.layer.print_shape import PrintShapeModule
 from spikeloom.layer.recurrent import ElementWiseRecurrentContainer, LinearRecurrentContainer
 from spikeloom.layer.sign import constrain_sign, dale
 from spikeloom.layer.synapse_filter import SynapseFilter
+from spikeloom.layer.synchronised import synchronise_batch_norm
 from spikeloom.layer.temporal_effective_batch_norm import (
     TemporalEffectiveBatchNorm1d,
     TemporalEffectiveBatchNorm2d,
@@ -122,4 +123,5 @@ __all__ = [
     "WSLinear",
     "constrain_sign",
     "dale",
+    "synchronise_batch_norm",
 ]

@@ -3,10 +3,11 @@
 from torch import Tensor, nn
 
 from spikeloom.errors import ShapeError, describe
+from spikeloom.layer import synchronised
 from spikeloom.layer.time_wise import TimeWise
 
 
-class BatchNorm1d(TimeWise, nn.BatchNorm1d, shapes=("N C", "N C L")):
+class BatchNorm1d(TimeWise, synchronised.BatchNorm1d, shapes=("N C", "N C L")):
     """Batch normalisation; in multi-step mode the statistics are over time and batch, ``T * N``."""
 
     def _check(self, x: Tensor) -> None:
@@ -20,11 +21,11 @@ class BatchNorm1d(TimeWise, nn.BatchNorm1d, shapes=("N C", "N C L")):
             )
 
 
-class BatchNorm2d(TimeWise, nn.BatchNorm2d, shapes=("N C H W",)):
+class BatchNorm2d(TimeWise, synchronised.BatchNorm2d, shapes=("N C H W",)):
     """Batch normalisation of images; in multi-step mode the statistics are over time too."""
 
 
-class BatchNorm3d(TimeWise, nn.BatchNorm3d, shapes=("N C D H W",)):
+class BatchNorm3d(TimeWise, synchronised.BatchNorm3d, shapes=("N C D H W",)):
     """Batch normalisation of volumes; in multi-step mode the statistics are over time too."""
 
 

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spikeloom.loom.isolate import Isolated, uncopied
 from spikeloom.loom.outside import Outside
 from spikeloom.loom.plan import CannotWeave, Plan, PlanBuilder
+from spikeloom.memory import outside_of_checkpoints
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def _recorded(
 ) -> tuple[Plan, tuple[float, ...]]:
     builder = PlanBuilder(inputs, fixed)
     try:
-        with torch.autocast("cpu", enabled=False), _Recorder(builder, inputs[0].shape if expanded else None):
+        recorder = _Recorder(builder, inputs[0].shape if expanded else None)
+        with outside_of_checkpoints(), torch.autocast("cpu", enabled=False), recorder:
             outputs = function(*inputs)
         return builder.finish(outputs)
     except CannotWeave:

@@ -153,6 +153,23 @@ class Ann2Snn(Recipe):
         curves = json.loads(path.read_text()) if path.exists() else self.convert(run, state, self.device)
         write_curves(run, curves, self.dataset)
 
+    def profile(self, run: Run, state: dict[str, Any], samples: int, mac: float, ac: float) -> str:
+        from spikeloom import ann2snn, profile
+        from spikeloom.data import as_float
+        from spikeloom.train.launch import build_seeded
+        from spikeloom.train.loop import load_weights
+        from spikeloom.train.profile import write_profile
+
+        assert self.T is not None
+        experiment = build_seeded(self.build, self.seed)
+        load_weights(run, experiment, state)
+        data = experiment.data
+        calibration = as_float(data.train_x[:CALIBRATION_SAMPLES])
+        snn = ann2snn.convert(experiment.net.get_submodule("qcfs").eval(), calibration, "qcfs")
+        parts = as_float(data.test_x[:samples]).split(TEST_BATCH)
+        counted = profile.count(snn, (x.expand(self.T, *x.shape) for x in parts))
+        return write_profile(run, counted, None, network="(qcfs)", mac=mac, ac=ac)
+
     def convert(self, run: Run, state: Any, device: str) -> Curves:
         """Convert the networks of a checkpoint, and test them.
 

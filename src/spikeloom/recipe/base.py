@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -62,6 +62,8 @@ class BaseRecipe:
             raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
         if isinstance(value, int) and number and name != "seed" and value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        if isinstance(default, bool) and not isinstance(value, bool):
+            raise ValueError(f"`{name}` must be true or false, got {value!r}.")
         if isinstance(default, str) and not isinstance(value, str):
             raise ValueError(f"`{name}` must be a name, got {value!r}.")
 
@@ -90,6 +92,22 @@ class BaseRecipe:
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         """Draw figures of a checkpoint's ``state`` and of one test sample into the run folder."""
         raise NotImplementedError
+
+    def profile(self, run: Run, state: dict[str, Any], samples: int, mac: float, ac: float) -> str:
+        """What the network of a checkpoint's ``state`` costs, as lines of text; numbers and a figure go into
+        the run folder.
+
+        Args:
+            samples: test samples to run.
+            mac, ac: picojoules of a multiply-accumulate and of an accumulate.
+        Raises:
+            RunError: the network does not consist of layers that fire over time steps.
+        """
+        raise RunError(
+            f"{run.folder} cannot be profiled: the network of '{run.config()[0]}' does not consist of layers "
+            "that fire over time steps. Profile a run of lif-fc or stbp-scnn, or a network of your own with "
+            "profile.count(net, x)."
+        )
 
     def summary(self, history: list[dict[str, Any]]) -> str:
         """What a training has reached, in one line; ``history`` has its rows of metrics."""
@@ -132,10 +150,20 @@ class Recipe(BaseRecipe):
     micro_batch: int | None = None
     """Samples that a process computes at once; the gradients of a batch are added up. Fewer need less memory,
     and a little more time. Default: the whole batch."""
+    time_chunk: int | None = None
+    """Time steps that keep what their backward pass needs; the others are computed again. Fewer need less
+    memory, and up to a third more time. Default: all."""
     device: Device = "auto"
     """Kind of device to train on."""
     devices: int = 1
-    """Number of devices, or of processes on CPU."""
+    """Number of devices, or of processes on CPU, of each machine."""
+    nodes: int = 1
+    """Number of machines; for more than one, start the training on each with torchrun."""
+    shard: bool = False
+    """Divide parameters, gradients and the optimiser's state over the processes, which needs less memory and
+    more exchange."""
+    sync_norm: bool = True
+    """Take the statistics of batch normalisation over all processes, and not over each one's own samples."""
     precision: Precision = "32-true"
     """Number format; the mixed ones compute matrix products in half precision."""
     checkpoint_minutes: float = 5.0
@@ -145,10 +173,11 @@ class Recipe(BaseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.devices:
+        if self.batch_size % (self.devices * self.nodes):
+            count = "`devices`" if self.nodes == 1 else "`devices` times `nodes`"
             raise ValueError(
-                f"`batch_size` must be a multiple of `devices`, so that each process gets the same number of "
-                f"samples; got {self.batch_size} and {self.devices}."
+                f"`batch_size` must be a multiple of {count}, so that each process gets the same number of "
+                f"samples; got {self.batch_size} and {self.devices * self.nodes}."
             )
 
     def build(self) -> Experiment:
@@ -163,13 +192,17 @@ class Recipe(BaseRecipe):
             self.build,
             device=self.device,
             devices=self.devices,
+            nodes=self.nodes,
+            shard=self.shard,
             precision=self.precision,
             seed=self.seed,
+            sync_norm=self.sync_norm,
             epochs=self.num_epochs,
             batch_size=self.batch_size,
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
             micro_batch=self.micro_batch,
+            time_chunk=self.time_chunk,
         )
 
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:
@@ -188,3 +221,12 @@ class Recipe(BaseRecipe):
         if history := state["progress"]["history"]:
             draw_curves(run, history)
         draw_sample(run, experiment, self.seed, sample)
+
+    def profile(self, run: Run, state: dict[str, Any], samples: int, mac: float, ac: float) -> str:
+        from spikeloom.train.profile import profile_run
+
+        def build(T: int | None) -> Experiment:
+            return (self if T is None else replace(self, T=T)).build()
+
+        settings = {"seed": self.seed, "num_steps": getattr(self, "T", None), "samples": samples}
+        return profile_run(run, build, state, **settings, mac=mac, ac=ac)

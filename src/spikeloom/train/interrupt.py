@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -20,20 +20,36 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def interrupt_noted(enabled: bool = True) -> Iterator[Interrupt]:
+def interrupt_noted(*numbers: signal.Signals) -> Iterator[Interrupt]:
     """A block in which the first SIGINT or SIGTERM is only noted; the second raises ``KeyboardInterrupt``.
 
+    Outside the main thread, signals act as before.
+
     Args:
-        enabled: off, or outside the main thread, signals act as before.
+        numbers: the signals; default: both.
     """
     interrupt = Interrupt()
-    if not enabled or threading.current_thread() is not threading.main_thread():
+    with _handled(interrupt._note, numbers or (signal.SIGINT, signal.SIGTERM)):
         yield interrupt
+
+
+@contextlib.contextmanager
+def interrupt_raised() -> Iterator[None]:
+    """A block in which SIGINT and SIGTERM raise ``KeyboardInterrupt``, in a background job too, whose shell
+    has SIGINT ignored."""
+    with _handled(signal.default_int_handler, (signal.SIGINT, signal.SIGTERM)):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iterator[None]:
+    """A block in which ``handler`` gets the signals ``numbers``; not outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupt._note) for number in numbers]
+    before = [signal.signal(number, handler) for number in numbers]
     try:
-        yield interrupt
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        for number, handler_before in zip(numbers, before, strict=True):
+            signal.signal(number, handler_before)

@@ -1,10 +1,7 @@
 """Starting a training in one process or in several."""
 
 import contextlib
-import gc
 import logging
-import os
-import re
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -12,11 +9,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessException
 
 from spikeloom.errors import RunError
+from spikeloom.train import processes
 from spikeloom.train.allocator import keep_freed_memory
 from spikeloom.train.experiment import Experiment
+from spikeloom.train.interrupt import interrupt_raised
 from spikeloom.train.loop import Trainer, evaluate, load_weights
 from spikeloom.train.run import Run
 
@@ -31,54 +30,63 @@ def start(
     *,
     device: str = "auto",
     devices: int = 1,
+    nodes: int = 1,
+    shard: bool = False,
     precision: Any = "32-true",
     seed: int = 0,
     **training: Any,
 ) -> None:
-    """Build an experiment and train it, in ``devices`` processes if that is more than one.
+    """Build an experiment and train it, in ``devices`` times ``nodes`` processes if that is more than one.
 
     Args:
         run: where results go, and whose checkpoint is continued.
         build: makes the experiment, in each process; it must be picklable for more than one.
         device: ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
-        devices: number of devices, or of processes on CPU. Under ``torchrun``, its number of processes per
-            machine.
+        devices: number of devices, or of processes on CPU, of each machine.
+        nodes: number of machines. For more than one, ``torchrun`` must start the processes on each.
+        shard: whether each process keeps a part of parameters, gradients and the optimiser's state only.
         precision: Fabric's name of the number format.
         seed: of weights, order of samples, encoding.
-        training: ``epochs``, ``batch_size``, ``micro_batch``, ``checkpoint_minutes``, ``log_every`` of
-            :class:`Trainer`.
+        training: ``epochs``, ``batch_size``, ``micro_batch``, ``time_chunk``, ``sync_norm``,
+            ``checkpoint_minutes``, ``log_every`` of :class:`Trainer`.
     Raises:
-        RunError: the device is not there; or another process trains into the folder.
+        RunError: the device is not there; another process trains into the folder; or a process was lost.
     """
-    fabric = make_fabric(device, devices, precision)
+    fabric = make_fabric(device, devices, precision, nodes=nodes, shard=shard)
+    train = partial(_train, run=run, build=build, seed=seed, training=training)
     try:
-        fabric.launch(partial(_train, run=run, build=build, seed=seed, training=training))
-    except ProcessRaisedException as error:
-        raised = re.findall(r"^[\w.]+(?:Error|Exception|Interrupt): (.*)", str(error), re.MULTILINE)
-        raise RunError(raised[-1] if raised else f"A process failed: {error}") from error
-    except KeyboardInterrupt:  # Ctrl-C reaches this process only; the others would wait for each other
-        for process in torch.multiprocessing.active_children():
-            process.terminate()
+        with interrupt_raised():
+            if fabric.launch(train):
+                raise KeyboardInterrupt
+    except ProcessException as error:
+        raise processes.failure(error, run.checkpoints) from error
+    except KeyboardInterrupt:  # it reaches this process only; the others would wait for each other
+        processes.stop_children()
         raise
 
 
-def make_fabric(device: str = "auto", devices: int = 1, precision: Any = "32-true") -> Fabric:
+def make_fabric(
+    device: str = "auto",
+    devices: int = 1,
+    precision: Any = "32-true",
+    *,
+    nodes: int = 1,
+    shard: bool = False,
+) -> Fabric:
     """Fabric for ``devices`` devices of a kind, not launched yet; arguments as for :func:`start`.
 
     Raises:
-        RunError: the device is not there.
+        RunError: the device is not there; or ``torchrun`` is needed, or has started other processes.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError(
             "`device` is 'cuda', but PyTorch sees no CUDA device. Use --device cpu, or install a CUDA build."
         )
-    strategy = "auto"
-    if devices > 1:
-        strategy = (
-            "ddp" if "LOCAL_RANK" in os.environ else "ddp_spawn"
-        )  # torchrun has started the processes already
+    strategy = processes.strategy(devices, nodes, shard)
     try:
-        return Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
+        return Fabric(
+            accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
+        )
     except Exception as error:  # Fabric raises several types
         raise RunError(f"Fabric cannot use this device: {error}") from error
 
@@ -102,24 +110,35 @@ def test(
     """Loss and accuracy on the test samples of a network loaded from a checkpoint's ``state``."""
     fabric = make_fabric(device, precision=precision)
     experiment = build_seeded(build, seed)
-    load_weights(run, experiment, state)
     fabric.setup_module(experiment.net)
+    load_weights(run, experiment, state)
     return evaluate(fabric, experiment, seed)
 
 
 def _train(
     fabric: Fabric, run: Run, build: Callable[[], Experiment], seed: int, training: dict[str, Any]
-) -> None:
+) -> bool:
+    """Train in this process.
+
+    Returns:
+        whether it was interrupted, where another process has started this one and waits for an answer
+    """
     keep_freed_memory()
-    if torch.multiprocessing.parent_process() is not None:
+    if processes.is_spawned():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with run.locked() if fabric.is_global_zero else contextlib.nullcontext():
-        Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()
-    if torch.distributed.is_initialized():
-        _leave_group()
-
-
-def _leave_group() -> None:
-    """End the threads that exchange tensors; one that frees a tensor while Python ends aborts the process."""
-    gc.collect()  # what was trained holds on to them
-    torch.distributed.destroy_process_group()
+    failed = None
+    try:
+        with run.locked() if fabric.is_global_zero else contextlib.nullcontext():
+            Trainer(fabric, build_seeded(build, seed), run, seed=seed, **training).fit()
+        return False
+    except BaseException as error:
+        failed = error
+        if isinstance(error, KeyboardInterrupt) and processes.is_spawned():
+            return True
+        if processes.is_lost(error):
+            raise processes.lost(
+                f"another process is gone or silent: {processes.shown(error)}", run.checkpoints
+            ) from error
+        raise
+    finally:
+        processes.leave_group(failed)

@@ -5,6 +5,7 @@ with the numbers that it would have seen, and several processes together see wha
 """
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from spikeloom import functional
+from spikeloom import functional, layer
 from spikeloom.data import as_float
 from spikeloom.diagnose import ALWAYS, FiringCheck
 from spikeloom.encoding import SampleGenerator, derive_seed
@@ -26,8 +28,11 @@ from spikeloom.errors import CheckpointError, RunError
 from spikeloom.train import checkpoint
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.interrupt import interrupt_noted
+from spikeloom.train.processes import is_orphan, is_spawned
 from spikeloom.train.report import draw_curves, draw_sample
 from spikeloom.train.run import Run
+from spikeloom.train.shard import ShardedStrategy, gathered, is_sharded, load_whole, shard_state
+from spikeloom.train.time_chunks import InTimeChunks
 
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
 TEST_BATCH = 500  # samples, over all processes
@@ -62,8 +67,13 @@ class Trainer:
         micro_batch: samples of a process that are computed at once; their gradients add up to those of the
             batch. Fewer need less memory, and a little more time. Batch normalisation sees only them.
             Default: all.
+        time_chunk: time steps that keep what their backward pass needs, as in
+            :func:`~spikeloom.functional.checkpoint_time`. Default: all.
+        sync_norm: whether batch normalisation takes its statistics over all processes.
     Raises:
         CheckpointError: the checkpoints are damaged, or belong to another network.
+        RunError: there are too few samples for the processes, they cannot share a batch equally, or the
+            experiment cannot be sharded.
     """
 
     def __init__(
@@ -78,19 +88,24 @@ class Trainer:
         checkpoint_minutes: float = 5.0,
         log_every: int = 10,
         micro_batch: int | None = None,
+        time_chunk: int | None = None,
+        sync_norm: bool = True,
     ):
         self.fabric, self.experiment, self.run = fabric, experiment, run
         self.epochs, self.seed, self.log_every, self.micro_batch = epochs, seed, log_every, micro_batch
         self.checkpoint_seconds = 60.0 * checkpoint_minutes
         self.num_samples = len(experiment.data.train_y)
-        if self.num_samples < fabric.world_size:
-            raise RunError(
-                f"{self.num_samples} training samples are too few for {fabric.world_size} processes."
-            )
+        self._require_shares(batch_size)
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
-        self.progress = restore(experiment, run)
-        self.net, self.optimizer = fabric.setup(experiment.net, experiment.optimizer)
+        state = checkpoint.load_last(run.checkpoints)
+        if fabric.world_size > 1:
+            layer.synchronise_batch_norm(experiment.net, sync_norm)
+        net = InTimeChunks(experiment.net, time_chunk) if time_chunk else experiment.net
+        self.net, self.optimizer = fabric.setup(net, experiment.optimizer)
+        self.progress = restore(experiment, run, state) if state else Progress()
+        self._check_agreement()
+        self.is_sharded = is_sharded(experiment.net)
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last epoch, or until the experiment is done, testing after each.
@@ -100,7 +115,7 @@ class Trainer:
             samples_per_second, seconds
         Raises:
             RunError: the loss is no longer finite.
-            KeyboardInterrupt: Ctrl-C or SIGTERM; with one process, the state at that step is saved first.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, in any of the processes, after a checkpoint was written.
         """
         done = self.progress.epoch * self.num_steps + self.progress.step
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
@@ -116,7 +131,9 @@ class Trainer:
         return self.progress.history
 
     def _fit(self) -> None:
-        with interrupt_noted(enabled=self.fabric.world_size == 1) as self.interrupt:
+        # The process that started this one gets Ctrl-C too, and passes it on.
+        signals = (signal.SIGTERM,) if is_spawned() else ()
+        with interrupt_noted(*signals) as self.interrupt:
             while not self.is_over:
                 row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
                 loss, accuracy = evaluate(self.fabric, self.experiment, self.seed)
@@ -135,17 +152,17 @@ class Trainer:
         order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
         checked = progress.epoch == 0 and first_step < CHECKED_STEPS
         check = FiringCheck(self.experiment.net) if checked else None
-        started = counted = time.perf_counter()
+        started = self.counted = time.perf_counter()
         for step in self._progress_bar(first_step):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
             totals = self.train_step(indices[self.fabric.global_rank :: self.fabric.world_size])
             progress.sums = [total + new for total, new in zip(progress.sums, totals, strict=True)]
             progress.step = step + 1
-            now = time.perf_counter()
-            if self.interrupt.noted or now - counted > self.checkpoint_seconds:
-                progress.seconds, counted = progress.seconds + now - counted, now
+            if self.save_due or self.stop_due:
+                now = time.perf_counter()
+                progress.seconds, self.counted = progress.seconds + now - self.counted, now
                 self.save()
-            if self.interrupt.noted:
+            if self.stop_due:
                 raise KeyboardInterrupt
             if check and progress.step in (CHECKED_STEPS, self.num_steps):
                 check.close()  # a silent layer that gets a gradient wakes up by itself
@@ -154,7 +171,7 @@ class Trainer:
                 )
                 check = None
         now = time.perf_counter()
-        progress.seconds += now - counted
+        progress.seconds += now - self.counted
         loss, correct, count = progress.sums
         return {
             "train_loss": loss / count,
@@ -181,7 +198,8 @@ class Trainer:
                 sums = [
                     total + new for total, new in zip(sums, self._backward(part, len(indices)), strict=True)
                 ]
-        totals = _summed(self.fabric, sums)
+        *totals, save_due, stop_due = _summed(self.fabric, [*sums, *self._requests()])
+        self.save_due, self.stop_due = save_due > 0, stop_due > 0
         mean_loss = totals[0] / totals[2]
         if not math.isfinite(mean_loss):
             raise RunError(
@@ -196,6 +214,11 @@ class Trainer:
         if self.writer and progress.step % self.log_every == 0:
             self.writer.add_scalar("step/loss", mean_loss, progress.epoch * self.num_steps + progress.step)
         return totals
+
+    def _requests(self) -> tuple[bool, bool]:
+        """Whether this process asks all to write a checkpoint after this step, and whether to stop then."""
+        is_due = time.perf_counter() - self.counted > self.checkpoint_seconds
+        return self.is_main and is_due, self.interrupt.noted or is_orphan()
 
     def _backward(self, indices: Tensor, num_samples: int) -> list[Any]:
         """Add the gradients of some of a step's ``num_samples`` samples.
@@ -226,8 +249,9 @@ class Trainer:
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, [0.0, 0.0, 0.0]
         if self.is_main:
             self.run.write_metrics(history)
-            if row["test_accuracy"] > best:
-                state = {"net": self.experiment.net.state_dict(), "epoch": row["epoch"]}
+        if row["test_accuracy"] > best:
+            state = {"net": self._whole(self.experiment.net), "epoch": row["epoch"]}
+            if self.is_main:
                 checkpoint.save_best(self.run.checkpoints, state)
         self.save()
         if self.writer:
@@ -241,22 +265,58 @@ class Trainer:
             f"{row['train_accuracy']:7.2%}  test {row['test_accuracy']:7.2%}  "
             f"{row['samples_per_second']:.0f} samples/s  {tqdm.format_interval(remaining)} left"
         )
-        if self.is_main and (progress.epoch == 1 or self.is_over):
-            draw_curves(self.run, history)
-            draw_sample(self.run, self.experiment, self.seed)
+        if progress.epoch == 1 or self.is_over:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the figures; a sharded network runs in all processes, or in none."""
+        if self.is_main:
+            draw_curves(self.run, self.progress.history)
+        if self.is_main or self.is_sharded:
+            draw_sample(self.run if self.is_main else None, self.experiment, self.seed)
 
     def save(self) -> None:
-        """Write the last checkpoint; the one before it is kept."""
-        if not self.is_main:
-            return
+        """Write the last checkpoint; the one before it is kept. Every process calls this at the same step."""
         scheduler = self.experiment.scheduler
         state = {
             "progress": asdict(self.progress),
-            "net": self.experiment.net.state_dict(),
-            "optimizer": self.experiment.optimizer.state_dict(),
+            "net": self._whole(self.experiment.net),
+            "optimizer": self._whole(self.experiment.optimizer),
             "scheduler": scheduler.state_dict() if scheduler else None,
         }
-        checkpoint.save_last(self.run.checkpoints, state)
+        if self.is_main:
+            checkpoint.save_last(self.run.checkpoints, state)
+        self.fabric.barrier()  # before anyone reads it
+
+    def _whole(self, part: nn.Module | Optimizer) -> dict[str, Any]:
+        """The state of network or optimiser, with whole tensors in the main process."""
+        return gathered(part.state_dict(), keep=self.is_main)
+
+    def _require_shares(self, batch_size: int) -> None:
+        """Refuse what the processes cannot share."""
+        size = self.fabric.world_size
+        if self.num_samples < size:
+            raise RunError(f"{self.num_samples} training samples are too few for {size} processes.")
+        if batch_size % size:
+            raise RunError(
+                f"`batch_size` must be a multiple of the number of processes, so that each gets the same "
+                f"number of samples; got {batch_size} and {size}."
+            )
+        if isinstance(self.fabric.strategy, ShardedStrategy) and self.experiment.before_epoch:
+            raise RunError(
+                "`shard` must be off for this experiment: what it does before each epoch needs the network's "
+                "own parameters, and not parts of them. Leave out --shard."
+            )
+
+    def _check_agreement(self) -> None:
+        """Refuse processes that have loaded different checkpoints."""
+        place = self.progress.epoch * self.num_steps + self.progress.step
+        (total,) = _summed(self.fabric, [place])
+        if total != place * self.fabric.world_size:
+            raise CheckpointError(
+                f"The processes have found different checkpoints: this one stands at step {place}. "
+                f"{self.run.checkpoints} must be the same folder on all machines; share it, or copy it."
+            )
 
     @property
     def is_over(self) -> bool:
@@ -304,7 +364,7 @@ class Trainer:
                 tqdm.write(line)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # and not inference mode, whose tensors a sharded network would keep for training
 def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[float, float]:
     """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
 
@@ -314,36 +374,37 @@ def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[flo
     net, data = experiment.net, experiment.data
     was_training, dtype = net.training, next(net.parameters()).dtype
     net.eval()
+    _share_buffers(fabric, net)
     totals = torch.zeros(3, dtype=torch.float64)
     for start in range(0, len(data.test_y), TEST_BATCH):
         batch = torch.arange(start, min(start + TEST_BATCH, len(data.test_y)))
         indices = batch[fabric.global_rank :: fabric.world_size]
-        if len(indices) == 0:
-            continue
+        count = len(indices)
+        if count == 0:  # a sharded network runs in all processes, or in none
+            indices = batch[:1]
         x, labels = fabric.to_device((as_float(data.test_x[indices]).to(dtype), data.test_y[indices]))
         with functional.fresh_state(net), fabric.autocast():
             output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
         loss = experiment.loss(output.float(), labels)
         correct = (experiment.predict(output) == labels).sum()
-        totals += torch.tensor([loss.item() * len(labels), correct.item(), len(labels)], dtype=torch.float64)
+        if count:
+            totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
     net.train(was_training)
     loss, correct, count = _summed(fabric, totals.tolist())
     return loss / count, correct / count
 
 
-def restore(experiment: Experiment, run: Run) -> Progress:
-    """Load the run's last good checkpoint into the experiment, and say where it stands; from the start if
-    none is there.
+def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress:
+    """Load a checkpoint's ``state`` into the experiment, whose network is on its device and of its number
+    format already, and say where the training stands.
 
     Raises:
-        CheckpointError: the checkpoints are damaged, or belong to another network.
+        CheckpointError: the state belongs to another network.
     """
-    state = checkpoint.load_last(run.checkpoints)
-    if state is None:
-        return Progress()
     load_weights(run, experiment, state)
     try:
         experiment.optimizer.load_state_dict(state["optimizer"])
+        shard_state(experiment.optimizer)
         if experiment.scheduler:
             experiment.scheduler.load_state_dict(state["scheduler"])
         return Progress(**state["progress"])
@@ -361,12 +422,19 @@ def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> Non
         CheckpointError: the state belongs to another network.
     """
     try:
-        experiment.net.load_state_dict(state["net"])
+        load_whole(experiment.net, state["net"])
     except (RuntimeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
             f"describes: {' '.join(str(error).split())}"
         ) from None
+
+
+def _share_buffers(fabric: Fabric, net: nn.Module) -> None:
+    """Give all processes the first one's buffers, such as running statistics of batches that only it saw."""
+    for buffer in net.buffers() if fabric.world_size > 1 else ():
+        if buffer.is_floating_point():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def _summed(fabric: Fabric, values: list[Any]) -> list[float]:

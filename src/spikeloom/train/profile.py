@@ -1,8 +1,9 @@
 """What the network of a run costs: operations, energy, memory; as text, numbers and a figure."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from spikeloom import profile
 from spikeloom.data import as_float
 from spikeloom.encoding import SampleGenerator
-from spikeloom.errors import RunError
+from spikeloom.errors import RunError, ShapeError
 from spikeloom.profile.table import energy_lines, memory_table, operations_table
 from spikeloom.train import checkpoint
 from spikeloom.train.experiment import Experiment
@@ -22,17 +23,17 @@ from spikeloom.train.report import save_figure
 from spikeloom.train.run import Run
 
 BATCH = 10  # samples that run at once
-MEMORY_SAMPLES = 8  # the memory of a larger batch is a multiple
+MEMORY_SAMPLES = 4  # the memory of a larger batch is a multiple
 
 
 def profile_run(
     run: Run,
-    build: Callable[[], Experiment],
+    build: Callable[[int | None], Experiment],
     state: dict[str, Any],
     *,
     seed: int,
-    samples: int,
     num_steps: int | None,
+    samples: int,
     mac: float,
     ac: float,
 ) -> str:
@@ -40,18 +41,18 @@ def profile_run(
 
     Args:
         run: where the results go.
-        build: makes the experiment.
+        build: makes the experiment; with other time steps than the run's, if it is given a number.
         state: of a checkpoint.
         seed: of weights and encoding.
+        num_steps: time steps of the run, if it has a number of them.
         samples: test samples to run, from the first on.
-        num_steps: time steps, if the network takes inputs without time and repeats them itself.
         mac, ac: picojoules of a multiply-accumulate and of an accumulate.
     Returns:
         tables as lines of text
     Raises:
         RunError: the network has no neurons that fire over time steps.
     """
-    experiment = build_seeded(build, seed)
+    experiment = build_seeded(partial(build, None), seed)
     load_weights(run, experiment, state)
     net = experiment.net
     if not any(map(profile.is_neuron, net.modules())):
@@ -61,10 +62,98 @@ def profile_run(
         )
     _restore_optimizer(experiment, run, state)
     samples = min(samples, len(experiment.data.test_y))
-    steps = None if _has_time(experiment, seed) else num_steps
+    # A network that is given an image once makes the time steps itself.
+    steps = None if _has_time(experiment, seed) else num_steps or 1
     counted = profile.count(net, _batches(experiment, seed, samples), steps)
-    memory = _memory(experiment, _encoded(experiment, seed, 0, min(samples, MEMORY_SAMPLES)), steps)
+    x = _encoded(experiment, seed, range(min(samples, MEMORY_SAMPLES)))
+    memory = _memory(experiment, x) if steps is None else _memory_of_images(experiment, x, steps, build)
+    return write_profile(run, counted, memory, mac=mac, ac=ac)
+
+
+def write_profile(
+    run: Run,
+    counted: profile.Profile,
+    memory: profile.TrainingMemory | None,
+    *,
+    network: str = "",
+    mac: float,
+    ac: float,
+) -> str:
+    """Write profile.json and figures/profile.png.
+
+    Args:
+        run: where they go.
+        counted, memory: what was measured.
+        network: which one of the run's, for people; default: there is one.
+        mac, ac: picojoules of a multiply-accumulate and of an accumulate.
+    Returns:
+        tables as lines of text
+    """
     write_beside(run.folder / "profile.json", json.dumps(_numbers(counted, memory, mac, ac), indent=2) + "\n")
-    title = f"{run.config()[0]} on {experiment.data.name}, {samples} test samples, T={counted.num_steps}"
+    name = " ".join(filter(None, (run.config()[0], network)))
+    title = f"{name}: {counted.num_samples} test samples, T={counted.num_steps}"
     save_figure(run, profile.draw_profile(counted, memory, title, mac=mac, ac=ac), "profile")
-    return "\n".join([title, "", *_text(counted, memory, mac, ac)])
+    lines = [title, "", *operations_table(counted), *(f"not counted: {one}" for one in counted.not_counted)]
+    if silent := [layer.name for layer in counted.layers if layer.firing_rate == 0]:
+        lines.append(f"never fired: {', '.join(silent)}")
+    lines += ["", *energy_lines(counted, mac, ac)]
+    if memory:
+        lines += ["", f"memory of training, batch of {memory.num_samples}", *memory_table(memory)]
+    return "\n".join(lines)
+
+
+def _encoded(experiment: Experiment, seed: int, indices: Sequence[int]) -> Tensor:
+    """Test samples as the network gets them in a test."""
+    which = torch.tensor(indices)
+    return experiment.encode(as_float(experiment.data.test_x[which]), SampleGenerator(seed, which, "test"))
+
+
+def _has_time(experiment: Experiment, seed: int) -> bool:
+    """Whether encoded samples are ``[T, N, *]`` and not ``[N, *]``: then two are as long as one."""
+    one, two = (_encoded(experiment, seed, indices) for indices in ([0], [0, 0]))
+    return len(one) == len(two)
+
+
+def _batches(experiment: Experiment, seed: int, samples: int) -> Iterator[Tensor]:
+    for start in range(0, samples, BATCH):
+        yield _encoded(experiment, seed, range(start, min(start + BATCH, samples)))
+
+
+def _restore_optimizer(experiment: Experiment, run: Run, state: dict[str, Any]) -> None:
+    """Give the optimiser what it remembered; the best checkpoint does not have it, but the last one."""
+    found = state if "optimizer" in state else checkpoint.load_last(run.checkpoints)
+    if found:
+        experiment.optimizer.load_state_dict(found["optimizer"])
+
+
+def _memory(experiment: Experiment, x: Tensor) -> profile.TrainingMemory:
+    """Of a network that is given sequences."""
+    net, optimizer = experiment.net, experiment.optimizer
+    try:
+        return profile.training_memory(net, x, optimizer=optimizer)
+    except ShapeError:  # it is for one number of time steps only, such as one of parallel neurons
+        return profile.training_memory(net, x, steps=[len(x)], optimizer=optimizer)
+
+
+def _memory_of_images(
+    experiment: Experiment, x: Tensor, num_steps: int, build: Callable[[int | None], Experiment]
+) -> profile.TrainingMemory:
+    """Of a network that is given images, and is built for a number of time steps."""
+    found = profile.training_memory(experiment.net, x, num_steps=num_steps, optimizer=experiment.optimizer)
+    saved = dict(found.saved)
+    for steps in {max(1, num_steps // 2), 2 * num_steps} - saved.keys():
+        saved |= profile.training_memory(build(steps).net, x, num_steps=steps).saved
+    return replace(found, saved=dict(sorted(saved.items())))
+
+
+def _numbers(
+    counted: profile.Profile, memory: profile.TrainingMemory | None, mac: float, ac: float
+) -> dict[str, Any]:
+    """All that profile.json holds."""
+    energy = {"unit": "picojoule", "mac": mac, "ac": ac}
+    energy |= {"snn": counted.energy(mac, ac), "ann": counted.ann_energy(mac)}
+    return {
+        "per_sample": counted.as_dict(),
+        "energy": energy,
+        "training_memory": asdict(memory) if memory else None,
+    }

@@ -26,12 +26,12 @@ def draw_curves(run: Run, history: list[dict]) -> None:
     save_figure(run, figure, "curves")
 
 
-def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) -> None:
+def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int = 0) -> None:
     """The spikes of every layer, and some membrane potentials, for one test sample: raster.png and
     membrane.png; or the experiment's own figures.
 
     Args:
-        run: where the figures go.
+        run: where the figures go; ``None`` only runs the network, as all processes must if it is sharded.
         experiment: whose network and test data are used.
         seed: of the encoding, as in training.
         sample: index of the test sample.
@@ -42,7 +42,8 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
     if not 0 <= sample < len(data.test_y):
         raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
     indices = torch.tensor([sample])
-    x = as_float(data.test_x[indices]).to(next(net.parameters()))  # device and type
+    parameter = next(net.parameters())
+    x = as_float(data.test_x[indices]).to(parameter.device, parameter.dtype)
     was_training = net.training
     net.eval()
     names = () if experiment.draw else ("v", "spike")
@@ -57,6 +58,8 @@ def draw_sample(run: Run, experiment: Experiment, seed: int, sample: int = 0) ->
         title += data.classes[predicted]
         figures = experiment.draw(net, coded, title) if experiment.draw else {}
     net.train(was_training)
+    if run is None:
+        return
     for name, figure in figures.items():
         save_figure(run, figure, name)
     if records is None:

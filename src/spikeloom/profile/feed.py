@@ -1,0 +1,57 @@
+"""How a network is given its input, in either step mode."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.errors import ShapeError
+
+
+def checked(x: Any, num_steps: int | None) -> Tensor:
+    """``x``, if it is a batch that a network can be given.
+
+    Raises:
+        TypeError: it is no tensor.
+        ShapeError: it has no time steps or no samples.
+        ValueError: ``num_steps`` is less than 1.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`x` must be a tensor, got a {type(x).__name__}. Use torch.as_tensor(x).")
+    if num_steps is not None and num_steps < 1:
+        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
+    least, shape = (2, "[T, N, *]") if num_steps is None else (1, "[N, *]")
+    if x.dim() < least or 0 in x.shape[:least]:
+        raise ShapeError(
+            f"`x` must be {shape} with at least one time step and one sample, got {list(x.shape)}. "
+            "Give it at least one encoded sample."
+        )
+    return x
+
+
+def size(x: Tensor, num_steps: int | None) -> tuple[int, int]:
+    """Time steps and samples of a batch."""
+    return (num_steps, x.shape[0]) if num_steps else (x.shape[0], x.shape[1])
+
+
+def feed(net: nn.Module, x: Tensor, num_steps: int | None) -> list[Any]:
+    """What ``net`` returns for a batch: one output, or one for each time step in single-step mode."""
+    modes = set(_step_modes(net))
+    return [net(step) for step in x] if num_steps is None and modes == {"s"} else [net(x)]
+
+
+def _step_modes(module: nn.Module) -> Iterator[str]:
+    """The step modes that :func:`spikeloom.functional.set_step_mode` would set."""
+    if hasattr(module, "step_mode"):
+        yield str(module.step_mode)
+    if not getattr(module, "step_mode_boundary", False):
+        for child in module.children():
+            yield from _step_modes(child)
+
+
+def own_random_numbers(net: nn.Module) -> AbstractContextManager[None]:
+    """A block after which the global random numbers go on as if it had not been."""
+    devices = {parameter.device for parameter in net.parameters() if parameter.is_cuda}
+    return torch.random.fork_rng(sorted(device.index for device in devices))
