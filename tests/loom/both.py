@@ -75,7 +75,8 @@ def run(
     """
     node = copy.deepcopy(node)
     node.backend = backend
-    leaf = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x).requires_grad_()
+    leaf = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
+    leaf = leaf.copy_(x).requires_grad_()
     leaves = {}
     for name, value in (starts or {}).items():
         if isinstance(value, Tensor):
@@ -103,23 +104,26 @@ def run(
 
 def _gradient(value: Tensor, weigh: str, generator: torch.Generator) -> Tensor:
     if weigh == "sum":
-        return torch.ones((), dtype=value.dtype).expand(value.shape)
+        return torch.ones((), dtype=value.dtype, device=value.device).expand(value.shape)
     if weigh == "strided":
-        return torch.randn(*value.shape, 3, generator=generator).to(value.dtype)[..., 1]
-    return torch.randn(value.shape, generator=generator).to(value.dtype)
+        return torch.randn(*value.shape, 3, generator=generator).to(value)[..., 1]
+    return torch.randn(value.shape, generator=generator).to(value)
 
 
-def assert_agree(node: Any, x: Tensor, exact: bool | None = None, **options: Any) -> dict[str, Tensor]:
+def assert_agree(
+    node: Any, x: Tensor, exact: bool | None = None, backend: str = "numba", **options: Any
+) -> dict[str, Tensor]:
     """The compiled loop gives what the reference gives; returns the latter.
 
     Args:
         node, x, options: as for :func:`run`.
         exact: whether output and memories must have the same bits; default: whether the plan says so.
+        backend: what compiles the loop.
     """
     view = options.get("view", lambda x: x)
     if exact is None:
         exact = is_exact(node, view(x).dim() - 1, _computed(x.dtype))
-    reference, got = run(node, "torch", x, **options), run(node, "numba", x, **options)
+    reference, got = run(node, "torch", x, **options), run(node, backend, x, **options)
     assert reference.keys() == got.keys()
     for name, value in reference.items():
         if name.startswith("gradient"):

@@ -9,7 +9,7 @@ from loom.both import FUSED, assert_agree, inputs, make, run
 from loom.scripts import script
 from spikeloom import neuron, surrogate
 from spikeloom.errors import BackendError
-from spikeloom.loom import loops
+from spikeloom.loom import loops, running
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.weave import plans
 from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode
@@ -120,7 +120,7 @@ def test_layouts(layout):
     view, copied = LAYOUTS[layout]
     x = inputs("LIFNode", 4, 3, 5, 4, 6)
     seen = view(x)
-    assert (loops.time_major(seen).data_ptr() != seen.data_ptr()) == copied
+    assert (running.time_major(seen).data_ptr() != seen.data_ptr()) == copied
     node = LIFNode(tau=3.0, step_mode="m", store_v_seq=True)
     assert_agree(node, x, view=view)
     starts = {"v": torch.rand(seen.shape[1:])}

@@ -1089,7 +1089,7 @@ def test_the_neuron_then_the_block_then_the_environment(monkeypatch):
 
 def test_names_of_backends():
     with pytest.raises(ValueError, match="must be one of"):
-        LIFNode(backend="triton")
+        LIFNode(backend="jax")
     with pytest.raises(ValueError, match="must be one of"), loom.backend("cuda"):
         pass
     with pytest.warns(UserWarning, match="'cupy' is not needed") as caught:

@@ -13,6 +13,7 @@ import stat
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -43,12 +44,19 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def load_module(source: str) -> ModuleType:
-    """The module with this source, from the cache if it is there."""
-    from spikeloom.loom import numba_job, numba_math
+def load_module(source: str, helpers: Sequence[ModuleType] | None = None) -> ModuleType:
+    """The module with this source, from the cache if it is there.
 
-    helpers = b"".join(Path(str(module.__file__)).read_bytes() for module in (numba_job, numba_math))
-    name = f"loom_{hashlib.sha256(source.encode() + helpers).hexdigest()[:24]}"
+    Args:
+        source: of the module.
+        helpers: the modules whose functions are compiled into it; default: those of Numba's loops.
+    """
+    if helpers is None:
+        from spikeloom.loom import numba_job, numba_math
+
+        helpers = (numba_job, numba_math)
+    called = b"".join(Path(str(module.__file__)).read_bytes() for module in helpers)
+    name = f"loom_{hashlib.sha256(source.encode() + called).hexdigest()[:24]}"
     with _LOCK:
         full_name = f"spikeloom_emitted.{name}"
         if full_name in sys.modules:

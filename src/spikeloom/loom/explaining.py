@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from spikeloom.loom.select import find
+from spikeloom.loom.select import computed_in, find
 from spikeloom.memory import MemoryModule
 
 
@@ -25,11 +25,13 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
     own = type(node).multi_step_forward
     if not own.__module__.startswith("spikeloom.") or type(node).forward is not MemoryModule.forward:
         return f"{type(node).__name__} says itself how it runs over time, and need not ask the loom."
+    dtype = computed_in(dtype)
     loops = find(node, (7,) * dims, dtype)
     name = type(node).__name__
     if isinstance(loops, str):
         return f"{name} runs on the reference loop: {loops}."
-    from spikeloom.loom.numba_loop import emit
+    from spikeloom.loom import numba_loop, triton_loop
+    from spikeloom.loom.triton_operations import on_cuda
 
     step = loops.step
     agreement = (
@@ -39,5 +41,6 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
     )
     return (
         f"{name} is woven into one loop over time; {agreement}.\n\nForward plan\n{step.forward}\n\n"
-        f"Backward plan\n{step.backward}\n\nEmitted source ({loops.module.__file__})\n{emit(step)}"
+        f"Backward plan\n{step.backward}\n\nEmitted source, for the CPU\n{numba_loop.emit(step)}\n\n"
+        f"Emitted source, for CUDA devices\n{triton_loop.emit(on_cuda(step), dtype)}"
     )

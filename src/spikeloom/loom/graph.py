@@ -18,10 +18,20 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
 from spikeloom.errors import BackendError
-from spikeloom.loom.select import broadcasts, effective_backend, settings_of, tell, weave_anew
+from spikeloom.loom.select import (
+    COMPILED,
+    HAS_TRITON,
+    broadcasts,
+    effective_backend,
+    misplaced,
+    settings_of,
+    target_of,
+    tell,
+    weave_anew,
+)
 
 if TYPE_CHECKING:
-    from spikeloom.loom.loops import Loops
+    from spikeloom.loom.running import Loops
 
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 FEW = 4  # sets of numbers of a neuron that become constants; PyTorch makes 8 graphs at most by default
@@ -46,7 +56,7 @@ def run(node: Any, x_seq: Tensor, keep: Iterable[str] = ()) -> tuple[Tensor, dic
     sizes = _sizes(x_seq)
     text, reason, paths, settings, fixed = node._program(sizes, x_seq.dtype, kept)
     operands = [_at(node, path) for path in paths]
-    reason = reason or _unsuited(node, x_seq, paths, operands) or _changed(node, settings, fixed)
+    reason = reason or _unsuited(node, x_seq, paths, operands, wanted) or _changed(node, settings, fixed)
     if not reason and torch.compiler.is_dynamo_compiling() and not _exporting():
         if _step_once(node, x_seq):
             reason = "a number that a step reads varies from call to call"
@@ -200,10 +210,15 @@ def _changed(node: Any, settings: tuple[Any, ...], fixed: bool) -> str:
     return ""
 
 
-def _unsuited(node: Any, x_seq: Tensor, paths: tuple[Any, ...], operands: list[Any]) -> str:
+def _unsuited(node: Any, x_seq: Tensor, paths: tuple[Any, ...], operands: list[Any], wanted: str) -> str:
     """Why this call, whatever the neuron's equations are, is left to the reference."""
-    if x_seq.device.type != "cpu" or x_seq.layout != torch.strided:
-        return f"its input is on {x_seq.device}"
+    target = target_of(wanted, x_seq.device.type)
+    if target != COMPILED.get(x_seq.device.type):
+        return misplaced(target, x_seq.device.type) or "Triton's interpreter does not run within a graph"
+    if target == "triton" and not HAS_TRITON:
+        return "Triton is not installed; pip install 'spikeloom[gpu]'"
+    if x_seq.layout != torch.strided:
+        return f"its input has the layout {x_seq.layout}"
     if x_seq.dtype not in (torch.float32, torch.float64):
         return f"its input has the type {x_seq.dtype}"
     named = [(path[-1][1], value) for path, value in zip(paths, operands, strict=True)]

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 import torch
 
 from spikeloom.loom.cache import reload_module
+
+# A row function reads and writes many arrays; to vectorise it LLVM checks each pair for overlap, and gives up
+# beyond 8 pairs unless it is told otherwise.
+llvm.set_option("spikeloom", "-runtime-memory-check-threshold=256")
 
 REAL = {torch.float32: np.float32, torch.float64: np.float64}
 

@@ -8,10 +8,10 @@ at once: each takes ranges of neurons from a job (:mod:`spikeloom.loom.numba_job
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from spikeloom.loom.operations import OPERATIONS
-from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value
+from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value, needed
+from spikeloom.loom.step import Step, listed, numbered, prefixed
 
 _HEADER = '''\
 """Emitted by spikeloom.loom.numba_loop."""
@@ -30,36 +30,14 @@ jit = njit(nogil=True, error_model="numpy", cache=True)
 '''
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a pair of loops is made from.
-
-    Args:
-        forward: inputs x, memories, operands; outputs output, memories.
-        backward: the same inputs, then the gradients of output and memories; outputs the gradients of x,
-            memories, and learned operands.
-        num_memories, num_operands: how many of the inputs they are.
-    """
-
-    forward: Plan
-    backward: Plan
-    num_memories: int
-    num_operands: int
-
-    @property
-    def num_learned(self) -> int:
-        """Operands that get a gradient."""
-        return len(self.backward.outputs) - 1 - self.num_memories
-
-
 def emit(step: Step) -> str:
     """The source of a module whose ``forward_job`` and ``backward_job`` make functions of a job's address."""
-    memories, operands = _names("m", step.num_memories), _names("p", step.num_operands)
-    gradients, learned = _names("g", step.num_memories), _names("q", step.num_learned)
+    memories, operands = numbered("m", step.num_memories), numbered("p", step.num_operands)
+    gradients, learned = numbered("g", step.num_memories), numbered("q", step.num_learned)
     first = 1 + step.num_memories
     fixed = {Value(first + place): name for place, name in enumerate(operands)}
     forward, backward = _Row(step.forward, fixed, "h"), _Row(step.backward, fixed, "k")
-    inputs, following = ["x", *memories, *operands], _names("n", step.num_memories)
+    inputs, following = ["x", *memories, *operands], numbered("n", step.num_memories)
     parts = [
         _HEADER,
         forward.prologue("prepare_forward"),
@@ -110,7 +88,7 @@ class _Row:
     def prologue(self, name: str) -> str:
         """A function that fills the arrays of :attr:`names`."""
         operands = list(self.fixed.values())
-        lines = [f"@jit\ndef {name}({_listed('c', operands, self.names)}):"]
+        lines = [f"@jit\ndef {name}({listed('c', operands, self.names)}):"]
         lines += self._body(self.early, self.fixed, self.hoisted.items())
         return "\n".join(lines) + "\n"
 
@@ -120,7 +98,7 @@ class _Row:
         written = [output for output in outputs if output and not output.endswith("+")]
         extra = [output for output in written if output not in inputs]
         extra += [output.removesuffix(" +") for output in outputs if output.endswith("+")]
-        lines = [f"@jit\ndef {name}({_listed('c', inputs, self.names, extra)}):"]
+        lines = [f"@jit\ndef {name}({listed('c', inputs, self.names, extra)}):"]
         stores = [(value, output) for value, output in zip(self.plan.outputs, outputs, strict=True) if output]
         lines += self._body(self.late, loads, stores)
         return "\n".join(lines) + "\n"
@@ -134,12 +112,7 @@ class _Row:
         stores = list(stores)
         if not stores:
             return ["    return"]
-        used: set[Argument] = {value for value, _ in stores}
-        kept = []
-        for instruction in reversed(instructions):
-            if instruction.result in used:
-                kept.insert(0, instruction)
-                used.update(instruction.arguments)
+        kept, used = needed(instructions, [value for value, _ in stores])
         read = [value for value in loads if value in used]
         literals = sorted(argument.number for argument in used if isinstance(argument, Literal))
         size = loads[read[0]] if read else stores[0][1].removesuffix(" +")
@@ -157,20 +130,24 @@ class _Row:
 
 
 def _forward_job(memories: list[str], operands: list[str], row: _Row) -> str:
-    starts, alls, sequences = _with("start", memories), _with("all", operands), _with("seq", memories)
-    finals = _with("final", memories)
+    starts, alls, sequences = (
+        prefixed("start", memories),
+        prefixed("all", operands),
+        prefixed("seq", memories),
+    )
+    finals = prefixed("final", memories)
     kinds = {"c": "vector", "x": "matrix"} | dict.fromkeys([*starts, *alls], "vector") | {"out": "outputs"}
     kinds |= dict.fromkeys(finals, "vector") | dict.fromkeys(sequences, "matrix")
     blocks = ["spikes", *memories, *operands, *row.names]
     body = [
         *(f"fill({name}, start_{name}, at)" for name in memories),
         *(f"fill({name}, all_{name}, at)" for name in operands),
-        f"prepare_forward({_listed('c', operands, row.names)})",
+        f"prepare_forward({listed('c', operands, row.names)})",
         "for t in range(x.shape[0]):",
         "    written = spikes",
         "    if window == 0:",
         "        written = out[t, at:to]",
-        f"    forward_row({_listed('c', 'x[t, at:to]', memories, operands, row.names, 'written')})",
+        f"    forward_row({listed('c', 'x[t, at:to]', memories, operands, row.names, 'written')})",
         "    if window > 0:",
         "        pool(out[t], at, spikes, words)",
     ]
@@ -183,11 +160,15 @@ def _forward_job(memories: list[str], operands: list[str], row: _Row) -> str:
 def _backward_job(
     memories: list[str], operands: list[str], gradients: list[str], learned: list[str], row: _Row, back: _Row
 ) -> str:
-    starts, alls, sequences = _with("start", memories), _with("all", operands), _with("seq", gradients)
+    starts, alls, sequences = (
+        prefixed("start", memories),
+        prefixed("all", operands),
+        prefixed("seq", gradients),
+    )
     finals, to_starts, to_operands = (
-        _with("final", gradients),
-        _with("start", gradients),
-        _with("all", learned),
+        prefixed("final", gradients),
+        prefixed("start", gradients),
+        prefixed("all", learned),
     )
     kinds = dict.fromkeys(["c", "d"], "vector") | {"x": "matrix"} | dict.fromkeys([*starts, *alls], "vector")
     kinds |= {"go": "outputs"} | dict.fromkeys(finals, "vector") | dict.fromkeys(sequences, "matrix")
@@ -195,16 +176,16 @@ def _backward_job(
     blocks = ["silence", "spikes", *operands, *row.names, *back.names, *gradients, *learned]
     before = [f"steps_{name}[t - first, : to - at]" for name in memories]
     after = [f"steps_{name}[t - first + 1, : to - at]" for name in memories]
-    memory_row = f"memory_row({_listed('c', 'x[t, at:to]', before, operands, row.names, after)})"
-    inputs = _listed("d", "x[t, at:to]", before, operands, "arriving", gradients, back.names)
+    memory_row = f"memory_row({listed('c', 'x[t, at:to]', before, operands, row.names, after)})"
+    inputs = listed("d", "x[t, at:to]", before, operands, "arriving", gradients, back.names)
     buffers = {f"kept_{name}": "chunks" for name in memories} | {
         f"steps_{name}": "chunk + 1" for name in memories
     }
     body = [
         *(f"fill(kept_{name}[0, : to - at], start_{name}, at)" for name in memories),
         *(f"fill({name}, all_{name}, at)" for name in operands),
-        f"prepare_forward({_listed('c', operands, row.names)})",
-        f"prepare_backward({_listed('d', operands, back.names)})",
+        f"prepare_forward({listed('c', operands, row.names)})",
+        f"prepare_backward({listed('d', operands, back.names)})",
         *(f"fill({name}, final_{name}, at)" for name in gradients),
         *(f"fill({name}, c[1:2], 0)" for name in ("silence", *learned)),
         "for k in range(1, chunks):  # the memories at the start of each chunk",
@@ -230,7 +211,7 @@ def _backward_job(
         "        elif go.shape[0] > 0:",
         "            spread(spikes, go[t], at, words)",
         "            arriving = spikes",
-        f"        backward_row({_listed(inputs, 'gx[t, at:to]', learned)})",
+        f"        backward_row({listed(inputs, 'gx[t, at:to]', learned)})",
         *(f"copy(start_{name}[at:to], {name})" for name in gradients),
         *(f"copy(all_{name}[at:to], {name})" for name in learned),
     ]
@@ -278,15 +259,3 @@ def _job(
     ]
     made = [f"def {loop}_job(real):", "    def run(job):", *(f"        {line}" for line in lines)]
     return "\n".join([*made, "", "    return run", ""])
-
-
-def _with(prefix: str, names: list[str]) -> list[str]:
-    return [f"{prefix}_{name}" for name in names]
-
-
-def _names(letter: str, number: int) -> list[str]:
-    return [f"{letter}{place}" for place in range(number)]
-
-
-def _listed(*groups: str | Sequence[str]) -> str:
-    return ", ".join(name for group in groups for name in ([group] if isinstance(group, str) else group))

@@ -2,9 +2,10 @@
 node of a graph of PyTorch's, for ``torch.compile`` and ``torch.export``.
 
 Their first argument is a program in text, so a graph that was saved runs wherever this file is imported,
-without the neuron's class. On the CPU they are the compiled loops (Numba is imported by the first call); on
-any other device the plan is interpreted, step after step. Eager calls do not come here: the overhead of an
-operator is larger than that of the ``autograd.Function`` in loops.py.
+without the neuron's class. On the CPU they are Numba's loops, on a CUDA device Triton's kernels (which are
+imported by the first call); elsewhere, and without Triton, the plan is interpreted, step after step. Eager
+calls do not come here: the overhead of an operator is larger than that of the ``autograd.Function`` in
+running.py.
 """
 
 import functools
@@ -17,9 +18,10 @@ from torch import Tensor
 from spikeloom.errors import BackendError
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.program import Program, from_text
+from spikeloom.loom.select import COMPILED, HAS_TRITON
 
 if TYPE_CHECKING:
-    from spikeloom.loom.loops import Loops
+    from spikeloom.loom.running import Loops
 
 _library = torch.library.Library("spikeloom", "FRAGMENT")
 # The loops follow the strides of what they are given, and so do the strides of their results.
@@ -42,16 +44,18 @@ def _parsed(text: str) -> Program:
 
 
 @functools.lru_cache(256)
-def _loops(text: str) -> "Loops":
+def _loops(text: str, target: str) -> "Loops":
     from spikeloom.loom.weave import loops_of
 
     program = _parsed(text)
-    return loops_of(program.step, program.forward_literals, program.backward_literals, program.learned)
+    return loops_of(
+        program.step, program.forward_literals, program.backward_literals, program.learned, target
+    )
 
 
 def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, Tensor]:
     """The program, and its input with one step after the other in memory."""
-    from spikeloom.loom.loops import time_major
+    from spikeloom.loom.running import time_major
 
     program = _parsed(text)
     if len(sources) != program.step.num_memories + program.step.num_operands:
@@ -80,10 +84,8 @@ def _laid_out(gradients: Sequence[Tensor | None], sources: Sequence[Tensor], x: 
 
 
 def _woven(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
-    from spikeloom.loom.loops import run_forward
-
     program, x = _checked(text, x, sources)
-    return list(run_forward(_loops(text), x, sources, program.keep))
+    return list(_loops(text, COMPILED[x.device.type]).forward(x, sources, program.keep)[0])
 
 
 def _woven_backward(
@@ -94,11 +96,10 @@ def _woven_backward(
     arrived: list[bool],
     wanted: list[bool],
 ) -> list[Tensor]:
-    from spikeloom.loom.loops import run_backward
-
     program, x = _checked(text, x, sources)
     padded = _padded(program, gradients, arrived)
-    to_x, *rest = run_backward(_loops(text), x, sources, program.keep, padded, wanted)
+    loops = _loops(text, COMPILED[x.device.type])
+    to_x, *rest = loops.backward(x, sources, program.keep, padded, wanted)
     assert to_x is not None
     return [to_x, *_laid_out(rest, sources, x)]
 
@@ -231,7 +232,7 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _refuse(ctx: Any, *_gradients: Any) -> Any:
-    from spikeloom.loom.loops import TWICE
+    from spikeloom.loom.running import TWICE
 
     raise BackendError(TWICE)
 
@@ -241,6 +242,8 @@ for _name, _loop, _interpreter, _fake in (
     ("woven_backward", _woven_backward, _interpreted_backward, _woven_backward_fake),
 ):
     _library.impl(_name, _loop, "CPU")
+    if HAS_TRITON:
+        _library.impl(_name, _loop, "CUDA")
     _library.impl(_name, _interpreter, "CompositeExplicitAutograd")
     torch.library.register_fake(f"spikeloom::{_name}", _fake, lib=_library)
 torch.library.register_autograd("spikeloom::woven", _differentiate, setup_context=_save, lib=_library)

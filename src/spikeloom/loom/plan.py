@@ -78,6 +78,18 @@ class Plan:
         return f"inputs {inputs}\n{steps}outputs {', '.join(map(str, self.outputs))}"
 
 
+def needed(
+    instructions: Sequence[Instruction], outputs: Sequence[Argument]
+) -> tuple[list[Instruction], set[Argument]]:
+    """The instructions that lead to an output, and the arguments of those and of the outputs."""
+    used, kept = set(outputs), []
+    for instruction in reversed(instructions):
+        if instruction.result in used:
+            kept.append(instruction)
+            used.update(instruction.arguments)
+    return kept[::-1], used
+
+
 class PlanBuilder:
     """Writes down ATen operations, one after the other, as the instructions of a plan.
 
@@ -156,7 +168,9 @@ class PlanBuilder:
     def finish(self, outputs: Sequence[Tensor]) -> tuple[Plan, tuple[float, ...]]:
         """The plan with these outputs, and its literals."""
         values = tuple(self.number(output) for output in outputs)
-        return Plan(self.num_inputs, self._needed(values), values), tuple(self.literals)
+        return Plan(self.num_inputs, tuple(needed(self.instructions, values)[0]), values), tuple(
+            self.literals
+        )
 
     def translate(self, name: str, args: list[Any], kwargs: dict[str, Any], dtype: torch.dtype) -> Argument:
         """The value of one ATen operation."""
@@ -241,15 +255,6 @@ class PlanBuilder:
         if OPERATIONS[operation].boolean:
             self.boolean.add(result)
         return result
-
-    def _needed(self, outputs: Sequence[Argument]) -> tuple[Instruction, ...]:
-        """The instructions that lead to an output."""
-        wanted, kept = set(outputs), []
-        for instruction in reversed(self.instructions):
-            if instruction.result in wanted:
-                kept.append(instruction)
-                wanted.update(instruction.arguments)
-        return tuple(reversed(kept))
 
 
 def _sigmoid_backward(builder: PlanBuilder, grad: Any, result: Any) -> Value:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom.errors import BackendError
-from spikeloom.loom.numba_loop import Step
 from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value
+from spikeloom.loom.step import Step
 
 VERSION = 1  # of the format
 _ARGUMENT = re.compile(r"[vc]\d{1,6}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import importlib.util
 import logging
 import operator
 import os
@@ -22,9 +23,16 @@ from spikeloom.loom.isolate import CHANGES
 from spikeloom.memory import BOOKKEEPING, MemoryModule
 
 if TYPE_CHECKING:
-    from spikeloom.loom.loops import Loops
+    from spikeloom.loom.running import Loops
 
-BACKENDS = ("auto", "torch", "numba")
+ON_CPU = ("auto", "torch", "numba")
+BACKENDS = (*ON_CPU, "triton")
+COMPILED = {"cpu": "numba", "cuda": "triton"}
+"""The backend that ``'auto'`` compiles with, by the type of the input's device."""
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+_REAL, _HALF = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
+TYPES = {"numba": _REAL, "triton": _REAL + _HALF}
+"""Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
 _INTERNAL = (
     (frozenset(nn.Module().__dict__) - {"training"})
@@ -48,14 +56,17 @@ _told: set[tuple[type, str]] = set()
 _log = logging.getLogger("spikeloom.loom")
 
 
-def checked_backend(name: str) -> str:
+def checked_backend(name: str, known: tuple[str, ...] = ON_CPU) -> str:
     """``name`` itself, if it is a backend.
 
+    Args:
+        name: of a backend.
+        known: those that there are; neurons have all of :data:`BACKENDS`.
     Raises:
-        ValueError: it is not.
+        ValueError: it is none of them.
     """
-    if name not in BACKENDS:
-        raise ValueError(f"`backend` must be one of {BACKENDS}, got {name!r}.")
+    if name not in known:
+        raise ValueError(f"`backend` must be one of {known}, got {name!r}.")
     return name
 
 
@@ -64,13 +75,14 @@ def backend(name: str) -> Iterator[None]:
     """A block in which neurons whose own backend is ``'auto'`` use this one.
 
     Args:
-        name: ``'torch'`` (the reference loop), ``'numba'`` (compiled; raises where it cannot), ``'auto'``.
+        name: ``'torch'`` (the reference loop), ``'numba'`` or ``'triton'`` (compiled, for the CPU or a CUDA
+            device; raises where it cannot), ``'auto'``.
     Example:
         >>> from spikeloom import neuron
         >>> with backend("torch"):
         ...     spikes = neuron.LIFNode(step_mode="m")(torch.ones(4, 3))
     """
-    checked_backend(name)
+    checked_backend(name, BACKENDS)
     token = None if torch.compiler.is_dynamo_compiling() else _chosen.set(name)
     _open_blocks.append(name)
     try:
@@ -89,7 +101,7 @@ def effective_backend(own: str) -> str:
         chosen = _open_blocks[-1] if _open_blocks else "auto"
     else:
         chosen = _chosen.get()
-    return chosen if chosen != "auto" else checked_backend(os.environ.get(VARIABLE, "auto"))
+    return chosen if chosen != "auto" else checked_backend(os.environ.get(VARIABLE, "auto"), BACKENDS)
 
 
 def run(
@@ -110,8 +122,9 @@ def run(
     wanted = effective_backend(node.backend)
     if wanted == "torch":
         return None
-    unsuited = _unsuited(node, x_seq)
-    loops = unsuited or find(node, tuple(x_seq.shape[1:]), x_seq.dtype)
+    target = target_of(wanted, x_seq.device.type)
+    unsuited = _unsuited(node, x_seq, target)
+    loops = unsuited or find(node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target)
     if isinstance(loops, str):
         if wanted != "auto":
             raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
@@ -126,16 +139,50 @@ def run(
     return output, {name: sequence for name, sequence in named if sequence is not None}
 
 
-def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
-    """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none."""
+def target_of(wanted: str, device: str) -> str:
+    """What compiles for a type of device, where the backend ``wanted`` was asked for."""
+    return COMPILED.get(device, wanted) if wanted == "auto" else wanted
+
+
+def misplaced(target: str, device: str) -> str | None:
+    """Why what was chosen compiles nothing for a type of device here."""
+    if target == COMPILED.get(device) or ((target, device) == ("triton", "cpu") and interprets()):
+        return None
+    if target == "triton":
+        return (
+            f"its input is on {device}; move the network and the input to a CUDA device, or set "
+            "TRITON_INTERPRET=1 before Python starts to try the kernels on the CPU"
+        )
+    return f"its input is on {device}" + ("; Triton compiles for that" if device == "cuda" else "")
+
+
+def computed_in(dtype: torch.dtype) -> torch.dtype:
+    """The type of memories for an input of this type."""
+    return torch.float32 if dtype in _HALF else dtype
+
+
+def interprets() -> bool:
+    """Whether Triton runs kernels in Python, on the CPU."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+
+
+def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> "Loops | str":
+    """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none.
+
+    Args:
+        node: a neuron.
+        shape: of a step's input.
+        dtype: of what is computed.
+        target: what compiles them, ``'numba'`` or ``'triton'``.
+    """
     if node in _changing and _changing[node][0] == _version(node):  # its fingerprint changes with every step
         return _changing[node][1]
-    key = (fingerprint(node), shape, dtype)
+    key = (fingerprint(node), shape, dtype, target)
     with _lock:
         if key in _woven:
             _woven.move_to_end(key)
             return _woven[key]
-    loops = weave_anew(node, shape, dtype)
+    loops = weave_anew(node, shape, dtype, target)
     if isinstance(loops, str) and loops.startswith(CHANGES):
         _changing[node] = (_version(node), loops)
         return loops
@@ -285,7 +332,7 @@ def _cell(cell: types.CellType) -> Any:
     return _frozen(value) if isinstance(value, (*_SIMPLE, Tensor)) else _Same(value)
 
 
-def _unsuited(node: Any, x_seq: Tensor) -> str | None:
+def _unsuited(node: Any, x_seq: Tensor, target: str) -> str | None:
     """Why this call, whatever the neuron's equations are, is left to the reference."""
     if "single_step_forward" in node.__dict__:
         return "its steps are being recorded"
@@ -299,16 +346,19 @@ def _unsuited(node: Any, x_seq: Tensor) -> str | None:
         or torch._C._len_torch_dispatch_stack() > 0
     ):
         return f"its input is a {type(x_seq).__name__} under a transformation of PyTorch's"
-    if x_seq.device.type != "cpu" or x_seq.layout != torch.strided:
-        return f"its input is on {x_seq.device}"
-    if x_seq.dtype not in (torch.float32, torch.float64):
+    if reason := misplaced(target, x_seq.device.type):
+        return reason
+    if x_seq.layout != torch.strided:
+        return f"its input has the layout {x_seq.layout}"
+    dtype = computed_in(x_seq.dtype)
+    if x_seq.dtype not in TYPES[target]:
         return f"its input has the type {x_seq.dtype}"
     shape = x_seq.shape[1:]
     for name, value in (*node.named_memories(), *_named_tensors(node)):
         if isinstance(value, Tensor):
             if is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter):
                 return f"its '{name}' is under a transformation of PyTorch's"
-            if value.device != x_seq.device or value.dtype != x_seq.dtype:
+            if value.device != x_seq.device or value.dtype != dtype:
                 return f"its '{name}' is a {value.dtype} on {value.device}"
             if not broadcasts(value.shape, shape):
                 return (
@@ -328,18 +378,16 @@ def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
 
 
-def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype) -> "Loops | str":
+def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> "Loops | str":
     """As :func:`find`, whatever was found before."""
     if getattr(type(node), "single_step_forward", None) not in _plain_steps(node):
         return "it overrides single_step_forward"
-    try:
-        from spikeloom.loom.weave import weave
-    except ImportError as error:
-        return f"Numba cannot be imported ({error})"
+    from spikeloom.loom.weave import weave
+
     if type(node) in _stateful:
         return _STATEFUL
     before = fingerprint(node)
-    loops = weave(node, shape, dtype)
+    loops = weave(node, shape, dtype, target)
     if fingerprint(node) != before:  # containers are copied for the trace, but not what is within them
         _stateful.add(type(node))
         return _STATEFUL

@@ -4,21 +4,14 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
 import torch
-from numba import config
 
-from spikeloom.loom.cache import load_module
-from spikeloom.loom.loops import Loops
-from spikeloom.loom.numba_loop import Step, emit
 from spikeloom.loom.plan import CannotWeave
+from spikeloom.loom.running import Loops
+from spikeloom.loom.step import Step
 from spikeloom.loom.trace import operands_of, trace
 
-# A row function reads and writes many arrays; to vectorise it LLVM checks each pair for overlap, and gives up
-# beyond 8 pairs unless it is told otherwise.
-llvm.set_option("spikeloom", "-runtime-memory-check-threshold=256")
-
-
+OLDEST_TRITON = (3, 4)
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
 
 
@@ -44,16 +37,16 @@ def plans(
     return step, forward_literals, backward_literals, learned
 
 
-def weave(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Loops | str:
-    """The loops of ``node`` for steps of a shape; or why it has none."""
-    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-        return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
+def weave(node: Any, shape: Sequence[int], dtype: torch.dtype, target: str = "numba") -> Loops | str:
+    """The loops of ``node`` for steps of a shape, by Numba or Triton; or why it has none."""
+    if reason := _unavailable(target):
+        return reason
     try:
         with _one_at_a_time, torch.inference_mode(False), torch.no_grad():
             step, forward_literals, backward_literals, learned = plans(node, shape, dtype)
     except CannotWeave as error:
         return str(error)
-    return loops_of(step, forward_literals, backward_literals, learned)
+    return loops_of(step, forward_literals, backward_literals, learned, target)
 
 
 def loops_of(
@@ -61,6 +54,35 @@ def loops_of(
     forward_literals: Sequence[float],
     backward_literals: Sequence[float],
     learned: Sequence[bool],
+    target: str = "numba",
 ) -> Loops:
     """The loops of a step that was planned, with its literals, and which operands get a gradient."""
-    return Loops(load_module(emit(step)), step, forward_literals, backward_literals, learned)
+    if target == "triton":
+        from spikeloom.loom.triton_run import TritonLoops
+
+        return TritonLoops(step, forward_literals, backward_literals, learned)
+    from spikeloom.loom.cache import load_module
+    from spikeloom.loom.loops import NumbaLoops
+    from spikeloom.loom.numba_loop import emit
+
+    return NumbaLoops(load_module(emit(step)), step, forward_literals, backward_literals, learned)
+
+
+def _unavailable(target: str) -> str | None:
+    """Why no loops can be compiled here."""
+    try:
+        if target == "triton":
+            import triton
+
+            if tuple(map(int, triton.__version__.split(".")[:2])) < OLDEST_TRITON:
+                needed = ".".join(map(str, OLDEST_TRITON))
+                return f"Triton {triton.__version__} is older than {needed}, which comes with PyTorch 2.8"
+        else:
+            from numba import config
+
+            if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+                return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
+    except ImportError as error:
+        cure = "; pip install 'spikeloom[gpu]'" if target == "triton" else ""
+        return f"{target.capitalize()} cannot be imported ({error}){cure}"
+    return None

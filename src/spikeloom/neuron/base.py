@@ -34,9 +34,9 @@ class BaseNode(MemoryModule):
         surrogate_function: what stands in for the derivative of the step; default ``surrogate.Sigmoid()``.
         detach_reset: whether the gradient ignores the path through the reset.
         step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
-        backend: what runs a sequence: ``'numba'`` (one compiled loop; raises where it cannot), ``'torch'``
-            (the reference loop), or ``'auto'`` (the first if it can). ``'cupy'`` of older scripts means
-            ``'auto'``.
+        backend: what runs a sequence: ``'numba'`` or ``'triton'`` (one compiled loop, on the CPU or on a CUDA
+            device; raises where it cannot), ``'torch'`` (the reference loop), or ``'auto'`` (compiled if it
+            can be). ``'cupy'`` of older scripts means ``'auto'``.
         store_v_seq: whether to keep the potential after each step in ``v_seq`` ``[T, N, *]``; in single-step
             mode it grows until :meth:`reset`.
     Shape:
@@ -98,7 +98,7 @@ class BaseNode(MemoryModule):
 
     @property
     def backend(self) -> str:
-        """What runs the neuron over a sequence: ``'auto'``, ``'torch'`` or ``'numba'``."""
+        """What runs the neuron over a sequence: ``'auto'``, ``'torch'``, ``'numba'`` or ``'triton'``."""
         return self._backend
 
     @backend.setter
@@ -106,7 +106,7 @@ class BaseNode(MemoryModule):
         if value == "cupy":
             warnings.warn("backend='cupy' is not needed here, and is taken as 'auto'.", stacklevel=3)
             value = "auto"
-        self._backend = loom.checked_backend(value)
+        self._backend = loom.checked_backend(value, loom.BACKENDS)
 
     def neuronal_charge(self, x: Tensor) -> None:
         """Integrate the input ``x`` ``[N, *]`` into ``self.v``."""

@@ -1,0 +1,6 @@
+"""What pytest leaves out of the source: files whose library is not installed."""
+
+import importlib.util
+
+NEED_TRITON = [f"src/spikeloom/loom/triton_{part}.py" for part in ("math", "memory", "run")]
+collect_ignore = [] if importlib.util.find_spec("triton") else NEED_TRITON

@@ -1,0 +1,221 @@
+"""What all compiled loops share: autograd, and tensors brought into one memory layout."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
+
+from spikeloom.errors import BackendError
+from spikeloom.loom.step import Step
+
+Source = float | Tensor
+
+
+class Loops(ABC):
+    """The compiled loops of a step, with its literals.
+
+    Args:
+        step: what they were printed from.
+        forward_literals, backward_literals: of its plans.
+        learned: which operands get a gradient.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        forward_literals: Sequence[float],
+        backward_literals: Sequence[float],
+        learned: Sequence[bool],
+    ):
+        self.step, self.learned = step, tuple(learned)
+        self.forward_literals, self.backward_literals = tuple(forward_literals), tuple(backward_literals)
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        sources: Sequence[Source],
+        keep: Sequence[bool],
+        window: int | None = None,
+        noted: bool = False,
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Run over time.
+
+        Args:
+            x: the input, time-major.
+            sources: memories before the first step, and operands.
+            keep: the memories of which every step is wanted.
+            window: of average pooling of the output, if the loops can do that.
+            noted: whether there may be a backward pass, for which something could be noted.
+        Returns:
+            output, memories after the last step, and sequences of the memories to keep; and the notes
+        """
+
+    @abstractmethod
+    def backward(
+        self,
+        x: Tensor,
+        sources: Sequence[Source],
+        keep: Sequence[bool],
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        window: int | None = None,
+        notes: Tensor | None = None,
+    ) -> list[Tensor | None]:
+        """The gradients of the input and of those sources that are wanted, from those of all results.
+
+        Args:
+            x, sources, keep: as they were.
+            gradients: of the results; ``None`` for 0.
+            wanted: which sources need a gradient.
+            window: of pooling, if the output was pooled.
+            notes: of :meth:`forward`, if they were kept.
+        """
+
+    def __call__(
+        self,
+        x: Tensor,
+        starts: Sequence[Source],
+        operands: Sequence[Tensor],
+        keep: Sequence[bool],
+        window: int | None = None,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        """Run over time.
+
+        Args:
+            x: ``[T, *]``, of a type and on a device that the loops take.
+            starts: each memory before the first step: a number, or a tensor that broadcasts to a step's
+                shape.
+            operands: the tensors that the step reads, which broadcast likewise.
+            keep: the memories of which every step is wanted.
+            window: of average pooling of the output ``[T, N, C, H, W]``, where its size divides H and W, and
+                the loops can do that.
+        Returns:
+            output ``[T, *]``, the memories after the last step, the memories after every step ``[T, *]`` or
+            ``None``
+        """
+        sources = [*starts, *operands]
+        tensors = [x, *(source for source in sources if isinstance(source, Tensor))]
+        noted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        results = _Run.apply(self, tuple(keep), window, noted, x, *sources)
+        num_memories = self.step.num_memories
+        sequences = list(results[1 + num_memories :])
+        return (
+            results[0],
+            list(results[1 : 1 + num_memories]),
+            [sequences.pop(0) if one else None for one in keep],
+        )
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        loops: Loops,
+        keep: tuple[bool, ...],
+        window: int | None,
+        noted: bool,
+        x: Tensor,
+        *sources: Any,
+    ) -> tuple[Tensor, ...]:
+        x = time_major(x)
+        results, notes = loops.forward(x, sources, keep, window, noted)
+        ctx.loops, ctx.keep = loops, keep
+        ctx.window = window if results[0].shape != x.shape else None
+        ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
+        ctx.save_for_backward(x, notes, *(source for source in sources if isinstance(source, Tensor)))
+        ctx.set_materialize_grads(False)
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if torch.is_grad_enabled():
+            raise BackendError(TWICE)
+        if any(gradient is not None and is_legacy_batchedtensor(gradient) for gradient in gradients):
+            raise BackendError(BATCHED)
+        x, notes, *tensors = ctx.saved_tensors
+        waiting = iter(tensors)
+        sources = [next(waiting) if number is None else number for number in ctx.numbers]
+        num_memories = ctx.loops.step.num_memories
+        starts = [isinstance(source, Tensor) for source in sources[:num_memories]]
+        wanted = [*starts, *ctx.loops.learned]
+        x = time_major(x)  # whoever kept it may have changed its memory layout
+        found = ctx.loops.backward(x, sources, ctx.keep, gradients, wanted, ctx.window, notes)
+        return None, None, None, None, *found
+
+
+TWICE = (
+    "A compiled loop cannot be differentiated twice (create_graph=True). Run the forward pass within "
+    "`with spikeloom.loom.backend('torch'):`."
+)
+BATCHED = (
+    "A compiled loop takes one gradient at a time, not a batch of them (is_grads_batched=True). Run the "
+    "forward pass within `with spikeloom.loom.backend('torch'):`."
+)
+
+
+def time_major(x: Tensor) -> Tensor:
+    """``x`` ``[T, *]`` with dense steps, one after the other: itself, in any memory format, or a copy."""
+    x = written(x)
+    step = x[0]
+    dense = x.stride(0) == step.numel() or x.shape[0] == 1
+    if dense and (step.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(step)):
+        return x
+    return x.contiguous()
+
+
+def written(x: Tensor) -> Tensor:
+    """``x``, or a copy where memory does not hold its numbers: PyTorch negates lazily, and keeps no zeros."""
+    return x.clone() if x.is_neg() or x._is_zerotensor() else x
+
+
+def laid_out(values: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """``values`` in the memory layout of ``like``, and in its type or the given one."""
+    values, dtype = written(values), dtype or like.dtype
+    if values.stride() == like.stride() and values.dtype == dtype:
+        return values
+    return torch.empty_like(like, dtype=dtype).copy_(values)
+
+
+def spread(source: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """One number, or one per neuron in the memory layout of a step of ``x``."""
+    if source.numel() == 1:
+        return written(source).to(dtype)
+    step = x[0]
+    if source.shape == step.shape:
+        return laid_out(source, step, dtype)
+    return torch.empty_like(step, dtype=dtype).copy_(source)
+
+
+def chosen(
+    made: Sequence[Tensor | None], sources: Sequence[Source], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Of the gradients per neuron those that are wanted, in the shape of their source.
+
+    They are summed in an order that never changes.
+    """
+    return [
+        _summed_to(gradient, source) if one and gradient is not None and isinstance(source, Tensor) else None
+        for gradient, source, one in zip(made, sources, wanted, strict=True)
+    ]
+
+
+def _summed_to(gradient: Tensor, source: Tensor) -> Tensor:
+    """A gradient per neuron, summed to the shape of what was broadcast."""
+    if gradient.numel() == source.numel():
+        return gradient.to(source.dtype).reshape(source.shape)
+    added = gradient.dim() - source.dim()
+    shape = gradient.shape[added:]
+    axes = tuple(axis for axis, size in enumerate(source.shape) if size == 1 and shape[axis] != 1)
+    if gradient.is_cuda:
+        dims = [*range(added), *(added + axis for axis in axes)]
+        return gradient.sum(dims, dtype=torch.float64).to(source.dtype).reshape(source.shape)
+    values = gradient.double().numpy()  # NumPy sums in one thread
+    values = values.sum(axis=tuple(range(added))) if added else values
+    if axes:
+        values = values.sum(axis=axes, keepdims=True)
+    return torch.from_numpy(np.asarray(values)).to(source.dtype).reshape(source.shape)

@@ -1,0 +1,43 @@
+"""What every backend prints its loops from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spikeloom.loom.plan import Plan
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a pair of loops is made from.
+
+    Args:
+        forward: inputs x, memories, operands; outputs output, memories.
+        backward: the same inputs, then the gradients of output and memories; outputs the gradients of x,
+            memories, and learned operands.
+        num_memories, num_operands: how many of the inputs they are.
+    """
+
+    forward: Plan
+    backward: Plan
+    num_memories: int
+    num_operands: int
+
+    @property
+    def num_learned(self) -> int:
+        """Operands that get a gradient."""
+        return len(self.backward.outputs) - 1 - self.num_memories
+
+
+def numbered(letter: str, number: int) -> list[str]:
+    """``m0``, ``m1``, ...: memories ``m``, operands ``p``, gradients of memories ``g``, of operands ``q``."""
+    return [f"{letter}{place}" for place in range(number)]
+
+
+def prefixed(prefix: str, names: Sequence[str]) -> list[str]:
+    """Other values of what is named, such as ``start_m0``."""
+    return [f"{prefix}_{name}" for name in names]
+
+
+def listed(*groups: str | Sequence[str]) -> str:
+    """Names, and lists of names, as arguments."""
+    return ", ".join(name for group in groups for name in ([group] if isinstance(group, str) else group))

@@ -1,0 +1,183 @@
+"""Running a pair of Triton's kernels on tensors of a CUDA device; under Triton's interpreter, of the CPU."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeloom.loom import triton_math, triton_memory
+from spikeloom.loom.cache import load_module
+from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
+from spikeloom.loom.select import computed_in, interprets
+from spikeloom.loom.step import Step
+from spikeloom.loom.triton_loop import emit, literals_of, num_notes, width
+from spikeloom.loom.triton_operations import on_cuda
+
+HELPERS = (triton_math, triton_memory)
+WARPS = 4
+THREADS = 32 * WARPS
+PROGRAMS = 1024  # enough to keep every multiprocessor busy; with fewer, a thread gets fewer neurons
+
+
+class TritonLoops(Loops):
+    """Kernels that are printed with the first input of a type, and compiled with its first use.
+
+    Half precision is computed and remembered in float32; the output has the input's type. All work is put on
+    the current stream of the input's device, and nothing waits for it.
+
+    Args:
+        step, forward_literals, backward_literals, learned: as for :class:`Loops`.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        forward_literals: Sequence[float],
+        backward_literals: Sequence[float],
+        learned: Sequence[bool],
+    ):
+        super().__init__(step, forward_literals, backward_literals, learned)
+        self.printed = step if interprets() else on_cuda(step)
+        forward = [forward_literals[number] for number in literals_of(self.printed.forward)]
+        backward = [backward_literals[number] for number in literals_of(self.printed.backward)]
+        self.literals = {"forward": forward, "backward": forward + backward}
+        self.modules: dict[torch.dtype, Any] = {}
+
+    def forward(
+        self,
+        x: Tensor,
+        sources: Sequence[Source],
+        keep: Sequence[bool],
+        window: int | None = None,
+        noted: bool = False,
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        real = computed_in(x.dtype)
+        outputs = (torch.empty_like(x), *(torch.empty_like(x[0], dtype=real) for _ in keep))
+        sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
+        notes = self._empty_notes(x) if noted else None
+        waiting = iter(sequences)
+        kept = [next(waiting) if wanted else None for wanted in keep]
+        self._run_forward(x, sources, outputs, kept, notes)
+        return outputs + sequences, notes
+
+    def backward(
+        self,
+        x: Tensor,
+        sources: Sequence[Source],
+        keep: Sequence[bool],
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        window: int | None = None,
+        notes: Tensor | None = None,
+    ) -> list[Tensor | None]:
+        real, num_memories = computed_in(x.dtype), self.step.num_memories
+        if notes is None:
+            notes = self._empty_notes(x)
+            nothing = [None] * num_memories
+            self._run_forward(x, sources, [None, *nothing], nothing, notes)
+        finals, kept = gradients[1 : 1 + num_memories], iter(gradients[1 + num_memories :])
+        sequences = [next(kept) if one else None for one in keep]
+        starts, each_start = _starts(sources[:num_memories], x)
+        operands, each_operand = _operands(sources[num_memories:], x)
+        last, each_last = _starts(finals, x)
+        to_x = torch.empty_like(x)
+        to_starts = [torch.empty_like(x[0], dtype=real) for _ in range(num_memories)]
+        each = [one for one, learned in zip(each_operand, self.learned, strict=True) if learned]
+        block = self._block(x)
+        to_learned = [self._empty_sum(x, one, block) for one in each]
+        arguments = [
+            x,
+            *starts,
+            *self._laid_out(notes, x),
+            *operands,
+            None if gradients[0] is None else laid_out(gradients[0], x),
+            *last,
+            *(None if one is None else laid_out(one, x, real) for one in sequences),
+            to_x,
+            *to_starts,
+            *to_learned,
+        ]
+        self._launch("backward", x, arguments, [*each_start, *each_operand, *each_last, *each], block)
+        sums = iter(
+            summed if one else summed.sum(dtype=torch.float64)
+            for summed, one in zip(to_learned, each, strict=True)
+        )
+        made = [*to_starts, *(next(sums) if learned else None for learned in self.learned)]
+        return [to_x, *chosen(made, sources, wanted)]
+
+    def _run_forward(
+        self,
+        x: Tensor,
+        sources: Sequence[Source],
+        outputs: Sequence[Tensor | None],
+        kept: Sequence[Tensor | None],
+        notes: Tensor | None,
+    ) -> None:
+        num_memories = self.step.num_memories
+        starts, each_start = _starts(sources[:num_memories], x)
+        operands, each_operand = _operands(sources[num_memories:], x)
+        noted = [None] * num_memories if notes is None else notes
+        arguments = [x, *starts, *operands, *outputs, *kept, *noted]
+        self._launch("forward", x, arguments, [*each_start, *each_operand], self._block(x))
+
+    def _launch(
+        self, name: str, x: Tensor, arguments: Sequence[Any], flags: Sequence[bool], block: int
+    ) -> None:
+        total, real = x[0].numel(), computed_in(x.dtype)
+        if not total:
+            return
+        if real not in self.modules:
+            self.modules[real] = load_module(emit(self.printed, real), HELPERS)
+        kernel = getattr(self.modules[real], f"{name}_loop")[(-(-total // block),)]
+        options = {"BLOCK": block, "num_warps": WARPS, "enable_fp_fusion": False}
+        with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+            kernel(*arguments, x.shape[0], total, *self.literals[name], *flags, **options)
+
+    def _block(self, x: Tensor) -> int:
+        """Neurons of a program."""
+        total, size = x[0].numel(), width(self.step, x.dtype == torch.float64)
+        while size > 1 and total < PROGRAMS * THREADS * size:
+            size //= 2
+        return THREADS * size
+
+    def _empty_sum(self, x: Tensor, each: bool, block: int) -> Tensor:
+        """Room for the gradient of an operand: for each neuron, or for a partial sum of each program."""
+        real, num_programs = computed_in(x.dtype), -(-x[0].numel() // block)
+        return torch.empty_like(x[0], dtype=real) if each else x.new_empty(num_programs, dtype=real)
+
+    def _empty_notes(self, x: Tensor) -> Tensor:
+        """Room for notes of each memory ``[memories, rows, *]``, in the memory layout of a step of ``x``."""
+        rows, total = num_notes(x.shape[0]), x[0].numel()
+        shape = (self.step.num_memories, rows, *x.shape[1:])
+        strides = (rows * total, total, *x.stride()[1:])
+        return torch.empty_strided(shape, strides, dtype=computed_in(x.dtype), device=x.device)
+
+    def _laid_out(self, notes: Tensor, x: Tensor) -> Tensor:
+        """The notes in the layout of ``x``, which whoever kept both may have changed."""
+        expected = self._empty_notes(x)
+        return notes if notes.stride() == expected.stride() else expected.copy_(notes)
+
+
+def _starts(sources: Sequence[Source | None], x: Tensor) -> tuple[list[Source], list[bool]]:
+    """Memories, or gradients of memories, as kernels take them: a number, or (true) one for each neuron."""
+    real = computed_in(x.dtype)
+    values: list[Source] = []
+    for source in sources:
+        if isinstance(source, Tensor):
+            step = x[0]
+            whole = source.detach().expand(step.shape)
+            values.append(laid_out(whole, step, real))
+        elif real == torch.float64:  # a kernel takes numbers in float32
+            values.append(torch.full_like(x[0], source or 0.0))
+        else:
+            values.append(float(source or 0.0))
+    return values, [isinstance(value, Tensor) for value in values]
+
+
+def _operands(sources: Sequence[Source], x: Tensor) -> tuple[list[Tensor], list[bool]]:
+    """Operands as kernels take them: a tensor of one number, or (true) of one for each neuron."""
+    tensors = [source for source in sources if isinstance(source, Tensor)]
+    values = [spread(tensor.detach(), x, computed_in(x.dtype)) for tensor in tensors]
+    return values, [value.numel() != 1 for value in values]

@@ -1,0 +1,199 @@
+"""Triton's kernels without a GPU: under its interpreter, and compiled ahead of time for one."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+from packaging.version import Version
+
+from loom.both import inputs, make
+from spikeloom import loom, surrogate
+from spikeloom.errors import BackendError
+from spikeloom.loom import select
+from spikeloom.loom.interpret import interpret
+from spikeloom.loom.triton_loop import CHUNK, emit, num_notes, width
+from spikeloom.loom.triton_operations import on_cuda
+from spikeloom.loom.weave import plans
+from spikeloom.neuron import LIFNode
+
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None,
+    reason="Triton is not installed (pip install 'spikeloom[gpu]')",
+)
+
+needs_interpreter = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None or Version(metadata.version("triton")) < Version("3.7"),
+    reason="the interpreter of Triton before 3.7 does not know NumPy 2.4; or there is no Triton",
+)
+
+
+def step_of(name, **settings):
+    return on_cuda(plans(make(name, **settings), (7, 7), torch.float32)[0])
+
+
+@needs_interpreter
+def test_under_the_interpreter():
+    """It has to be asked for before Triton is imported, so in a process of its own."""
+    path = Path(__file__).with_name("test_triton_kernels.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
+    variables = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=path.parents[2])
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert re.search(r"\d{2,} passed", done.stdout)
+    assert "skipped" not in done.stdout
+
+
+def test_the_source_is_always_the_same():
+    first, again = (emit(step_of("AdExNode"), torch.float32) for _ in range(2))
+    assert first == again
+
+
+def test_other_numbers_have_the_same_source():
+    """So they compile nothing: numbers are arguments, and Triton does not look at those of a float."""
+    assert emit(step_of("LIFNode", tau=2.0), torch.float32) == emit(
+        step_of("LIFNode", tau=3.0), torch.float32
+    )
+
+
+def test_explain_shows_the_source():
+    assert emit(step_of("LIFNode"), torch.float32) in loom.explain(make("LIFNode"))
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 4, 5, 8, 11, 10_000])
+def test_notes_are_made_before_each_chunk_and_each_step_after_the_last(num_steps):
+    starts = [*range(0, num_steps - CHUNK + 1, CHUNK), *range(num_steps // CHUNK * CHUNK, num_steps)]
+    assert num_notes(num_steps) == len(starts) - 1  # the first starts from what the caller gave
+
+
+def test_wide_neurons_get_fewer_per_thread():
+    assert width(step_of("LIFNode"), False) == 4
+    assert width(step_of("LIFNode"), True) < 4
+    assert width(step_of("AdaptiveLIFNode"), False) < 4
+
+
+def test_a_cuda_device_divides_by_a_number_as_aten_does_there():
+    step, literals, *_ = plans(make("LIFNode", tau=3.0), (7,), torch.float32)
+    cuda = on_cuda(step)
+    assert "div" in str(step.forward)
+    assert "div" not in str(cuda.forward) + str(cuda.backward)
+    x, v = torch.rand(2, 10_000) + 0.5
+    potential = v + (x - v) * (1 / torch.tensor(3.0))
+    charged = [interpret(one.forward, literals, [x / 2, v])[1] for one in (step, cuda)]
+    silent = (v + (x / 2 - v) / 3 < 1) & (potential < 1)
+    assert not torch.equal(*charged)
+    expected = (v + (x / 2 - v) * (1 / torch.tensor(3.0)))[silent]
+    assert torch.equal(charged[1][silent], expected)
+
+
+def test_auto_takes_numba_on_the_cpu():
+    assert select.target_of("auto", "cpu") == "numba"
+    assert select.target_of("auto", "cuda") == "triton"
+    assert select.misplaced("numba", "cpu") is None
+    assert select.misplaced("triton", "cuda") is None
+    assert "its input is on cuda; Triton compiles for that" in select.misplaced("numba", "cuda")
+
+
+def test_a_tensor_on_the_cpu_is_refused_with_the_cure(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    x = inputs("LIFNode", 3, 4)
+    with pytest.raises(BackendError, match=r"'triton': its input is on cpu; move .* TRITON_INTERPRET=1"):
+        LIFNode(step_mode="m", backend="triton")(x)
+    with loom.backend("triton"), pytest.raises(BackendError, match="its input is on cpu"):
+        LIFNode(step_mode="m")(x)
+    monkeypatch.setenv("SPIKELOOM_BACKEND", "triton")
+    with pytest.raises(BackendError, match="its input is on cpu"):
+        LIFNode(step_mode="m")(x)
+
+
+def test_without_triton_the_reason_names_the_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    reason = select.find(LIFNode(tau=45.0, step_mode="m"), (4,), torch.float32, "triton")
+    assert "Triton cannot be imported" in reason
+    assert "pip install 'spikeloom[gpu]'" in reason
+
+
+# Compiled ahead of time. No operation may be fused but those within CUDA's library, and nothing spilled.
+
+
+def compiled(name, loop, dtype=torch.float32, x="fp32", **settings):
+    """What Triton makes of a loop for compute capability 9.0, with all tensors; parameters are numbers."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from spikeloom.loom.cache import load_module
+    from spikeloom.loom.triton_run import HELPERS, THREADS, WARPS
+
+    step, wide = step_of(name, **settings), dtype == torch.float64
+    kernel = getattr(load_module(emit(step, dtype), HELPERS), f"{loop}_loop")
+    real = "fp64" if wide else "fp32"
+    signature, constants, attributes = {}, {}, {}
+    for place, argument in enumerate(kernel.arg_names):
+        if argument == "BLOCK":
+            constants[argument] = THREADS * width(step, wide)
+        elif argument.startswith("each_"):
+            constants[argument] = argument[5] in "mg"
+        elif argument in ("num_steps", "num_neurons"):
+            signature[argument] = "i32"
+        elif re.fullmatch(r"[cd]\d+", argument):
+            signature[argument] = real
+        else:
+            signature[argument] = f"*{x if argument in ('x', 'out', 'go', 'gx') else real}"
+        if argument in constants:
+            signature[argument] = "constexpr"
+        elif signature[argument].startswith("*") or argument == "num_neurons":
+            attributes[place,] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    options = {"num_warps": WARPS, "enable_fp_fusion": False}
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm
+
+
+def registers_and_stack(binary, folder):
+    """What a thread of a kernel takes: registers, and bytes in memory for those that do not suffice."""
+    import triton
+
+    program = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    (folder / "kernel.cubin").write_bytes(binary)
+    command = [program, "--dump-resource-usage", folder / "kernel.cubin"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"_loop:\s+REG:(\d+) STACK:(\d+) .*LOCAL:(\d+)", said)
+    assert found is not None, said
+    return int(found[1]), int(found[2]) + int(found[3])
+
+
+ATAN = {"surrogate_function": surrogate.ATan()}
+
+
+@needs_triton
+@pytest.mark.parametrize("name", ["LIFNode", "IzhikevichNode", "AdaptiveLIFNode"])
+@pytest.mark.parametrize("loop", ["forward", "backward"])
+def test_nothing_is_fused_or_spilled(name, loop, tmp_path):
+    made = compiled(name, loop, **ATAN)
+    ptx = made["ptx"]
+    assert "fma.rn" not in ptx
+    assert "div.full" not in ptx
+    assert "div.approx" not in ptx
+    assert re.search(r"ld\.global\S*\.v[24]\.b32", ptx), "loads are not wide"
+    used, spilled = registers_and_stack(made["cubin"], tmp_path)
+    assert spilled == 0
+    assert used <= 128  # a quarter of what a multiprocessor can hold runs at once, or more
+
+
+@needs_triton
+def test_half_and_double_compile():
+    for loop in ("forward", "backward"):
+        assert "cvt.rn.bf16" in compiled("LIFNode", loop, x="bf16")["ptx"]
+        assert "div.rn.f64" in compiled("ParametricLIFNode", loop, torch.float64, x="fp64", **ATAN)["ptx"]
+
+
+@needs_triton
+@pytest.mark.parametrize("name", ["EIFNode", "GLIFNode"])
+def test_functions_of_the_library_compile(name, tmp_path):
+    for loop in ("forward", "backward"):
+        assert registers_and_stack(compiled(name, loop)["cubin"], tmp_path)[1] == 0
