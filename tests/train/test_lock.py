@@ -23,10 +23,13 @@ from spikeloom.train.lock import locked
 
 with locked(Path(sys.argv[1])):
     if "fork" in sys.argv:
+        begun, begins = os.pipe()
         child = os.fork()
         if not child:
+            os.write(begins, b"1")
             time.sleep(60)
             os._exit(0)
+        os.read(begun, 1)  # a child that has not begun yet still holds what its parent does
         print(child, flush=True)
     print("locked", flush=True)
     time.sleep(60)
