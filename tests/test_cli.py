@@ -596,3 +596,11 @@ def test_an_error_in_a_second_process_is_one_line_too(tmp_path):
     assert done.returncode == 1
     assert_one_line(done.stderr, "`tau` must be greater than 1")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_help_of_a_recipe_keeps_claim_cost_and_examples_on_lines_of_their_own(capsys):
+    assert cli.main(["train", "lif-fc", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  reaches {RECIPES['lif-fc'].claim}" in lines
+    assert f"  takes   {RECIPES['lif-fc'].cost}" in lines
+    assert sum(line.startswith("  spikeloom train lif-fc") for line in lines) >= 2

@@ -318,8 +318,8 @@ def _description(recipe: type[BaseRecipe]) -> str:
     return "\n".join(
         [
             (recipe.__doc__ or "").strip(),
-            f"\nReaches {recipe.claim}.\nTakes   {recipe.cost}.\n\nExamples:",
-            *(line.removeprefix("Command").strip() for line in examples),
+            f"  reaches {recipe.claim}\n  takes   {recipe.cost}\n\nExamples:",  # indented lines stay lines
+            *(f"  {line.removeprefix('Command').strip()}" for line in examples),
         ]
     )
 

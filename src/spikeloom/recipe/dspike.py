@@ -16,7 +16,9 @@ Source    Li, Guo, Zhang, Deng, Hai, Gu, Differentiable spike: rethinking gradie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import tyro
 
 from spikeloom.recipe.base import RECIPES
 from spikeloom.recipe.deep_base import Deep
@@ -40,7 +42,7 @@ class DspikeRecipe(Deep):
     NET: ClassVar[str] = "spiking-resnet18-cifar"
     QUICK_NET: ClassVar[str] = "spiking-resnet-mini-cifar"
 
-    T: int = 2
+    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 2
     """Time steps that each image is shown."""
     temperature: float = 3.0
     """Of the surrogate at the start: small makes a ramp, large a step."""

@@ -5,6 +5,7 @@
     config.json         the recipe and every setting
     environment.json    command, versions, machine, time
     metrics.jsonl       one line per epoch
+    profile.json        what ``spikeloom profile`` counted, if it was run
     checkpoints/        last, previous (the one before), best: safetensors
     tensorboard/        events
     figures/            curves, rasters, membrane potentials
