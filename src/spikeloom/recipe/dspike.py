@@ -4,7 +4,8 @@ A Dspike surrogate is a piece of a hyperbolic tangent; its temperature b makes i
 Before each epoch but the first, b - 0.2, b and b + 0.2 are tried on a batch; the one is taken whose gradient
 of the first layer is most similar to finite differences of the loss. The run records both numbers.
 Neurons: v = v * 0.5 * (1 - spike) + x, threshold 0.5, behind threshold-dependent batch normalisation. Spiking
-ResNet-18 in its form for small images by default; on digits and with --quick a small one.
+ResNet-18 in its form for small images by default, which has not been run yet; on digits and with --quick a
+small one.
 
 Command   spikeloom train dspike                                       on the built-in digits
           spikeloom train dspike --dataset cifar10 --quick             minutes on a CPU
