@@ -141,12 +141,12 @@ def spikingjelly() -> Callable[[Any], Any]:
     return from_reset(neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan(), step_mode="m"))
 
 
-def snntorch() -> Callable[[Any], Any]:
+def snntorch(device: str = "cpu") -> Callable[[Any], Any]:
     import snntorch
     import torch
     from snntorch import surrogate
 
-    leaky = snntorch.Leaky(beta=0.5, reset_mechanism="zero", spike_grad=surrogate.atan(2.0))
+    leaky = snntorch.Leaky(beta=0.5, reset_mechanism="zero", spike_grad=surrogate.atan(2.0)).to(device)
 
     def run(x):
         potential, spikes = leaky.reset_mem(), []

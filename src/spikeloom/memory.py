@@ -22,7 +22,8 @@ from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, d
 STEP_MODES = ("s", "m")
 BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
-_HALF = (torch.float16, torch.bfloat16)
+HALF = (torch.float16, torch.bfloat16)
+"""Types of input that are computed in float32."""
 # Whether the backward pass that is running keeps its graph (``retain_graph=True``); private, so optional.
 _recomputing: contextvars.ContextVar[bool] = contextvars.ContextVar("spikeloom_recomputing", default=False)
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -235,7 +236,7 @@ class MemoryModule(nn.Module, StepModule):
             output = output.clone()
         if not torch.compiler.is_compiling():
             self._graph.watch(output)
-        if args[0].dtype in _HALF and isinstance(output, Tensor) and output.is_floating_point():
+        if args[0].dtype in HALF and isinstance(output, Tensor) and output.is_floating_point():
             output = output.to(args[0].dtype)
         return output
 
@@ -251,7 +252,7 @@ class MemoryModule(nn.Module, StepModule):
         """The input in a type to compute in, after the memories were checked against it and moved to it."""
         if not (x.is_floating_point() or x.is_complex()):
             x = x.to(torch.get_default_dtype())
-        elif x.dtype in _HALF and self.computes_in_float32:
+        elif x.dtype in HALF and self.computes_in_float32 and not self._reads_half(x):
             x = x.float()
         if self.step_mode == "m" and (x.dim() == 0 or x.shape[0] == 0):
             raise ShapeError(
@@ -263,6 +264,10 @@ class MemoryModule(nn.Module, StepModule):
         self._check_shape(x.shape[1:] if self.step_mode == "m" else x.shape)
         self._follow(x)
         return x
+
+    def _reads_half(self, x: Tensor) -> bool:
+        """Whether what runs this module reads half input itself, and computes in float32."""
+        return False
 
     def _shares(self, output: Tensor) -> bool:
         """Whether the caller may not change ``output`` in place, as in ``counter = net(x); counter +=
@@ -323,7 +328,8 @@ class MemoryModule(nn.Module, StepModule):
             if not compiling and value.is_inference() and not torch.is_inference_mode_enabled():
                 value = value.clone()  # an inference tensor cannot take part in training; its copy can
             if value.is_floating_point() and x.is_floating_point():
-                value = value.to(device=x.device, dtype=x.dtype if self.computes_in_float32 else None)
+                dtype = torch.float32 if x.dtype in HALF else x.dtype
+                value = value.to(device=x.device, dtype=dtype if self.computes_in_float32 else None)
             self.__dict__[name] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -335,6 +341,8 @@ class MemoryModule(nn.Module, StepModule):
         elif self.__dict__.get("_stepping") and isinstance(value, Tensor) and name in self.__dict__:
             self._adopt(name)
             self.__dict__[name] = value
+        elif name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
+            self.__dict__[name] = value  # as torch does, which looks for more that it might be
         else:
             super().__setattr__(name, value)
 

@@ -17,7 +17,7 @@ from spikeloom import loom, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
 from spikeloom.loom.interpret import interpret
-from spikeloom.loom.triton_loop import CHUNK, emit, num_notes, width
+from spikeloom.loom.triton_loop import CHUNKS, chunk_of, emit, num_notes, width
 from spikeloom.loom.triton_operations import on_cuda
 from spikeloom.loom.weave import plans
 from spikeloom.neuron import LIFNode
@@ -50,25 +50,30 @@ def test_under_the_interpreter():
 
 
 def test_the_source_is_always_the_same():
-    first, again = (emit(step_of("AdExNode"), torch.float32) for _ in range(2))
+    first, again = (emit(step_of("AdExNode"), torch.float32, 4) for _ in range(2))
     assert first == again
 
 
 def test_other_numbers_have_the_same_source():
     """So they compile nothing: numbers are arguments, and Triton does not look at those of a float."""
-    assert emit(step_of("LIFNode", tau=2.0), torch.float32) == emit(
-        step_of("LIFNode", tau=3.0), torch.float32
-    )
+    first, other = (emit(step_of("LIFNode", tau=tau), torch.float32, 4) for tau in (2.0, 3.0))
+    assert first == other
 
 
 def test_explain_shows_the_source():
-    assert emit(step_of("LIFNode"), torch.float32) in loom.explain(make("LIFNode"))
+    assert emit(step_of("LIFNode"), torch.float32, 4) in loom.explain(make("LIFNode"))
 
 
-@pytest.mark.parametrize("num_steps", [1, 3, 4, 5, 8, 11, 10_000])
-def test_notes_are_made_before_each_chunk_and_each_step_after_the_last(num_steps):
-    starts = [*range(0, num_steps - CHUNK + 1, CHUNK), *range(num_steps // CHUNK * CHUNK, num_steps)]
-    assert num_notes(num_steps) == len(starts) - 1  # the first starts from what the caller gave
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 5, 8, 11, 10_000])
+def test_notes_are_made_before_each_chunk_and_each_step_after_the_last(num_steps, chunk):
+    starts = [*range(0, num_steps - chunk + 1, chunk), *range(num_steps // chunk * chunk, num_steps)]
+    assert num_notes(num_steps, chunk) == len(starts) - 1  # the first starts from what the caller gave
+
+
+def test_short_sequences_are_one_chunk():
+    assert [chunk_of(num_steps) for num_steps in (1, 2, 3, 4, 6, 8, 10_000)] == [4, 2, 3, 4, 3, 4, 4]
+    assert [num_notes(num_steps, chunk_of(num_steps)) for num_steps in (1, 2, 3, 4, 6)] == [0, 0, 0, 0, 1]
 
 
 def test_wide_neurons_get_fewer_per_thread():
@@ -131,7 +136,7 @@ def compiled(name, loop, dtype=torch.float32, x="fp32", **settings):
     from spikeloom.loom.triton_run import HELPERS, THREADS, WARPS
 
     step, wide = step_of(name, **settings), dtype == torch.float64
-    kernel = getattr(load_module(emit(step, dtype), HELPERS), f"{loop}_loop")
+    kernel = getattr(load_module(emit(step, dtype, 4), HELPERS), f"{loop}_loop")
     real = "fp64" if wide else "fp32"
     signature, constants, attributes = {}, {}, {}
     for place, argument in enumerate(kernel.arg_names):

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from compare import assert_same
+from compare import assert_close, assert_same
 from loom.both import FUSED, inputs, is_exact, make, run
 from spikeloom import functional, layer, loom
 from spikeloom.loom import select
 from spikeloom.loom.select import interprets
 from spikeloom.neuron import LIFNode, ParametricLIFNode
+from train.together import in_processes
 
 pytestmark = [
     pytest.mark.gpu,
@@ -67,24 +68,25 @@ def test_a_million_steps_have_the_bits_of_the_reference(name):
 def test_the_cpu_and_the_gpu_agree(name):
     """Bit by bit where nothing is divided but by powers of 2."""
     x = inputs(name, 20, 1000, 5)
-    node = make(name, tau=2.0) if name == "LIFNode" else make(name)
+    node = make(name, tau=2.0) if name in ("LIFNode", "ILIFNode") else make(name)
     on_cpu, on_gpu = run(node, "numba", x), run(node.cuda(), "triton", x.cuda())
     for key in ("output", "v"):
         assert_same(f"{name} {key}", on_cpu[key], on_gpu[key].cpu())
 
 
 def test_neither_steps_nor_numbers_compile_anew():
+    """But for chunks of two or three steps instead of four, once each."""
     node, x = LIFNode(tau=2.0, step_mode="m"), torch.rand(40, 512, device="cuda")
-    outcome(node, x)
-    kernels = [
-        getattr(select.find(node, (512,), torch.float32, "triton").modules[torch.float32], f"{name}_loop")
-        for name in ("forward", "backward")
-    ]
+    for steps in (40, 3, 2):
+        outcome(node, x[:steps])
+    modules = select.find(node, (512,), torch.float32, "triton").modules.values()
+    kernels = [getattr(module, f"{name}_loop") for module in modules for name in ("forward", "backward")]
 
     def known():
         return [len(kernel.device_caches[0][0]) for kernel in kernels]
 
     before = known()
+    assert len(before) == 6
     for steps in (1, 2, 3, 16, 17, 39):
         node.tau = 2.0 + steps
         outcome(node, x[:steps])
@@ -188,3 +190,28 @@ def test_an_exported_network_runs_there():
     exported = torch.export.export(net, (x,))
     assert "spikeloom.woven" in str(exported.graph)
     assert_same("output", net(x), exported.module()(x))
+
+
+def learning_net():
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Linear(6, 40), ParametricLIFNode(), layer.Linear(40, 3))
+    functional.set_step_mode(net, "m")
+    return net
+
+
+def gradients_of_half(rank, x, device):
+    """Those of a process that sees every other sample."""
+    net = nn.parallel.DistributedDataParallel(learning_net().to(device))
+    net(x[:, rank::2].to(device)).square().mean().backward()
+    return [value.grad.cpu() for value in net.parameters()]
+
+
+def test_two_processes_learn_what_one_does():
+    """On one device, where they exchange gradients by way of the CPU."""
+    x, net = torch.rand(5, 8, 6) * 4, learning_net().cuda()
+    net(x.cuda()).square().mean().backward()
+    results = in_processes(2, gradients_of_half, x, "cuda")
+    for value, *others in zip(net.parameters(), *results, strict=True):
+        assert value.grad.abs().sum() > 0
+        for other in others:
+            assert_close("gradient", value.grad.cpu(), other)

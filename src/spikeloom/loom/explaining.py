@@ -42,5 +42,5 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
     return (
         f"{name} is woven into one loop over time; {agreement}.\n\nForward plan\n{step.forward}\n\n"
         f"Backward plan\n{step.backward}\n\nEmitted source, for the CPU\n{numba_loop.emit(step)}\n\n"
-        f"Emitted source, for CUDA devices\n{triton_loop.emit(on_cuda(step), dtype)}"
+        f"Emitted source, for CUDA devices\n{triton_loop.emit(on_cuda(step), dtype, triton_loop.CHUNKS[0])}"
     )

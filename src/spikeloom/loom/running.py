@@ -165,7 +165,8 @@ def time_major(x: Tensor) -> Tensor:
     dense = x.stride(0) == step.numel() or x.shape[0] == 1
     if dense and (step.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(step)):
         return x
-    return x.contiguous()
+    strides = torch.empty_like(step, device="meta").stride()  # dense, in the order of those of a step
+    return x.new_empty_strided(x.shape, (step.numel(), *strides)).copy_(x)
 
 
 def written(x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.errors import BackendError, describe
 from spikeloom.loom.isolate import CHANGES
-from spikeloom.memory import BOOKKEEPING, MemoryModule
+from spikeloom.memory import BOOKKEEPING, HALF, MemoryModule
 
 if TYPE_CHECKING:
     from spikeloom.loom.running import Loops
@@ -30,8 +30,8 @@ BACKENDS = (*ON_CPU, "triton")
 COMPILED = {"cpu": "numba", "cuda": "triton"}
 """The backend that ``'auto'`` compiles with, by the type of the input's device."""
 HAS_TRITON = importlib.util.find_spec("triton") is not None
-_REAL, _HALF = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
-TYPES = {"numba": _REAL, "triton": _REAL + _HALF}
+_REAL = (torch.float32, torch.float64)
+TYPES = {"numba": _REAL, "triton": _REAL + HALF}
 """Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
 _INTERNAL = (
@@ -123,7 +123,8 @@ def run(
     if wanted == "torch":
         return None
     target = target_of(wanted, x_seq.device.type)
-    unsuited = _unsuited(node, x_seq, target)
+    tensors = _named_tensors(node)
+    unsuited = _unsuited(node, tensors, x_seq, target)
     loops = unsuited or find(node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target)
     if isinstance(loops, str):
         if wanted != "auto":
@@ -132,7 +133,8 @@ def run(
             tell(node, loops)
         return None
     kept = [name in set(keep) for name in node._memories]
-    output, finals, sequences = loops(x_seq, list(node.memories()), _tensors(node), kept, window)
+    operands = [value for _, value in tensors]
+    output, finals, sequences = loops(x_seq, list(node.memories()), operands, kept, window)
     for name, final in zip(node._memories, finals, strict=True):
         setattr(node, name, final)
     named = zip(node._memories, sequences, strict=True)
@@ -156,9 +158,16 @@ def misplaced(target: str, device: str) -> str | None:
     return f"its input is on {device}" + ("; Triton compiles for that" if device == "cuda" else "")
 
 
+def reads_half(node: Any, x: Tensor) -> bool:
+    """Whether half input of ``node`` would be given to loops that read it."""
+    wanted = effective_backend(node.backend)
+    target = target_of(wanted, x.device.type)
+    return wanted != "torch" and x.dtype in TYPES.get(target, ()) and misplaced(target, x.device.type) is None
+
+
 def computed_in(dtype: torch.dtype) -> torch.dtype:
     """The type of memories for an input of this type."""
-    return torch.float32 if dtype in _HALF else dtype
+    return torch.float32 if dtype in HALF else dtype
 
 
 def interprets() -> bool:
@@ -332,7 +341,7 @@ def _cell(cell: types.CellType) -> Any:
     return _frozen(value) if isinstance(value, (*_SIMPLE, Tensor)) else _Same(value)
 
 
-def _unsuited(node: Any, x_seq: Tensor, target: str) -> str | None:
+def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, target: str) -> str | None:
     """Why this call, whatever the neuron's equations are, is left to the reference."""
     if "single_step_forward" in node.__dict__:
         return "its steps are being recorded"
@@ -354,7 +363,7 @@ def _unsuited(node: Any, x_seq: Tensor, target: str) -> str | None:
     if x_seq.dtype not in TYPES[target]:
         return f"its input has the type {x_seq.dtype}"
     shape = x_seq.shape[1:]
-    for name, value in (*node.named_memories(), *_named_tensors(node)):
+    for name, value in (*node.named_memories(), *tensors):
         if isinstance(value, Tensor):
             if is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter):
                 return f"its '{name}' is under a transformation of PyTorch's"
@@ -410,10 +419,6 @@ def _named_tensors(node: MemoryModule) -> list[tuple[str, Tensor]]:
                 if isinstance(value, Tensor) and name not in memories:
                     found.append((f"{prefix}.{name}".lstrip("."), value))
     return found
-
-
-def _tensors(node: MemoryModule) -> list[Tensor]:
-    return [value for _, value in _named_tensors(node)]
 
 
 def tell(node: Any, reason: str) -> None:

@@ -1,14 +1,15 @@
 """Plans printed as Triton source: a step as a function of blocks of neurons, in a kernel over time.
 
 A program of the grid treats a block of neurons, whose memories stay in registers for the whole sequence. The
-forward kernel reads the input and writes the output, once. The sequence is cut into chunks of :data:`CHUNK`
-steps. If there will be a backward pass, the forward kernel notes the memories at the start of each chunk; the
-backward kernel reads the input again, and computes what the memories were within a chunk in registers. The
-steps after the last whole chunk are treated one by one, with the memories before each of them noted.
+forward kernel reads the input and writes the output, once. The sequence is cut into chunks of a few steps. If
+there will be a backward pass, the forward kernel notes the memories at the start of each chunk; the backward
+kernel reads the input again, and computes what the memories were within a chunk in registers. The steps after
+the last whole chunk are treated one by one, with the memories before each of them noted.
 
-Why four steps: to write and read the notes of ``m`` memories is ``2 m / 4`` of a tensor's traffic, beside the
-five tensors that have to be moved, and a sequence of four steps needs none; all inputs of a chunk are under
-way at once, which hides the latency of memory; and registers suffice (:func:`width`).
+Why four steps, or two or three where that leaves less to note (:func:`chunk_of`): to write and read the notes
+of ``m`` memories is ``2 m / 4`` of a tensor's traffic, beside the five tensors that have to be moved, and a
+sequence of two, three or four steps needs none; all inputs of a chunk are under way at once, which hides the
+latency of memory; and registers suffice (:func:`width`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ from spikeloom.loom.plan import Literal, Plan, Value, needed
 from spikeloom.loom.step import Step, listed, numbered, prefixed
 from spikeloom.loom.triton_operations import template
 
-CHUNK = 4
+CHUNKS = (4, 3, 2)
 _PLACE = "size, at, mask"
 _ROW = "t - chunks * (CHUNK - 1) - 1"  # of the notes, for a step after the last whole chunk
 _VALUES = 64  # numbers that a thread may hold at once, of 255 registers: more cost occupancy, then spills
@@ -31,7 +32,8 @@ import triton
 import triton.language as tl
 
 from spikeloom.loom.triton_math import (
-    atan, cos, divide, erf, exp, expm1, log, log1p, power, rint, rsqrt, sigmoid, sin, sqrt, tanh, trunc,
+    atan, ceil, cos, divide, erf, exp, expm1, floor, log, log1p, power, rint, rsqrt, sigmoid, sin, sqrt, tanh,
+    trunc,
 )
 from spikeloom.loom.triton_memory import load, note, noted, number, operand, start, store, total
 '''
@@ -44,21 +46,27 @@ def width(step: Step, wide: bool) -> int:
         step: to run; what its backward pass holds is the most.
         wide: whether a number takes two registers.
     """
-    values = CHUNK * (step.num_memories + 2) + 2 * step.num_memories + step.num_learned
+    values = max(CHUNKS) * (step.num_memories + 2) + 2 * step.num_memories + step.num_learned
     return next((size for size in (4, 2) if size * values * (1 + wide) <= _VALUES), 1)
 
 
-def num_notes(num_steps: int) -> int:
+def chunk_of(num_steps: int) -> int:
+    """Steps of a chunk: as many as leave the fewest rows of notes."""
+    return min(CHUNKS, key=lambda chunk: num_notes(num_steps, chunk))
+
+
+def num_notes(num_steps: int, chunk: int) -> int:
     """Rows of notes for a sequence: for each whole chunk, and each step after them, but not for the start."""
-    return num_steps // CHUNK + num_steps % CHUNK - 1
+    return num_steps // chunk + num_steps % chunk - 1
 
 
-def emit(step: Step, dtype: torch.dtype) -> str:
+def emit(step: Step, dtype: torch.dtype, chunk: int) -> str:
     """The source of a module with the kernels ``forward_loop`` and ``backward_loop``.
 
     Args:
         step: what to print.
         dtype: what is computed in, float32 or float64.
+        chunk: steps of a chunk.
     """
     real = str(dtype).removeprefix("torch.")
     forward, backward = _Function(step.forward, "c"), _Function(step.backward, "d")
@@ -66,8 +74,8 @@ def emit(step: Step, dtype: torch.dtype) -> str:
         _HEADER,
         forward.source("forward_step"),
         backward.source("backward_step"),
-        _forward_loop(step, forward, real),
-        _backward_loop(step, forward, backward, real),
+        _forward_loop(step, forward, real, chunk),
+        _backward_loop(step, forward, backward, real, chunk),
     ]
     return "\n\n".join(parts)
 
@@ -113,7 +121,7 @@ class _Function:
         return f"{', '.join(results)} = {name}({listed(arguments, 'one', 'zero', self.literals)})"
 
 
-def _forward_loop(step: Step, function: _Function, real: str) -> str:
+def _forward_loop(step: Step, function: _Function, real: str, chunk: int) -> str:
     memories, operands = numbered("m", step.num_memories), numbered("p", step.num_operands)
     sequences, notes, finals = (prefixed(prefix, memories) for prefix in ("seq", "note", "final"))
 
@@ -136,8 +144,8 @@ def _forward_loop(step: Step, function: _Function, real: str) -> str:
         "chunks = num_steps // CHUNK",
         "for k in range(chunks):",
         *_indented(noted("k - 1")),
-        *_indented(f"x{k} = load(x, k * CHUNK + {k}, {_PLACE}, real)" for k in range(CHUNK)),
-        *_indented(line for k in range(CHUNK) for line in one_step(f"x{k}", f"k * CHUNK + {k}")),
+        *_indented(f"x{k} = load(x, k * CHUNK + {k}, {_PLACE}, real)" for k in range(chunk)),
+        *_indented(line for k in range(chunk) for line in one_step(f"x{k}", f"k * CHUNK + {k}")),
         "for t in range(chunks * CHUNK, num_steps):",
         *_indented(noted(_ROW)),
         f"    x0 = load(x, t, {_PLACE}, real)",
@@ -146,10 +154,10 @@ def _forward_loop(step: Step, function: _Function, real: str) -> str:
     ]
     arguments = ["x", *prefixed("start", memories), *prefixed("all", operands), "out"]
     arguments += [*finals, *sequences, *notes]
-    return _kernel("forward_loop", arguments, function.literals, [*memories, *operands], real, body)
+    return _kernel("forward_loop", arguments, function.literals, [*memories, *operands], real, chunk, body)
 
 
-def _backward_loop(step: Step, function: _Function, back: _Function, real: str) -> str:
+def _backward_loop(step: Step, function: _Function, back: _Function, real: str, chunk: int) -> str:
     memories, operands = numbered("m", step.num_memories), numbered("p", step.num_operands)
     gradients, learned = numbered("g", step.num_memories), numbered("q", step.num_learned)
     additions = prefixed("add", learned)
@@ -179,7 +187,7 @@ def _backward_loop(step: Step, function: _Function, back: _Function, real: str) 
     def recomputed(k: int) -> str:
         return function.call("forward_step", ["spike", *at(k + 1)], [f"x{k}", *at(k), *operands])
 
-    within = range(CHUNK)
+    within = range(chunk)
     body = [
         *_starts(memories, operands),
         *(f"{name} = start(final_{name}, each_{name}, at, mask, real)" for name in gradients),
@@ -208,7 +216,7 @@ def _backward_loop(step: Step, function: _Function, back: _Function, real: str) 
     arguments += [*prefixed("start", gradients), *prefixed("all", learned)]
     literals = [*function.literals, *back.literals]
     flags = [*memories, *operands, *gradients, *learned]
-    return _kernel("backward_loop", arguments, literals, flags, real, body)
+    return _kernel("backward_loop", arguments, literals, flags, real, chunk, body)
 
 
 def _starts(memories: list[str], operands: list[str]) -> list[str]:
@@ -220,7 +228,13 @@ def _starts(memories: list[str], operands: list[str]) -> list[str]:
 
 
 def _kernel(
-    name: str, arguments: list[str], literals: list[str], flags: list[str], real: str, body: list[str]
+    name: str,
+    arguments: list[str],
+    literals: list[str],
+    flags: list[str],
+    real: str,
+    chunk: int,
+    body: list[str],
 ) -> str:
     """A kernel over neurons.
 
@@ -230,6 +244,7 @@ def _kernel(
         literals: numbers.
         flags: of what it has to be told whether there is a number for each neuron.
         real: the type to compute in.
+        chunk: steps of a chunk.
         body: lines that treat the neurons ``at``, of which those in ``mask`` exist.
     """
     scalar = {"float32": "fp32", "float64": "fp64"}[real]
@@ -237,7 +252,7 @@ def _kernel(
     constants = [f"{flag}: tl.constexpr" for flag in (*prefixed("each", flags), "BLOCK")]
     lines = [
         f"real: tl.constexpr = tl.{real}",
-        f"CHUNK: tl.constexpr = {CHUNK}",
+        f"CHUNK: tl.constexpr = {chunk}",
         "size = tl.cast(num_neurons, tl.int64)",  # a sequence may have more than 2^31 numbers
         "at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)",
         "mask = at < size",

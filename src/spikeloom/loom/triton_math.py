@@ -53,6 +53,20 @@ rint = _of_library("rint", np.rint)
 
 
 @triton.jit
+def floor(a):
+    """The next whole number below; Triton's own takes a denormal number for 0."""
+    whole = trunc(a)
+    return tl.where(whole > a, whole - 1.0, whole)
+
+
+@triton.jit
+def ceil(a):
+    """The next whole number above."""
+    whole = trunc(a)
+    return tl.where(whole < a, whole + 1.0, whole)
+
+
+@triton.jit
 def erf(a):
     """The error function, which Triton takes from CUDA's library itself."""
     return tl.erf(a)

@@ -12,7 +12,7 @@ from spikeloom.loom.cache import load_module
 from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in, interprets
 from spikeloom.loom.step import Step
-from spikeloom.loom.triton_loop import emit, literals_of, num_notes, width
+from spikeloom.loom.triton_loop import chunk_of, emit, literals_of, num_notes, width
 from spikeloom.loom.triton_operations import on_cuda
 
 HELPERS = (triton_math, triton_memory)
@@ -22,7 +22,7 @@ PROGRAMS = 1024  # enough to keep every multiprocessor busy; with fewer, a threa
 
 
 class TritonLoops(Loops):
-    """Kernels that are printed with the first input of a type, and compiled with its first use.
+    """Kernels that are printed for a type and a size of chunks, and compiled with their first use.
 
     Half precision is computed and remembered in float32; the output has the input's type. All work is put on
     the current stream of the input's device, and nothing waits for it.
@@ -43,7 +43,8 @@ class TritonLoops(Loops):
         forward = [forward_literals[number] for number in literals_of(self.printed.forward)]
         backward = [backward_literals[number] for number in literals_of(self.printed.backward)]
         self.literals = {"forward": forward, "backward": forward + backward}
-        self.modules: dict[torch.dtype, Any] = {}
+        self.modules: dict[tuple[torch.dtype, int], Any] = {}
+        self.launchers: dict[Any, Any] = {}
 
     def forward(
         self,
@@ -83,7 +84,7 @@ class TritonLoops(Loops):
         operands, each_operand = _operands(sources[num_memories:], x)
         last, each_last = _starts(finals, x)
         to_x = torch.empty_like(x)
-        to_starts = [torch.empty_like(x[0], dtype=real) for _ in range(num_memories)]
+        to_starts = [torch.empty_like(x[0], dtype=real) if one else None for one in wanted[:num_memories]]
         each = [one for one, learned in zip(each_operand, self.learned, strict=True) if learned]
         block = self._block(x)
         to_learned = [self._empty_sum(x, one, block) for one in each]
@@ -125,15 +126,41 @@ class TritonLoops(Loops):
     def _launch(
         self, name: str, x: Tensor, arguments: Sequence[Any], flags: Sequence[bool], block: int
     ) -> None:
-        total, real = x[0].numel(), computed_in(x.dtype)
+        """Put a kernel on the stream: what Triton compiled for arguments of this kind, which it takes longer
+        to look up than to run."""
+        total, steps = x[0].numel(), len(x)
         if not total:
             return
-        if real not in self.modules:
-            self.modules[real] = load_module(emit(self.printed, real), HELPERS)
-        kernel = getattr(self.modules[real], f"{name}_loop")[(-(-total // block),)]
-        options = {"BLOCK": block, "num_warps": WARPS, "enable_fp_fusion": False}
-        with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
-            kernel(*arguments, x.shape[0], total, *self.literals[name], *flags, **options)
+        grid, chunk = (-(-total // block),), chunk_of(steps)
+        numbers = (steps, total, *self.literals[name])
+        kinds = [_kind(argument) for argument in arguments]
+        key = (
+            name,
+            x.dtype,
+            x.device,
+            chunk,
+            block,
+            total % 16 == 0,
+            total == 1,
+            total >> 31 > 0,
+            *flags,
+            *kinds,
+        )
+        with _on_device(x):
+            if key in self.launchers:
+                self.launchers[key][grid](*arguments, *numbers, *flags, block)
+                return
+            options = {"BLOCK": block, "num_warps": WARPS, "enable_fp_fusion": False}
+            kernel = getattr(self._module(computed_in(x.dtype), chunk), f"{name}_loop")
+            compiled = kernel[grid](*arguments, *numbers, *flags, **options)
+            if compiled is not None:  # the interpreter compiles nothing
+                self.launchers[key] = compiled
+
+    def _module(self, real: torch.dtype, chunk: int) -> Any:
+        """The kernels for a type and a size of chunks."""
+        if (real, chunk) not in self.modules:
+            self.modules[real, chunk] = load_module(emit(self.printed, real, chunk), HELPERS)
+        return self.modules[real, chunk]
 
     def _block(self, x: Tensor) -> int:
         """Neurons of a program."""
@@ -149,7 +176,7 @@ class TritonLoops(Loops):
 
     def _empty_notes(self, x: Tensor) -> Tensor:
         """Room for notes of each memory ``[memories, rows, *]``, in the memory layout of a step of ``x``."""
-        rows, total = num_notes(x.shape[0]), x[0].numel()
+        rows, total = num_notes(len(x), chunk_of(len(x))), x[0].numel()
         shape = (self.step.num_memories, rows, *x.shape[1:])
         strides = (rows * total, total, *x.stride()[1:])
         return torch.empty_strided(shape, strides, dtype=computed_in(x.dtype), device=x.device)
@@ -158,6 +185,19 @@ class TritonLoops(Loops):
         """The notes in the layout of ``x``, which whoever kept both may have changed."""
         expected = self._empty_notes(x)
         return notes if notes.stride() == expected.stride() else expected.copy_(notes)
+
+
+def _kind(argument: Any) -> Any:
+    """What Triton compiles anew for: another type, an address at which wide loads may not begin, or none."""
+    if isinstance(argument, Tensor):
+        return argument.dtype, argument.data_ptr() % 16 == 0
+    return type(argument)
+
+
+def _on_device(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """A block in which the input's device is the current one, on whose stream Triton puts kernels."""
+    elsewhere = x.is_cuda and x.device.index != torch.cuda.current_device()
+    return torch.cuda.device(x.device) if elsewhere else contextlib.nullcontext()
 
 
 def _starts(sources: Sequence[Source | None], x: Tensor) -> tuple[list[Source], list[bool]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeloom import loom, surrogate
 from spikeloom.errors import ShapeError, describe
-from spikeloom.memory import MemoryModule
+from spikeloom.memory import HALF, MemoryModule
 
 
 class BaseNode(MemoryModule):
@@ -149,10 +149,14 @@ class BaseNode(MemoryModule):
         else:
             woven = loom.run(self, x_seq, keep, self._window)
         if woven is None:
-            return super().multi_step_forward(x_seq)
+            return super().multi_step_forward(x_seq.float() if x_seq.dtype in HALF else x_seq)
         output, sequences = woven
         self._v_steps = list(sequences.get("v", ()))
         return output
+
+    def _reads_half(self, x: Tensor) -> bool:
+        woven = self.step_mode == "m" and type(self).multi_step_forward is BaseNode.multi_step_forward
+        return woven and not torch.compiler.is_compiling() and loom.reads_half(self, x)
 
     def _program(self, shape: tuple[int, ...], dtype: torch.dtype, keep: tuple[bool, ...]) -> tuple[Any, ...]:
         """What the loom tells a graph about the neuron: see :func:`spikeloom.loom.graph.program_of`."""

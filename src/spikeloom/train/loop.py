@@ -332,7 +332,8 @@ class Trainer:
     def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Training samples, augmented, and their labels."""
         data, augment = self.experiment.data, self.experiment.augment
-        x, labels = self.fabric.to_device((as_float(data.train_x[indices]), data.train_y[indices]))
+        x, labels = self.fabric.to_device((data.train_x[indices], data.train_y[indices]))
+        x = as_float(x)
         if augment:
             x = augment(x, SampleGenerator(self.seed, indices, "augment", self.progress.epoch))
         return x, labels
@@ -382,7 +383,8 @@ def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[flo
         count = len(indices)
         if count == 0:  # a sharded network runs in all processes, or in none
             indices = batch[:1]
-        x, labels = fabric.to_device((as_float(data.test_x[indices]).to(dtype), data.test_y[indices]))
+        x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
+        x = as_float(x).to(dtype)
         with functional.fresh_state(net), fabric.autocast():
             output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
         loss = experiment.loss(output.float(), labels)
