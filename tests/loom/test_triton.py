@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -121,6 +122,57 @@ def test_without_triton_the_reason_names_the_cure(monkeypatch):
     reason = select.find(LIFNode(tau=45.0, step_mode="m"), (4,), torch.float32, "triton")
     assert "Triton cannot be imported" in reason
     assert "pip install 'spikeloom[gpu]'" in reason
+
+
+class Kernel:
+    """Stands in for a kernel, and for what Triton compiles of it for some arguments."""
+
+    def __init__(self):
+        self.compiled, self.calls = [], []
+
+    def __getitem__(self, grid):
+        def run(*arguments, **options):
+            if not options:  # a compiled kernel takes everything in order
+                self.calls.append((grid, arguments))
+                return None
+            made = Kernel()
+            made.calls.append((grid, (*arguments, options["BLOCK"])))
+            self.compiled.append(made)
+            return made
+
+        return run
+
+
+@needs_triton
+def test_what_is_compiled_is_launched_without_being_looked_up(monkeypatch):
+    from spikeloom.loom.triton_run import TritonLoops
+
+    kernel, step = Kernel(), step_of("LIFNode")
+    loops = TritonLoops(step, [1.0] * 99, [1.0] * 99, [])
+    monkeypatch.setattr(loops, "_module", lambda *_: SimpleNamespace(forward_loop=kernel))
+
+    def run(x, start=0.0):
+        loops.forward(x, [start], [False])
+
+    x = torch.rand(8, 64)
+    for _ in range(3):
+        run(x)
+    run(x + 1)
+    run(torch.rand(12, 64))  # other chunks would be another kernel
+    (made,) = kernel.compiled
+    assert len(made.calls) == 5
+    (grid, first), (again_grid, again) = made.calls[:2]
+    assert len(grid) == 3
+    assert grid == again_grid
+    assert [type(one) for one in first] == [type(one) for one in again]
+    others = [x.bfloat16(), x.double(), torch.rand(8 * 64 + 1)[1:].view(8, 64)]
+    others += [torch.rand(8, 63), torch.rand(8, 1), torch.rand(6, 64)]
+    for count, other in enumerate(others, 2):
+        run(other)
+        run(other)
+        assert len(kernel.compiled) == count, other.shape
+    run(x, torch.rand(64))
+    assert len(kernel.compiled) == len(others) + 2
 
 
 # Compiled ahead of time. No operation may be fused but those within CUDA's library, and nothing spilled.

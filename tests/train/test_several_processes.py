@@ -88,12 +88,12 @@ class Noting(Trainer):
         super().__init__(*args, **options)
         self.left, self.samples, self.losses = num_steps, [], []
 
-    def train_step(self, indices):
+    def train_step(self, indices, following):
         self.samples.append(indices.tolist())
         if self.left is not None and self.fabric.global_rank == self.fabric.world_size - 1:
             self.left -= 1
             self.interrupt.noted = self.left == 0
-        totals = super().train_step(indices)
+        totals = super().train_step(indices, following)
         self.losses.append(totals[0] / totals[2])
         return totals
 

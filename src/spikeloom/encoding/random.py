@@ -4,6 +4,7 @@ import hashlib
 import math
 import operator
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -47,10 +48,15 @@ class SampleGenerator:
 
     def __init__(self, seed: int, indices: Sequence[int] | Tensor, *names: str | int):
         key = (operator.index(seed), *(_checked_name(name) for name in names))
-        self._samples = [np.random.Generator(np.random.Philox(key=_hash(*key, i))) for i in _as_list(indices)]
+        self._key, self._indices = key, _as_list(indices)
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._indices)
+
+    @cached_property
+    def _samples(self) -> list[np.random.Generator]:
+        """The generator of each sample; made when they are needed, which takes longer than the numbers."""
+        return [np.random.Generator(np.random.Philox(key=_hash(*self._key, i))) for i in self._indices]
 
     def rand(
         self, shape: Sequence[int], device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -85,7 +91,8 @@ class SampleGenerator:
         numbers = np.empty((T, len(self), math.prod(shape[1:])), _NUMPY_TYPE[dtype])  # [T, N, features]
         for n, sample in enumerate(self._samples):
             numbers[:, n] = sample.random((T, numbers.shape[2]), numbers.dtype)
-        return torch.from_numpy(numbers).view(T, *shape).to(device)
+        is_cuda = device is not None and torch.device(device).type == "cuda"  # which need not be waited for
+        return torch.from_numpy(numbers).view(T, *shape).to(device, non_blocking=is_cuda)
 
 
 def uniform(generator: torch.Generator | UniformSource | None, like: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ class TritonLoops(Loops):
         total, steps = x[0].numel(), len(x)
         if not total:
             return
-        grid, chunk = (-(-total // block),), chunk_of(steps)
+        grid, chunk = (-(-total // block), 1, 1), chunk_of(steps)
         numbers = (steps, total, *self.literals[name])
         kinds = [_kind(argument) for argument in arguments]
         key = (

@@ -164,6 +164,9 @@ class Recipe(BaseRecipe):
     more exchange."""
     sync_norm: bool = True
     """Take the statistics of batch normalisation over all processes, and not over each one's own samples."""
+    cuda_graph: bool = False
+    """Launch all kernels of a step at once; on one CUDA device, for networks that it computes faster than
+    Python launches them."""
     precision: Precision = "32-true"
     """Number format; the mixed ones compute matrix products in half precision."""
     checkpoint_minutes: float = 5.0
@@ -203,6 +206,7 @@ class Recipe(BaseRecipe):
             log_every=self.log_every,
             micro_batch=self.micro_batch,
             time_chunk=self.time_chunk,
+            cuda_graph=self.cuda_graph,
         )
 
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -117,8 +118,13 @@ class Deep(Recipe):
         num_steps = self.num_epochs * max(1, len(dataset.train_y) // self.batch_size)
         mean, deviation = _mean_and_deviation(dataset.train_x)
 
+        @functools.cache
+        def moved(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+            return mean.to(device, dtype), deviation.to(device, dtype)
+
         def encode(x: Tensor, _random: SampleGenerator) -> Tensor:
-            scaled = (x - mean.to(x)) / deviation.to(x)  # [N, C, H, W]
+            shift, scale = moved(x.device, x.dtype)
+            scaled = (x - shift) / scale  # [N, C, H, W]
             return scaled.contiguous(memory_format=torch.channels_last)
 
         return Experiment(

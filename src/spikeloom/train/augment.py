@@ -115,8 +115,8 @@ def cutout(images: Tensor, random: UniformSource, *, size: int) -> Tensor:
         raise ValueError(f"`size` must be at least 0 pixels, got {size}.")
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 2), images.device, torch.float32)  # [N, 2]
-    top, left = ((drawn * drawn.new_tensor([height, width])).long() - size // 2).unbind(1)  # [N] each
-    rows = torch.arange(height, device=images.device) - top[:, None]  # [N, H], 0 where the square begins
-    columns = torch.arange(width, device=images.device) - left[:, None]  # [N, W]
+    top, left = (drawn[:, :1] * height).long() - size // 2, (drawn[:, 1:] * width).long() - size // 2
+    rows = torch.arange(height, device=images.device) - top  # [N, H], 0 where the square begins
+    columns = torch.arange(width, device=images.device) - left  # [N, W]
     inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None]
     return images.masked_fill(inside[:, None], 0.0)

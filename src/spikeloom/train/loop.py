@@ -26,6 +26,7 @@ from spikeloom.diagnose import ALWAYS, FiringCheck
 from spikeloom.encoding import SampleGenerator, derive_seed
 from spikeloom.errors import CheckpointError, RunError
 from spikeloom.train import checkpoint
+from spikeloom.train.cuda_graph import CudaGraph
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.interrupt import interrupt_noted
 from spikeloom.train.processes import is_orphan, is_spawned
@@ -70,6 +71,8 @@ class Trainer:
         time_chunk: time steps that keep what their backward pass needs, as in
             :func:`~spikeloom.functional.checkpoint_time`. Default: all.
         sync_norm: whether batch normalisation takes its statistics over all processes.
+        cuda_graph: whether steps are replayed as a :class:`~spikeloom.train.cuda_graph.CudaGraph`, after the
+            first ones.
     Raises:
         CheckpointError: the checkpoints are damaged, or belong to another network.
         RunError: there are too few samples for the processes, they cannot share a batch equally, or the
@@ -90,12 +93,15 @@ class Trainer:
         micro_batch: int | None = None,
         time_chunk: int | None = None,
         sync_norm: bool = True,
+        cuda_graph: bool = False,
     ):
         self.fabric, self.experiment, self.run = fabric, experiment, run
         self.epochs, self.seed, self.log_every, self.micro_batch = epochs, seed, log_every, micro_batch
         self.checkpoint_seconds = 60.0 * checkpoint_minutes
         self.num_samples = len(experiment.data.train_y)
         self._require_shares(batch_size)
+        if cuda_graph:
+            self._require_graph(micro_batch or time_chunk)
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
         state = checkpoint.load_last(run.checkpoints)
@@ -105,6 +111,9 @@ class Trainer:
         self.net, self.optimizer = fabric.setup(net, experiment.optimizer)
         self.progress = restore(experiment, run, state) if state else Progress()
         self._check_agreement()
+        self.graph = CudaGraph(self._pass_through, self.net) if cuda_graph else None
+        self.eager_steps = 0
+        self.ahead: tuple[Tensor, ...] | None = None  # the samples of the next step
         self.is_sharded = is_sharded(experiment.net)
 
     def fit(self) -> list[dict[str, Any]]:
@@ -154,8 +163,7 @@ class Trainer:
         check = FiringCheck(self.experiment.net) if checked else None
         started = self.counted = time.perf_counter()
         for step in self._progress_bar(first_step):
-            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            totals = self.train_step(indices[self.fabric.global_rank :: self.fabric.world_size])
+            totals = self.train_step(self._indices(order, step), self._indices(order, step + 1))
             progress.sums = [total + new for total, new in zip(progress.sums, totals, strict=True)]
             progress.step = step + 1
             if self.save_due or self.stop_due:
@@ -180,9 +188,17 @@ class Trainer:
             **progress.notes,
         }
 
-    def train_step(self, indices: Tensor) -> list[float]:
+    def _indices(self, order: Tensor, step: int) -> Tensor:
+        """The samples of this process in a step."""
+        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        return indices[self.fabric.global_rank :: self.fabric.world_size]
+
+    def train_step(self, indices: Tensor, following: Tensor) -> list[float]:
         """One step of the optimiser, on the samples ``indices`` of this process.
 
+        Args:
+            indices: of the samples.
+            following: those of the next step, which are prepared while the device computes a graph.
         Returns:
             over all processes: summed loss, correctly classified samples, samples
         """
@@ -198,6 +214,9 @@ class Trainer:
                 sums = [
                     total + new for total, new in zip(sums, self._backward(part, len(indices)), strict=True)
                 ]
+        self.eager_steps += 1
+        if self.graph and len(following) == len(indices):
+            self.ahead = self._prepared(following, progress.step + 1)
         *totals, save_due, stop_due = _summed(self.fabric, [*sums, *self._requests()])
         self.save_due, self.stop_due = save_due > 0, stop_due > 0
         mean_loss = totals[0] / totals[2]
@@ -226,20 +245,44 @@ class Trainer:
         Returns:
             summed loss, correctly classified samples, samples
         """
+        prepared, self.ahead = self.ahead or self._prepared(indices, self.progress.step), None
+        if self.graph and self.eager_steps >= CHECKED_STEPS:
+            loss, correct = self.graph(*prepared)
+        else:
+            loss, correct = self._pass_through(*prepared, weight=len(indices) / num_samples)
+        return [loss * len(indices), correct, len(indices)]
+
+    def _pass_through(
+        self, x: Tensor, classes: Tensor, shares: Tensor, weight: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Forward and backward through the network.
+
+        Args:
+            x, classes, shares: as :meth:`_prepared` returns them.
+            weight: of the samples in the step.
+        Returns:
+            mean loss, and correctly classified samples
+        """
+        output = self.net(x)
+        losses = torch.stack([self.experiment.loss(output, labels) for labels in classes])
+        loss = (shares.to(losses) * losses).sum()
+        correct = (self.experiment.predict(output) == classes[0]).sum()
+        self.fabric.backward(loss * weight)
+        functional.reset_net(self.experiment.net)
+        return loss.detach(), correct
+
+    def _prepared(self, indices: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples of a step as the network takes them, their classes ``[K, N]``, one or two for each, and the
+        shares of the loss that these have, ``[K]``."""
         experiment, epoch = self.experiment, self.progress.epoch
         x, labels = self._batch(indices)
-        classes = [(1.0, labels)]  # with the share of the loss that each has
+        classes, shares = labels[None], x.new_ones(1)
         if experiment.mixup:
-            share, others = self._mixed_with(indices)
+            share, others = self._mixed_with(indices, step)
             other_x, other_labels = self._batch(others)
             x = share * x + (1 - share) * other_x
-            classes = [(share, labels), (1 - share, other_labels)]
-        output = self.net(experiment.encode(x, SampleGenerator(self.seed, indices, "train", epoch)))
-        loss = torch.stack([share * experiment.loss(output, label) for share, label in classes]).sum()
-        correct = (experiment.predict(output) == labels).sum()
-        self.fabric.backward(loss * (len(labels) / num_samples))
-        functional.reset_net(experiment.net)
-        return [loss.detach() * len(labels), correct, len(labels)]
+            classes, shares = torch.stack([labels, other_labels]), shares.new_tensor([share, 1 - share])
+        return experiment.encode(x, SampleGenerator(self.seed, indices, "train", epoch)), classes, shares
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch: history, curves, checkpoints, one line on the screen."""
@@ -308,6 +351,18 @@ class Trainer:
                 "own parameters, and not parts of them. Leave out --shard."
             )
 
+    def _require_graph(self, parts: int | None) -> None:
+        """Refuse what a CUDA graph cannot hold."""
+        reason = None
+        if self.fabric.device.type != "cuda":
+            reason = f"the device is {self.fabric.device.type!r}, and a graph needs a CUDA device"
+        elif self.fabric.world_size > 1:
+            reason = "several processes exchange gradients, which is not part of a graph"
+        elif parts:
+            reason = "micro_batch and time_chunk divide a step, which a graph holds as a whole"
+        if reason:
+            raise RunError(f"`cuda_graph` must be off here: {reason}. Leave out --cuda-graph.")
+
     def _check_agreement(self) -> None:
         """Refuse processes that have loaded different checkpoints."""
         place = self.progress.epoch * self.num_steps + self.progress.step
@@ -332,16 +387,19 @@ class Trainer:
     def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Training samples, augmented, and their labels."""
         data, augment = self.experiment.data, self.experiment.augment
-        x, labels = self.fabric.to_device((data.train_x[indices], data.train_y[indices]))
+        x, labels = data.train_x[indices], data.train_y[indices]
+        if self.graph:
+            x, labels = x.pin_memory(), labels.pin_memory()  # so that nobody waits while they are copied
+        x, labels = self.fabric.to_device((x, labels))
         x = as_float(x)
         if augment:
             x = augment(x, SampleGenerator(self.seed, indices, "augment", self.progress.epoch))
         return x, labels
 
-    def _mixed_with(self, indices: Tensor) -> tuple[float, Tensor]:
+    def _mixed_with(self, indices: Tensor, step: int) -> tuple[float, Tensor]:
         """The share that samples keep, one for the step, and the samples that they are mixed with, drawn for
         each from all; both are the same for any number of processes."""
-        epoch, step, mixup = self.progress.epoch, self.progress.step, self.experiment.mixup
+        epoch, mixup = self.progress.epoch, self.experiment.mixup
         share = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, step)).beta(mixup, mixup)
         drawn = SampleGenerator(self.seed, indices, "mixup", epoch).rand([len(indices)], dtype=torch.float64)
         return float(share), (drawn * self.num_samples).long()
