@@ -15,6 +15,7 @@ gradients backward. "Of copy speed" is the floor by the time taken.
 """
 
 import argparse
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +39,7 @@ class Settings:
     num_values: int = 1 << 29  # T * N of a neuron alone
     times: tuple[int, ...] = (4, 16, 64, 256)
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
-    unrolled: int = 16  # steps that torch.compile is given at most: it takes minutes for more
+    unrolled: int = 4  # steps that torch.compile is given at most: it takes long for more
     batch: int = 128  # images of a training step
     net: str = "sew-resnet18-cifar"
     widths: tuple[int, ...] = (256, 1024, 4096, 16384)  # of the open-neuromorphic benchmark
@@ -276,11 +277,12 @@ def main() -> None:
     about |= {"versions": measure.versions("torch", "triton", "spikingjelly", "snntorch")}
     about |= {"settings": asdict(settings), "left_out": left_out}
     rows: list[Row] = []
-    for part in (alone(settings, peers), layers(settings, peers), training(settings)):
-        part_rows = [replace(row, judged=not settings.quick) for row in part]
-        print(measure.table(part_rows), flush=True)
-        rows += part_rows
-        measure.write(options.out, rows, about)  # with each part: a machine may be lent for minutes
+    parts = itertools.chain(alone(settings, peers), layers(settings, peers), training(settings))
+    for _, section in itertools.groupby(parts, key=lambda row: row.section):
+        part = [replace(row, judged=not settings.quick) for row in section]
+        print(measure.table(part), flush=True)
+        rows += part
+        measure.write(options.out, rows, about)  # at once: a machine may be lent for minutes only
     verdicts = [row.met for row in rows if row.met is not None]
     print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
 

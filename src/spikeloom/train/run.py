@@ -142,6 +142,7 @@ def _environment() -> dict[str, Any]:
         "machine": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "gpus": _gpus(),
     }
 
 
@@ -150,6 +151,13 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _gpus() -> list[str]:
+    """Names of the CUDA devices."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def _processor() -> str:
