@@ -36,7 +36,7 @@ from spikeloom.train.shard import ShardedStrategy, gathered, is_sharded, load_wh
 from spikeloom.train.time_chunks import InTimeChunks
 
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
-TEST_BATCH = 500  # samples, over all processes
+TEST_BATCH = 500  # samples, over all processes; more where a training has large batches
 
 
 @dataclass
@@ -145,7 +145,9 @@ class Trainer:
         with interrupt_noted(*signals) as self.interrupt:
             while not self.is_over:
                 row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
-                loss, accuracy = evaluate(self.fabric, self.experiment, self.seed)
+                loss, accuracy = evaluate(
+                    self.fabric, self.experiment, self.seed, max(TEST_BATCH, 4 * self.batch_size)
+                )
                 row |= {
                     "test_loss": loss,
                     "test_accuracy": accuracy,
@@ -424,9 +426,15 @@ class Trainer:
 
 
 @torch.no_grad()  # and not inference mode, whose tensors a sharded network would keep for training
-def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[float, float]:
+def evaluate(
+    fabric: Fabric, experiment: Experiment, seed: int = 0, batch_size: int = TEST_BATCH
+) -> tuple[float, float]:
     """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
 
+    Args:
+        fabric, experiment: as of :class:`Trainer`.
+        seed: of the encoding.
+        batch_size: over all processes together; without gradients, several times those of a training fit.
     Returns:
         mean loss, and the fraction of samples that are classified correctly
     """
@@ -435,8 +443,8 @@ def evaluate(fabric: Fabric, experiment: Experiment, seed: int = 0) -> tuple[flo
     net.eval()
     _share_buffers(fabric, net)
     totals = torch.zeros(3, dtype=torch.float64)
-    for start in range(0, len(data.test_y), TEST_BATCH):
-        batch = torch.arange(start, min(start + TEST_BATCH, len(data.test_y)))
+    for start in range(0, len(data.test_y), batch_size):
+        batch = torch.arange(start, min(start + batch_size, len(data.test_y)))
         indices = batch[fabric.global_rank :: fabric.world_size]
         count = len(indices)
         if count == 0:  # a sharded network runs in all processes, or in none
