@@ -175,6 +175,35 @@ def test_what_is_compiled_is_launched_without_being_looked_up(monkeypatch):
     assert len(kernel.compiled) == len(others) + 2
 
 
+@needs_triton
+def test_auto_runs_the_reference_where_triton_cannot_compile(monkeypatch, caplog):
+    """As without a C compiler, which Triton's driver is built with."""
+    from spikeloom.loom.triton_run import TritonLoops
+
+    class Failing:
+        def __getitem__(self, grid):
+            def run(*_arguments, **_options):
+                raise RuntimeError("Failed to find C compiler")
+
+            return run
+
+    tried = []
+    kernels = SimpleNamespace(forward_loop=Failing())
+    monkeypatch.setattr(TritonLoops, "_module", lambda *_: tried.append(1) or kernels)
+    monkeypatch.setitem(select.COMPILED, "cpu", "triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    x = inputs("LIFNode", 4, 9)
+    node, expected = LIFNode(tau=77.0, step_mode="m"), LIFNode(tau=77.0, step_mode="m", backend="torch")(x)
+    select._told.clear()
+    for _ in range(2):
+        node.reset()
+        assert torch.equal(node(x), expected)
+    assert len(tried) == 1
+    assert caplog.text.count("Triton cannot compile its forward loop (RuntimeError: Failed to find C") == 1
+    with pytest.raises(BackendError, match="cannot run with backend 'triton': Triton cannot compile"):
+        LIFNode(tau=78.0, step_mode="m", backend="triton")(x)
+
+
 # Compiled ahead of time. No operation may be fused but those within CUDA's library, and nothing spilled.
 
 

@@ -15,6 +15,10 @@ from spikeloom.loom.step import Step
 Source = float | Tensor
 
 
+class CannotCompile(BackendError):
+    """A compiler failed on loops, or is not there, as their first run showed."""
+
+
 class Loops(ABC):
     """The compiled loops of a step, with its literals.
 

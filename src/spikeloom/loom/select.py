@@ -11,7 +11,7 @@ import types
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +20,8 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.errors import BackendError, describe
 from spikeloom.loom.isolate import CHANGES
+from spikeloom.loom.running import CannotCompile, Loops
 from spikeloom.memory import BOOKKEEPING, HALF, MemoryModule
-
-if TYPE_CHECKING:
-    from spikeloom.loom.running import Loops
 
 ON_CPU = ("auto", "torch", "numba")
 BACKENDS = (*ON_CPU, "triton")
@@ -125,15 +123,24 @@ def run(
     target = target_of(wanted, x_seq.device.type)
     tensors = _named_tensors(node)
     unsuited = _unsuited(node, tensors, x_seq, target)
-    loops = unsuited or find(node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target)
-    if isinstance(loops, str):
-        if wanted != "auto":
-            raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
-        if not unsuited:
-            tell(node, loops)
-        return None
-    kept = [name in set(keep) for name in node._memories]
-    operands = [value for _, value in tensors]
+    sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target)
+    loops = unsuited or find(*sought)
+    if not isinstance(loops, str):
+        try:
+            return _carry_out(node, loops, x_seq, set(keep), [value for _, value in tensors], window)
+        except CannotCompile as error:
+            loops = give_up(*sought, str(error))
+    if wanted != "auto":
+        raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
+    if not unsuited:
+        tell(node, loops)
+    return None
+
+
+def _carry_out(
+    node: Any, loops: Loops, x_seq: Tensor, keep: set[str], operands: list[Tensor], window: int | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    kept = [name in keep for name in node._memories]
     output, finals, sequences = loops(x_seq, list(node.memories()), operands, kept, window)
     for name, final in zip(node._memories, finals, strict=True):
         setattr(node, name, final)
@@ -175,7 +182,7 @@ def interprets() -> bool:
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 
-def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> "Loops | str":
+def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> Loops | str:
     """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none.
 
     Args:
@@ -200,6 +207,13 @@ def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "n
         if len(_woven) > _KEPT:
             _woven.popitem(last=False)
     return loops
+
+
+def give_up(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str, reason: str) -> str:
+    """Remember for what :func:`find` is asked that the loops that it found cannot be compiled, and why."""
+    with _lock:
+        _woven[fingerprint(node), shape, dtype, target] = reason
+    return reason
 
 
 def _version(node: Any) -> tuple[Any, ...]:
@@ -387,7 +401,7 @@ def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
 
 
-def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> "Loops | str":
+def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> Loops | str:
     """As :func:`find`, whatever was found before."""
     if getattr(type(node), "single_step_forward", None) not in _plain_steps(node):
         return "it overrides single_step_forward"

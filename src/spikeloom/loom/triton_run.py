@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeloom.loom import triton_math, triton_memory
 from spikeloom.loom.cache import load_module
-from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
+from spikeloom.loom.running import CannotCompile, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in, interprets
 from spikeloom.loom.step import Step
 from spikeloom.loom.triton_loop import chunk_of, emit, literals_of, num_notes, width
@@ -155,7 +155,11 @@ class TritonLoops(Loops):
                 return
             options = {"BLOCK": block, "num_warps": WARPS, "enable_fp_fusion": False}
             kernel = getattr(self._module(computed_in(x.dtype), chunk), f"{name}_loop")
-            compiled = kernel[grid](*arguments, *numbers, *flags, **options)
+            try:
+                compiled = kernel[grid](*arguments, *numbers, *flags, **options)
+            except Exception as error:  # Triton, its driver and the assembler raise what they like
+                reason = f"Triton cannot compile its {name} loop ({type(error).__name__}: {error})"
+                raise CannotCompile(reason) from error
             if compiled is not None:  # the interpreter compiles nothing
                 self.launchers[key] = compiled
 
