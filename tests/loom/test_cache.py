@@ -23,6 +23,8 @@ from spikeloom.loom import cache
 from spikeloom.loom.select import find
 print(find(node, (7, 7), torch.float32).module.__file__)
 """
+# Its forward loop, which is in the cache as its backward loop is, and compiles in half the time.
+FORWARD = "result = spikes\n" + USE
 NO_COMPILE = """
 from numba.core import dispatcher, compiler
 def refuse(*args, **kwargs):
@@ -48,7 +50,7 @@ def cache(filled, tmp_path):
 
 def used(folder):
     """The folder in which a process that is given ``folder`` keeps its loops, after a right result."""
-    return Path(script(USE, folder)).parent
+    return Path(script(FORWARD, folder)).parent
 
 
 def test_the_folder_is_private(filled):
@@ -132,7 +134,7 @@ def test_a_damaged_file_is_made_anew(cache, suffix, damage):
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
     assert used(cache) == cache
     if damage == "cut":
-        assert Path(script(NO_COMPILE + USE, cache)).parent == cache  # and it is whole again
+        assert Path(script(NO_COMPILE + FORWARD, cache)).parent == cache  # and it is whole again
 
 
 def test_damaged_code_in_a_folder_that_numba_was_given(tmp_path, monkeypatch):
@@ -171,11 +173,11 @@ def test_files_that_vanish(cache):
 def test_a_cache_that_vanishes_while_it_is_used(tmp_path):
     text = """
     import shutil
-    one = result(IFNode(step_mode='m'), x)
+    one = spikes(IFNode(step_mode='m'), x)
     shutil.rmtree(os.environ['SPIKELOOM_CACHE'])
-    assert same(one, result(IFNode(step_mode='m'), x))
-    got = result(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
-    assert close(got, result(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
+    assert same(one, spikes(IFNode(step_mode='m'), x))
+    got = spikes(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
+    assert close(got, spikes(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
     print("done")
     """
     assert script(text, tmp_path / "cache") == "done"
@@ -193,13 +195,13 @@ def test_a_temporary_folder_outlives_a_forked_child(tmp_path):
     """The child ends in the ordinary way, and cleans up what is its own."""
     (tmp_path / "file").write_text("")
     text = """
-    one = result(IFNode(step_mode='m', backend='numba'), x)
+    one = spikes(IFNode(step_mode='m', backend='numba'), x)
     pid = os.fork()
     if pid == 0:
         sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    got = result(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
-    assert close(got, result(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
+    got = spikes(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
+    assert close(got, spikes(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
     print("done")
     """
     assert script(text, tmp_path / "file" / "cache", PYTHONWARNINGS="ignore") == "done"
@@ -221,8 +223,8 @@ def test_a_user_who_can_write_nowhere_but_to_a_temporary_folder():
     except PermissionError:
         print("skipped")
         sys.exit()
-    got = result(IFNode(step_mode='m', backend='numba'), x)
-    assert close(got, result(IFNode(step_mode='m', backend='torch'), x))
+    got = spikes(IFNode(step_mode='m', backend='numba'), x)
+    assert close(got, spikes(IFNode(step_mode='m', backend='torch'), x))
     print("done")
     """
     if script(text, Path("/nonexistent/cache"), PYTHONDONTWRITEBYTECODE="1") == "skipped":
