@@ -82,7 +82,7 @@ def arity(operation: str) -> int:
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     """Every operation as a loop of its own, in one module: ``loops[name](constants, inputs, output)``."""
-    lines = [_HEADER.replace("cache=True", "cache=False")]
+    lines = [_HEADER, 'from numba import njit\n\njit = njit(nogil=True, error_model="numpy")\n']
     for name, operation in OPERATIONS.items():
         count, symbols = arity(name), [f"v{number}" for number in range(arity(name))]
         lines.append(f"@jit\ndef run_{name}(c, {', '.join(f'a{number}' for number in range(count))}, out):")

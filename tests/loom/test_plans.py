@@ -124,7 +124,7 @@ def test_compiled_once_for_all_literals():
     for tau in (2.0, 3.7, 5.0):
         run(LIFNode(tau, step_mode="m"), "numba", inputs("LIFNode", 6, 63))
     before = dict(module.natives)
-    assert {("forward", torch.float32), ("backward", torch.float32)} <= set(before)
+    assert {("forward_row", torch.float32), ("backward_row", torch.float32)} <= set(before)
     run(LIFNode(9.0, v_threshold=0.7, step_mode="m"), "numba", inputs("LIFNode", 70, 500))
     run(LIFNode(9.0, v_threshold=0.7, step_mode="m"), "numba", inputs("LIFNode", 3, 5, 4, 2))
     assert module.natives == before

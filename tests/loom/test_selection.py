@@ -1127,7 +1127,7 @@ def test_an_error_names_the_neuron_in_its_network():
 
 def test_explain():
     account = loom.explain(LIFNode(tau=2.0))
-    for part in ("LIFNode is woven", "Forward plan", "Backward plan", "def forward_job(", "ge(", "bits"):
+    for part in ("LIFNode is woven", "Forward plan", "Backward plan", "def forward_row_job(", "ge(", "bits"):
         assert part in account
     assert "by rounding" in loom.explain(ParametricLIFNode())
 

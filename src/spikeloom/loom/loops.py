@@ -1,13 +1,16 @@
 """Running a pair of Numba's loops on the CPU: jobs, blocks, threads."""
 
+import functools
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from spikeloom.loom import threads
+from spikeloom.loom.cache import load_module
 from spikeloom.loom.native import REAL, Native
 from spikeloom.loom.numba_job import DONE, RANGES
 from spikeloom.loom.pooled import Pooling, pooling
@@ -24,7 +27,7 @@ Argument = tuple[int, int]
 
 
 class NumbaLoops(Native, Loops):
-    """Loops of an emitted module that run on the CPU, in float32 and float64.
+    """Loops that run the row functions of an emitted module on the CPU, in float32 and float64.
 
     Args:
         module: the emitted module.
@@ -40,6 +43,7 @@ class NumbaLoops(Native, Loops):
         learned: Sequence[bool],
     ):
         Native.__init__(self, module)
+        self.driver = driver()
         Loops.__init__(self, step, forward_literals, backward_literals, learned)
         literals = [
             torch.tensor([1.0, 0.0, *values], dtype=torch.float64, device="cpu")
@@ -74,7 +78,7 @@ class NumbaLoops(Native, Loops):
         job = array("q", [0, 0, num_ranges, total, size, num_steps, block, chunk, *windows])
         for argument in arguments:
             job.extend(argument)
-        threads.run(self.native(name, x.dtype), job.buffer_info()[0], min(num_threads, num_ranges))
+        threads.run(self.driver.native(name, x.dtype), job.buffer_info()[0], min(num_threads, num_ranges))
         if job[DONE] != job[RANGES]:
             raise MemoryError(
                 f"Too little memory for a {name} loop over {num_steps} steps of {total} neurons."
@@ -96,7 +100,10 @@ class NumbaLoops(Native, Loops):
         sequences = tuple(torch.empty_like(x) for wanted in keep if wanted)
         waiting = iter(sequences)
         inputs, _held = _sources(sources, x)
+        rows = [("forward_row", len(keep)), ("prepare_forward", self.step.num_operands)]
         arguments = [
+            *self._rows(rows, x.dtype),
+            (self._pooling("pool", x, pooled), self.module.HOISTED[0]),
             _vector(self.literals[x.dtype][0]),
             _sequence(x),
             *inputs,
@@ -132,7 +139,12 @@ class NumbaLoops(Native, Loops):
         to_operands = [torch.empty_like(x[0]) for one in self.learned if one]
         inputs, _held = _sources(sources, x)
         last, _also_held = _sources([0.0 if one is None else one for one in finals], x)
+        forwards, backwards = self.module.HOISTED
+        rows = [("memory_row", num_memories), ("prepare_forward", self.step.num_operands)]
+        rows += [("prepare_backward", forwards), ("backward_row", backwards)]
         arguments = [
+            *self._rows(rows, x.dtype),
+            (self._pooling("spread", x, pooled), self.step.num_learned),
             *map(_vector, self.literals[x.dtype]),
             _sequence(x),
             *inputs,
@@ -146,6 +158,20 @@ class NumbaLoops(Native, Loops):
         found = iter(to_operands)
         made = [*to_starts, *(next(found) if one else None for one in self.learned)]
         return [to_x, *chosen(made, sources, wanted)]
+
+    def _rows(self, rows: Sequence[tuple[str, int]], dtype: torch.dtype) -> list[Argument]:
+        """Row functions as arguments, each with its number."""
+        return [(self.address(name, dtype), number) for name, number in rows]
+
+    def _pooling(self, name: str, x: Tensor, pooled: Pooling | None) -> int:
+        """The function that pools, or spreads gradients; 0 where nothing is pooled."""
+        return self.driver.address(name, x.dtype) if pooled else 0
+
+
+@functools.cache
+def driver() -> Native:
+    """What runs row functions over time, compiled once for all neurons."""
+    return Native(load_module(Path(__file__).with_name("numba_driver.py").read_text()))
 
 
 def _sequence(x: Tensor | None) -> Argument:

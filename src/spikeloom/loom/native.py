@@ -30,7 +30,18 @@ class Native:
         self.module = module
 
     def native(self, name: str, dtype: torch.dtype) -> Callable[[int], Any]:
-        """The loop ``name`` for a type; compiled code that cannot be loaded is compiled anew."""
+        """The loop ``name`` for a type."""
+        compiled = self._found(name, dtype)
+        if not hasattr(compiled, "from_python"):
+            compiled.from_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
+        return compiled.from_python
+
+    def address(self, name: str, dtype: torch.dtype) -> int:
+        """The address of the loop ``name`` for a type; 0 if the module has none of that name."""
+        return self._found(name, dtype).address if hasattr(self.module, f"{name}_job") else 0
+
+    def _found(self, name: str, dtype: torch.dtype) -> Any:
+        """The compiled function; what cannot be loaded is compiled anew."""
         natives = vars(self.module).setdefault("natives", {})  # of all that share the module
         if (name, dtype) not in natives:
             try:
@@ -39,9 +50,10 @@ class Native:
                 self.module = reload_module(self.module)
                 natives = vars(self.module).setdefault("natives", {})
                 natives[name, dtype] = self._compiled(name, dtype)
-        return natives[name, dtype][0]
+        return natives[name, dtype]
 
-    def _compiled(self, name: str, dtype: torch.dtype) -> tuple[Callable[[int], Any], Any]:
+    def _compiled(self, name: str, dtype: torch.dtype) -> Any:
         made = getattr(self.module, f"{name}_job")(REAL[dtype])
-        compiled: Any = numba.cfunc("void(voidptr)", cache=True)(made)
-        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
+        compiled: Any = numba.cfunc("void(voidptr)", cache=True, error_model="numpy")(made)
+        assert compiled.address
+        return compiled

@@ -52,6 +52,19 @@ def _add_one(context, words, place):
 
 
 @_typed
+def call(_context, function, argument):
+    """Call the compiled function at an address, with another address."""
+
+    def generate(context, builder, _signature, arguments):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte]).as_pointer()
+        builder.call(builder.inttoptr(arguments[0], kind), [builder.inttoptr(arguments[1], byte)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@_typed
 def _control_word(_context):
     """The thread's floating-point control word; 0 where it is not known."""
 
@@ -128,24 +141,29 @@ def end(before):
 
 
 @njit(**_OPTIONS)
+def numbers(address, size, real):
+    """An array that begins at an address."""
+    return carray(_pointer(address), (size,), real)
+
+
+@njit(**_OPTIONS)
+def literals(words, real):
+    """The literals of a row function; its words are how many neurons there are, then an address for each
+    argument, of which these are the first."""
+    return numbers(words[1], 1 << 16, real)
+
+
+@njit(**_OPTIONS)
+def row(words, place, real):
+    """The argument of a row function with this number, one number for each neuron."""
+    return numbers(words[1 + place], words[0], real)
+
+
+@njit(**_OPTIONS)
 def vector(words, place, real):
     """The argument with this number, an array of numbers."""
     at = ARGUMENTS + 2 * place
     return carray(_pointer(words[at]), (words[at + 1],), real)
-
-
-@njit(**_OPTIONS)
-def outputs(words, place, real):
-    """The argument with this number, ``[time steps, outputs]``."""
-    at = ARGUMENTS + 2 * place
-    return carray(_pointer(words[at]), (words[at + 1], words[OUTPUTS]), real)
-
-
-@njit(**_OPTIONS)
-def matrix(words, place, real):
-    """The argument with this number, ``[time steps, neurons]``."""
-    at = ARGUMENTS + 2 * place
-    return carray(_pointer(words[at]), (words[at + 1], words[TOTAL]), real)
 
 
 # Indices are unsigned below: each that could be negative is checked for it.

@@ -1,0 +1,292 @@
+"""What runs the row functions of any neuron over time; loaded as a module of the cache, compiled once.
+
+A block of neurons keeps its memories in the cache for the whole sequence. The forward loop reads the input
+and writes the output, once. The backward loop first runs forwards again, keeping the memories of a chunk of
+time steps, then runs through the chunk backwards: nothing of the size of the sequence is saved but the input.
+Any number of threads can run a loop at once: each takes ranges of neurons from a job
+(:mod:`spikeloom.loom.numba_job`).
+
+The first arguments of a job are a function's address (0 if there is none) and a number each. All buffers are
+rows of one array, as long as a block, and known by their addresses: slices take Numba long to compile.
+"""
+
+import numpy as np
+from numba import njit
+
+from spikeloom.loom import numba_job as job_of
+from spikeloom.loom.numba_job import begin, call, done, end, numbers, pool, spread, take, vector, words_of
+from spikeloom.loom.numba_math import add, copy, fill
+
+jit = njit(nogil=True, error_model="numpy", cache=True)
+
+ARGUMENTS, BLOCK, CHUNK, OUTPUTS = job_of.ARGUMENTS, job_of.BLOCK, job_of.CHUNK, job_of.OUTPUTS
+STEPS, TOTAL = job_of.STEPS, job_of.TOTAL
+
+
+@jit
+def argument(words, place):
+    """Address and length of an argument; or a function and a number."""
+    return words[ARGUMENTS + 2 * place], words[ARGUMENTS + 2 * place + 1]
+
+
+@jit
+def point(given, place, address, apart, count):
+    """Write ``count`` addresses, that many bytes apart, into the words of a row function, from ``place``."""
+    for number in range(count):
+        given[place + number] = address + number * apart
+
+
+@jit
+def read(target, size, words, place, at, real):
+    """Fill a row with an argument, which has one number for all neurons or one for each."""
+    fill(numbers(target, size, real), vector(words, place, real), at)
+
+
+@jit
+def move(target, source, size, real):
+    """Copy a row."""
+    copy(numbers(target, size, real), numbers(source, size, real))
+
+
+@jit
+def gather(target, source, size, real):
+    """Add a row to another."""
+    add(numbers(target, size, real), numbers(source, size, real))
+
+
+@jit
+def clear(target, size, real):
+    """Fill a row with zeros."""
+    row = numbers(target, size, real)
+    for i in range(size):
+        row[i] = 0
+
+
+@jit
+def pooled(function, pooling, outputs, across, block, size, at):
+    """Pool spikes to outputs, or spread gradients from outputs, by a function whose words are ``pooling``."""
+    pooling[0], pooling[1], pooling[2], pooling[3], pooling[4] = outputs, across, block, size, at
+    call(function, np.int64(pooling.ctypes.data))
+
+
+@jit
+def run_forwards(memory_row, given, following, memories, x, across, kept, stride, apart, count):
+    """Run ``memory_row`` for some steps, each from memories in rows of ``kept`` to those in the next rows.
+
+    Args:
+        memory_row: its address; 0 where there are no memories.
+        given: its words; ``following`` is the place of the memories that it writes.
+        memories: how many there are, ``apart`` bytes from each other, and ``stride`` bytes from step to step.
+        x: address of the input, of which a step is ``across`` bytes.
+        kept: address of the memories before the first step.
+        count: of the steps.
+    """
+    for step in range(count if memories > 0 else 0):
+        given[2] = x + step * across
+        point(given, 3, kept + step * stride, apart, memories)
+        point(given, following, kept + (step + 1) * stride, apart, memories)
+        call(memory_row, np.int64(given.ctypes.data))
+
+
+def pool_job(real):
+    """Means of windows of a row."""
+
+    def run(address):
+        words = words_of(address)
+        outputs, block = numbers(words[0], words[1], real), numbers(words[2], words[3], real)
+        pool(outputs, words[4], block, numbers(words[5], 1 << 16, np.int64))
+
+    return run
+
+
+def spread_job(real):
+    """The gradients of windows, spread over a row."""
+
+    def run(address):
+        words = words_of(address)
+        outputs, block = numbers(words[0], words[1], real), numbers(words[2], words[3], real)
+        spread(block, outputs, words[4], numbers(words[5], 1 << 16, np.int64))
+
+    return run
+
+
+def forward_job(real):
+    """Outputs and memories.
+
+    Arguments: the functions forward_row, prepare_forward and (where outputs are pooled) pool, with the
+    numbers of memories, operands, and arrays that are prepared; literals, input; of each memory the start,
+    the operands; output; of each memory the end, then all steps or nothing.
+    """
+    item = np.dtype(real).itemsize
+
+    def run(job):
+        words = words_of(job)
+        forward_row, memories = argument(words, 0)
+        prepare, operands = argument(words, 1)
+        pool_row, hoisted = argument(words, 2)
+        held, first = memories + operands, 5
+        (out, _), final = argument(words, first + held), first + held + 1
+        sequence = final + memories
+        steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * item
+        x_across = words[TOTAL] * item
+        # Row 0 is for spikes that are pooled; then come memories, operands, and what is prepared.
+        rows = np.empty((1 + held + hoisted) * block, real)
+        spikes, stride = np.int64(rows.ctypes.data), block * item
+        own = spikes + stride
+        given, early = np.empty(4 + held + hoisted, np.int64), np.empty(2 + operands + hoisted, np.int64)
+        pooling, last = np.empty(6, np.int64), 3 + held + hoisted
+        given[1], early[1], pooling[5] = argument(words, 3)[0], argument(words, 3)[0], words.ctypes.data
+        point(given, 3, own, stride, held + hoisted)
+        point(early, 2, own + memories * stride, stride, operands + hoisted)
+        before = begin()  # after the only lines that can fail, or the thread would go on flushing
+        low, high = take(words)
+        while low < high:
+            for at in range(low, high, block):
+                size, x = min(block, high - at), argument(words, 4)[0] + at * item
+                given[0] = early[0] = size
+                for k in range(held):
+                    read(own + k * stride, size, words, first + k, at, real)
+                if prepare != 0:
+                    call(prepare, np.int64(early.ctypes.data))
+                for t in range(steps):
+                    given[2] = x + t * x_across
+                    given[last] = spikes if pool_row != 0 else out + t * across + at * item
+                    call(forward_row, np.int64(given.ctypes.data))
+                    if pool_row != 0:
+                        pooled(pool_row, pooling, out + t * across, words[OUTPUTS], spikes, size, at)
+                    for k in range(memories):
+                        kept, there = argument(words, sequence + k)
+                        if there > 0:
+                            move(kept + t * x_across + at * item, own + k * stride, size, real)
+                for k in range(memories):
+                    move(argument(words, final + k)[0] + at * item, own + k * stride, size, real)
+            rows[0] = 0  # it lives until here, which Numba does not see from the addresses
+            done(words)
+            low, high = take(words)
+        end(before)
+
+    return run
+
+
+def backward_job(real):
+    """Gradients.
+
+    Arguments: the functions memory_row, prepare_forward, prepare_backward, backward_row and (where outputs
+    were pooled) spread, with the numbers of memories, operands, arrays that the two prepare, and learned
+    operands; literals forwards and backwards, input; of each memory the start, the operands; the gradients of
+    the output, of each memory's end and of all its steps, each perhaps nothing. Then what is written: the
+    gradients of the input, of each memory's start and of the learned operands.
+    """
+    item = np.dtype(real).itemsize
+
+    def run(job):
+        words = words_of(job)
+        memory_row, memories = argument(words, 0)
+        prepare_forward, operands = argument(words, 1)
+        prepare_backward, hoisted = argument(words, 2)
+        backward_row, hoisted_back = argument(words, 3)
+        spread_row, learned = argument(words, 4)
+        start, operand = 8, 8 + memories
+        (go, arrived), final = argument(words, operand + operands), operand + operands + 1
+        sequence = final + memories
+        (gx, _), to_start = argument(words, sequence + memories), sequence + memories + 1
+        to_operand = to_start + memories
+        steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * item
+        x_across = words[TOTAL] * item
+        chunk = max(words[CHUNK], 1)
+        chunks = (steps + chunk - 1) // chunk
+        # Rows: of each memory the start of each chunk; of each memory the steps of a chunk; then single ones.
+        many = memories * (chunks + chunk + 1)
+        rows = np.empty((many + 2 + operands + hoisted + hoisted_back + memories + learned) * block, real)
+        noted, stride = np.int64(rows.ctypes.data), block * item
+        kept, apart = noted + memories * chunks * stride, (chunk + 1) * stride
+        silence = noted + many * stride
+        spikes = silence + stride
+        constant = spikes + stride  # operands, and what is prepared of them
+        prepared = constant + (operands + hoisted) * stride
+        gradient = prepared + hoisted_back * stride
+        added = gradient + memories * stride
+        # The words of memory_row, backward_row, and of the functions that prepare a block.
+        again = np.empty(3 + 2 * memories + operands + hoisted, np.int64)
+        back = np.empty(5 + 2 * memories + operands + hoisted_back + learned, np.int64)
+        early = np.empty(2 + operands + hoisted, np.int64)
+        early_back, pooling = np.empty(2 + operands + hoisted_back, np.int64), np.empty(6, np.int64)
+        following, arriving = 3 + memories + operands + hoisted, 3 + memories + operands
+        to_x = arriving + 1 + memories + hoisted_back
+        again[1] = early[1] = argument(words, 5)[0]
+        back[1] = early_back[1] = argument(words, 6)[0]
+        pooling[5] = words.ctypes.data
+        point(again, 3 + memories, constant, stride, operands + hoisted)
+        point(back, 3 + memories, constant, stride, operands)
+        point(back, arriving + 1, gradient, stride, memories)
+        point(back, arriving + 1 + memories, prepared, stride, hoisted_back)
+        point(back, to_x + 1, added, stride, learned)
+        point(early, 2, constant, stride, operands + hoisted)
+        point(early_back, 2, constant, stride, operands)
+        point(early_back, 2 + operands, prepared, stride, hoisted_back)
+        before = begin()  # after the only lines that can fail, or the thread would go on flushing
+        low, high = take(words)
+        while low < high:
+            for at in range(low, high, block):
+                size, x = min(block, high - at), argument(words, 7)[0] + at * item
+                again[0] = back[0] = early[0] = early_back[0] = size
+                for k in range(memories):
+                    read(noted + k * chunks * stride, size, words, start + k, at, real)
+                    read(gradient + k * stride, size, words, final + k, at, real)
+                for k in range(operands):
+                    read(constant + k * stride, size, words, operand + k, at, real)
+                if prepare_forward != 0:
+                    call(prepare_forward, np.int64(early.ctypes.data))
+                if prepare_backward != 0:
+                    call(prepare_backward, np.int64(early_back.ctypes.data))
+                clear(silence, size, real)
+                for k in range(learned):
+                    clear(added + k * stride, size, real)
+                for place in range(chunks + chunks - 1):  # the starts of all chunks, then chunks backwards
+                    first_time = place < chunks - 1
+                    number = place if first_time else 2 * (chunks - 1) - place
+                    begun = number * chunk
+                    count = min(chunk, steps - begun)
+                    for k in range(memories):
+                        move(kept + k * apart, noted + (k * chunks + number) * stride, size, real)
+                    run_forwards(
+                        memory_row,
+                        again,
+                        following,
+                        memories,
+                        x + begun * x_across,
+                        x_across,
+                        kept,
+                        stride,
+                        apart,
+                        count if first_time else count - 1,
+                    )
+                    if first_time:
+                        for k in range(memories):
+                            ended = kept + k * apart + chunk * stride
+                            move(noted + (k * chunks + number + 1) * stride, ended, size, real)
+                        continue
+                    for t in range(begun + count - 1, begun - 1, -1):
+                        for k in range(memories):
+                            seen, there = argument(words, sequence + k)
+                            if there > 0:
+                                gather(gradient + k * stride, seen + t * x_across + at * item, size, real)
+                        back[arriving] = silence
+                        if arrived > 0 and spread_row == 0:
+                            back[arriving] = go + t * across + at * item
+                        elif arrived > 0:
+                            pooled(spread_row, pooling, go + t * across, words[OUTPUTS], spikes, size, at)
+                            back[arriving] = spikes
+                        point(back, 3, kept + (t - begun) * stride, apart, memories)
+                        back[2], back[to_x] = x + t * x_across, gx + t * x_across + at * item
+                        call(backward_row, np.int64(back.ctypes.data))
+                for k in range(memories):
+                    move(argument(words, to_start + k)[0] + at * item, gradient + k * stride, size, real)
+                for k in range(learned):
+                    move(argument(words, to_operand + k)[0] + at * item, added + k * stride, size, real)
+            rows[0] = 0  # it lives until here, which Numba does not see from the addresses
+            done(words)
+            low, high = take(words)
+        end(before)
+
+    return run
