@@ -6,11 +6,11 @@ from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 import torch
 
 from spikeloom.loom.cache import reload_module
+from spikeloom.loom.checked import compiled
 
 # A row function reads and writes many arrays; to vectorise it LLVM checks each pair for overlap, and gives up
 # beyond 8 pairs unless it is told otherwise.
@@ -31,10 +31,10 @@ class Native:
 
     def native(self, name: str, dtype: torch.dtype) -> Callable[[int], Any]:
         """The loop ``name`` for a type."""
-        compiled = self._found(name, dtype)
-        if not hasattr(compiled, "from_python"):
-            compiled.from_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
-        return compiled.from_python
+        found = self._found(name, dtype)
+        if not hasattr(found, "from_python"):
+            found.from_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(found.address)
+        return found.from_python
 
     def address(self, name: str, dtype: torch.dtype) -> int:
         """The address of the loop ``name`` for a type; 0 if the module has none of that name."""
@@ -54,6 +54,4 @@ class Native:
 
     def _compiled(self, name: str, dtype: torch.dtype) -> Any:
         made = getattr(self.module, f"{name}_job")(REAL[dtype])
-        compiled: Any = numba.cfunc("void(voidptr)", cache=True, error_model="numpy")(made)
-        assert compiled.address
-        return compiled
+        return compiled(made, "void(voidptr)", error_model="numpy")

@@ -17,7 +17,7 @@ from spikeloom.loom import numba_job as job_of
 from spikeloom.loom.numba_job import begin, call, done, end, numbers, pool, spread, take, vector, words_of
 from spikeloom.loom.numba_math import add, copy, fill
 
-jit = njit(nogil=True, error_model="numpy", cache=True)
+jit = njit(nogil=True, error_model="numpy")
 
 ARGUMENTS, BLOCK, CHUNK, OUTPUTS = job_of.ARGUMENTS, job_of.BLOCK, job_of.CHUNK, job_of.OUTPUTS
 STEPS, TOTAL = job_of.STEPS, job_of.TOTAL
