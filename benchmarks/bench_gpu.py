@@ -59,25 +59,6 @@ def leaky(backend: str = "triton") -> Any:
     return neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan(), step_mode="m", backend=backend)
 
 
-def two_memories(backend: str = "triton") -> Any:
-    """A neuron that a user might write."""
-    from spikeloom import neuron, surrogate
-
-    class TwoMemories(neuron.BaseNode):
-        def __init__(self, **settings):
-            super().__init__(**settings)
-            self.register_memory("w", 0.0)
-
-        def neuronal_charge(self, x):
-            self.v = self.v + (x - self.v - 0.3 * self.w) / 3
-            self.w = 0.9 * self.w + 0.1 * self.v
-
-        def neuronal_reset(self, spike):
-            self.v = self.v - spike
-
-    return TwoMemories(surrogate_function=surrogate.ATan(), step_mode="m", backend=backend)
-
-
 def unrolled() -> Sequence:
     """The reference loop as TorchInductor compiles it."""
     import torch
@@ -138,7 +119,7 @@ def alone(settings: Settings, peers: list[str]) -> Iterator[Row]:
             shape = steps, settings.num_values // steps
             x = (2 * torch.rand(shape, device=settings.device)).to(getattr(torch, kind))
             gradient, copied = torch.randn_like(x), torch.empty_like(x)
-            sides = {"LIF": from_reset(leaky()), "two memories": from_reset(two_memories())}
+            sides = {"LIF": from_reset(leaky()), "two memories": from_reset(measure.two_memories("triton"))}
             chosen = [name for name in peers if name != "torch.compile" or steps <= settings.unrolled]
             sides |= {name: PEERS[name](settings) for name in chosen}
             fed = dict.fromkeys(sides, x) | {"snnTorch": x / 2}  # it does not divide its input by tau
@@ -277,7 +258,7 @@ def main() -> None:
     about |= {"versions": measure.versions("torch", "triton", "spikingjelly", "snntorch")}
     about |= {"settings": asdict(settings), "left_out": left_out}
     rows: list[Row] = []
-    parts = itertools.chain(alone(settings, peers), layers(settings, peers), training(settings))
+    parts = itertools.chain(alone(settings, peers), training(settings), layers(settings, peers))
     for _, section in itertools.groupby(parts, key=lambda row: row.section):
         part = [replace(row, judged=not settings.quick) for row in section]
         print(measure.table(part), flush=True)

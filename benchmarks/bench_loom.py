@@ -76,22 +76,7 @@ def ours_from(potential: Any) -> Callable[[Any], Any]:
 
 
 def users_neuron() -> Callable[[Any], Any]:
-    """The neuron of two memories that a user might write."""
-    from spikeloom import neuron, surrogate
-
-    class TwoMemories(neuron.BaseNode):
-        def __init__(self, **settings):
-            super().__init__(**settings)
-            self.register_memory("w", 0.0)
-
-        def neuronal_charge(self, x):
-            self.v = self.v + (x - self.v - 0.3 * self.w) / 3
-            self.w = 0.9 * self.w + 0.1 * self.v
-
-        def neuronal_reset(self, spike):
-            self.v = self.v - spike
-
-    return from_reset(TwoMemories(surrogate_function=surrogate.ATan(), step_mode="m", backend="numba"))
+    return from_reset(measure.two_memories("numba"))
 
 
 # Parts: each is run in a process of its own, and returns rows, or numbers for rows.

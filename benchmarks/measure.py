@@ -171,6 +171,25 @@ def norse() -> Callable[[Any], Any]:
     return lambda x: lifted(x)[0]
 
 
+def two_memories(backend: str) -> Any:
+    """A neuron of two memories that a user might write, run by one of our backends."""
+    from spikeloom import neuron, surrogate
+
+    class TwoMemories(neuron.BaseNode):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.register_memory("w", 0.0)
+
+        def neuronal_charge(self, x):
+            self.v = self.v + (x - self.v - 0.3 * self.w) / 3
+            self.w = 0.9 * self.w + 0.1 * self.v
+
+        def neuronal_reset(self, spike):
+            self.v = self.v - spike
+
+    return TwoMemories(surrogate_function=surrogate.ATan(), step_mode="m", backend=backend)
+
+
 def from_reset(node: Any) -> Callable[[Any], Any]:
     def run(x):
         node.reset()

@@ -18,7 +18,7 @@ import measure
 from measure import BOTH, FORWARD, Row, from_reset, modes
 
 CALLS = 6
-NEURONS = {"LIF": bench_gpu.leaky, "two memories": bench_gpu.two_memories}
+NEURONS = {"LIF": bench_gpu.leaky, "two memories": lambda: measure.two_memories("triton")}
 CASES = (("LIF", "float32"), ("LIF", "bfloat16"), ("two memories", "float32"))
 
 

@@ -17,7 +17,7 @@ from spikeloom.loom.triton_operations import on_cuda
 
 HELPERS = (triton_math, triton_memory)
 # With 1 to 8 warps, and 2 or 4 neurons of float32 per thread, an H200 is as fast within 3 %. With 1 or 8
-# neurons it is a tenth slower, and so it is with chunks of 2 or 3 steps in long sequences
+# neurons it is up to a tenth slower, and so it is with chunks of 2 or 3 steps in long sequences
 # (benchmarks/results/tune_triton.json).
 WARPS = 4
 THREADS = 32 * WARPS
