@@ -144,7 +144,7 @@ def compared(
         yield row_of(section, f"{name} / LIF", ratios(taken[name], taken["LIF"]), "times", goal=">= 1")
 
 
-def training(settings: Settings) -> Iterator[Row]:
+def training(settings: Settings, _peers: list[str]) -> Iterator[Row]:
     """Whole training steps in mixed precision, with the loom and on the reference loop."""
     from spikeloom import model
     from spikeloom.recipe.stbp_scnn import StbpScnn
@@ -221,6 +221,9 @@ def layers(settings: Settings, peers: list[str]) -> Iterator[Row]:
                 )
 
 
+PARTS = {"alone": alone, "training": training, "layers": layers}
+
+
 def device_of(settings: Settings) -> dict[str, Any]:
     """What it runs on."""
     import torch
@@ -240,6 +243,7 @@ def main() -> None:
     """Run every part, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "bench_gpu.json")
     options = parser.parse_args()
     settings = TOY if options.quick else Settings()
@@ -258,7 +262,7 @@ def main() -> None:
     about |= {"versions": measure.versions("torch", "triton", "spikingjelly", "snntorch")}
     about |= {"settings": asdict(settings), "left_out": left_out}
     rows: list[Row] = []
-    parts = itertools.chain(alone(settings, peers), training(settings), layers(settings, peers))
+    parts = itertools.chain(*(PARTS[name](settings, peers) for name in options.parts))
     for _, section in itertools.groupby(parts, key=lambda row: row.section):
         part = [replace(row, judged=not settings.quick) for row in section]
         print(measure.table(part), flush=True)

@@ -30,11 +30,16 @@ def network(temperature=3.0):
     return net.to(memory_format=torch.channels_last)
 
 
-def loss_of(net, samples=256):
+def samples_of(count):
     random = torch.Generator().manual_seed(1)
-    x, labels = torch.rand(samples, 1, 6, 6, generator=random), torch.arange(samples) % 3
+    x, labels = torch.rand(count, 1, 6, 6, generator=random), torch.arange(count) % 3
     x[labels == 1, :, :3] *= 0.3
     x[labels == 2, :, 3:] *= 0.3
+    return x, labels
+
+
+def loss_of(net):
+    x, labels = samples_of(256)
     return lambda: functional.firing_rate_mse(net(x.expand(T, *x.shape)), labels)
 
 
@@ -101,6 +106,28 @@ def test_measuring_leaves_nothing_behind():
     assert [one.training for one in net] == [True, False, True, True, True, True]
     assert net[0].weight.grad is None
     assert net[2].v == 0.0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_replayed_passes_find_the_same():
+    """Also after the weights and the samples have changed."""
+    found = []
+    for cuda_graph in (False, True):
+        net = network().cuda()
+        one, (x, labels) = adaptation(net, cuda_graph=cuda_graph), samples_of(256)
+        x, labels = x.cuda(), labels.cuda()
+
+        def loss(net=net, x=x, labels=labels):
+            return functional.firing_rate_mse(net(x.expand(T, *x.shape)), labels)
+
+        first = one.similarities(loss, [1.0, 3.0, 9.0], seed=0)
+        with torch.no_grad():
+            net[0].weight.mul_(1.2)
+            x.copy_(x.flip(0))
+        found.append([*first.values(), *one.similarities(loss, [2.0, 3.0], seed=1).values()])
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
+    assert len(set(found[0])) == 5
 
 
 def test_candidates_stay_above_the_lowest():

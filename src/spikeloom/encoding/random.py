@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeloom.loom.select import HAS_TRITON
+
+_makes_on_device = HAS_TRITON
 _NUMPY_TYPE = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -30,7 +33,7 @@ class SampleGenerator:
     index, and how many numbers of that sample went before: not on the batch, its order, or the number of
     processes. They come from the counter-based generator Philox; its key is a hash of seed, names and index.
 
-    Numbers are made on the CPU and then moved.
+    For a CUDA device the same numbers are made there, by Triton; without it, on the CPU, and then moved.
 
     Args:
         seed: an integer.
@@ -49,14 +52,21 @@ class SampleGenerator:
     def __init__(self, seed: int, indices: Sequence[int] | Tensor, *names: str | int):
         key = (operator.index(seed), *(_checked_name(name) for name in names))
         self._key, self._indices = key, _as_list(indices)
+        self._draws: list[tuple[int, torch.dtype]] = []  # made so far: numbers of a sample, and their type
+        self._draws_on_cpu = 0
 
     def __len__(self) -> int:
         return len(self._indices)
 
     @cached_property
+    def _keys(self) -> list[int]:
+        """The key of each sample, of 128 bits."""
+        return [_hash(*self._key, index) for index in self._indices]
+
+    @cached_property
     def _samples(self) -> list[np.random.Generator]:
         """The generator of each sample; made when they are needed, which takes longer than the numbers."""
-        return [np.random.Generator(np.random.Philox(key=_hash(*self._key, i))) for i in self._indices]
+        return [np.random.Generator(np.random.Philox(key=key)) for key in self._keys]
 
     def rand(
         self, shape: Sequence[int], device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -88,11 +98,45 @@ class SampleGenerator:
                 f"`shape` must be [N, *] with N = {len(self)}, the number of indices, got {list(shape)}. "
                 "Make a SampleGenerator from the indices of each batch."
             )
-        numbers = np.empty((T, len(self), math.prod(shape[1:])), _NUMPY_TYPE[dtype])  # [T, N, features]
+        count = math.prod(shape[1:])
+        wanted = torch.device("cpu" if device is None else device)
+        numbers = self._on_device(T, count, dtype, wanted) if wanted.type == "cuda" else None
+        if numbers is None:
+            numbers = self._on_cpu(T, count, dtype, wanted)
+        self._draws.append((T * count, dtype))
+        return numbers.view(T, *shape)
+
+    def _on_device(self, T: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+        """``[T, N, count]``, by Triton; ``None`` where it cannot compile."""
+        global _makes_on_device
+        if not _makes_on_device:
+            return None
+        from spikeloom.encoding.philox import Place, uniform_numbers
+
+        place = Place()
+        for drawn in self._draws:
+            place = place.after(*drawn)
+        halves = [[key & 0xFFFFFFFFFFFFFFFF, key >> 64] for key in self._keys]
+        keys = torch.from_numpy(np.array(halves, np.uint64).reshape(-1, 2).view(np.int64))
+        try:
+            return uniform_numbers(keys.to(device, non_blocking=True), place, T, count, dtype)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # Triton, its driver and the assembler raise what they like
+            _makes_on_device = False
+            return None
+
+    def _on_cpu(self, T: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """``[T, N, count]``, by NumPy, and then moved."""
+        numbers = np.empty((T, len(self), count), _NUMPY_TYPE[dtype])
+        missed = self._draws[self._draws_on_cpu :]
         for n, sample in enumerate(self._samples):
-            numbers[:, n] = sample.random((T, numbers.shape[2]), numbers.dtype)
-        is_cuda = device is not None and torch.device(device).type == "cuda"  # which need not be waited for
-        return torch.from_numpy(numbers).view(T, *shape).to(device, non_blocking=is_cuda)
+            for before, before_dtype in missed:
+                sample.random(before, _NUMPY_TYPE[before_dtype])
+            numbers[:, n] = sample.random((T, count), numbers.dtype)
+        self._draws_on_cpu = len(self._draws) + 1
+        is_cuda = device.type == "cuda"  # which need not be waited for
+        return torch.from_numpy(numbers).to(device, non_blocking=is_cuda)
 
 
 def uniform(generator: torch.Generator | UniformSource | None, like: Tensor) -> Tensor:

@@ -134,10 +134,13 @@ def _is_the_same_at_every_step(layer: nn.Module) -> bool:
 
 
 def _repeated(x: Tensor, num_steps: int) -> Tensor:
-    """``x`` at each of ``num_steps`` time steps, as a view where that does not cost the memory format.
+    """``x`` at each of ``num_steps`` time steps; channels that are last remain so, in its gradient too.
 
-    On CPU a compiled loop makes a dense copy of a view over time, and that has its channels first.
+    A view, but on CPU, where a compiled loop makes a dense copy of a view over time, which has its channels
+    first.
     """
-    if x.device.type == "cpu" and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.movedim(1, -1).expand(num_steps, *(x.movedim(1, -1).shape)).contiguous().movedim(-1, 2)
-    return x.expand(num_steps, *x.shape)
+    if x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+        return x.expand(num_steps, *x.shape)
+    x = x.movedim(1, -1)  # [N, H, W, C]
+    repeated = x.expand(num_steps, *x.shape)
+    return (repeated.contiguous() if x.device.type == "cpu" else repeated).movedim(-1, 2)

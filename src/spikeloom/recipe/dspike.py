@@ -28,6 +28,8 @@ from spikeloom.recipe.deep_base import Deep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor
+
     from spikeloom.train.experiment import Experiment
 
 THRESHOLD, DECAY = 0.5, 0.5
@@ -95,8 +97,17 @@ class DspikeRecipe(Deep):
         weight = next(one.weight for one in net.modules() if isinstance(one, nn.Conv2d))
         assert isinstance(weight, nn.Parameter)
         adaptation = TemperatureAdaptation(
-            net, weight, change=self.adapt_change, num_weights=self.adapt_weights
+            net,
+            weight,
+            change=self.adapt_change,
+            num_weights=self.adapt_weights,
+            cuda_graph=self.cuda_graph,
         )
+        samples: list[Tensor] = []  # the same tensors in each epoch, for a graph
+
+        def loss() -> Tensor:
+            x, labels = samples
+            return experiment.loss(net(x), labels)
 
         def before_epoch(epoch: int) -> dict[str, float]:
             if epoch == 0:
@@ -106,6 +117,11 @@ class DspikeRecipe(Deep):
             indices = order[: self.adapt_samples]
             x, labels = as_float(data.train_x[indices]).to(weight), data.train_y[indices].to(weight.device)
             x = experiment.encode(x, SampleGenerator(self.seed, indices, "temperature", epoch))
-            return adaptation.adapt(lambda: experiment.loss(net(x), labels), seed)
+            if samples:
+                samples[0].copy_(x)
+                samples[1].copy_(labels)
+            else:
+                samples.extend((x, labels))
+            return adaptation.adapt(loss, seed)
 
         return before_epoch

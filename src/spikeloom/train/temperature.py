@@ -7,6 +7,7 @@ cosine similarity to these differences is the right one for the epoch that begin
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeloom import functional
 from spikeloom.surrogate import Dspike
+from spikeloom.train.cuda_graph import CudaGraph
 
 
 def dspike_surrogates(net: nn.Module) -> list[Dspike]:
@@ -50,6 +52,8 @@ class TemperatureAdaptation:
         num_weights: how many entries of ``weight``, drawn anew each time, are compared; each costs two
             forward passes.
         lowest: temperatures below this one are not tried; greater than 0.
+        cuda_graph: whether the passes are replayed as a :class:`~spikeloom.train.cuda_graph.CudaGraph`; then
+            :meth:`adapt` must be given the same loss each time, on the same tensors with other numbers.
     Raises:
         ValueError: an argument is out of its range; or as :func:`dspike_surrogates`.
     Source: Li et al., Differentiable Spike, NeurIPS 2021. It does not name the difference or the step.
@@ -63,6 +67,7 @@ class TemperatureAdaptation:
         difference: float = 1.0,
         num_weights: int = 32,
         lowest: float = 0.2,
+        cuda_graph: bool = False,
     ):
         for name, value in (("change", change), ("difference", difference), ("lowest", lowest)):
             if not 0 < value < float("inf"):
@@ -73,6 +78,8 @@ class TemperatureAdaptation:
         self.change, self.difference, self.lowest = change, difference, lowest
         self.num_weights = min(num_weights, weight.numel())
         self.surrogates = dspike_surrogates(net)
+        self.cuda_graph = cuda_graph
+        self.graphs: dict[Any, CudaGraph] = {}
 
     @property
     def temperature(self) -> float:
@@ -126,13 +133,25 @@ class TemperatureAdaptation:
             losses = []
             for moved in (kept + distance, kept - distance):
                 weight[place] = moved
-                losses.append(self._loss(loss))
+                losses.append(self._computed(self._loss, loss))
             weight[place] = kept
             slopes.append((losses[0] - losses[1]) / (2 * distance))
         return torch.stack(slopes)
 
     def _gradient(self, loss: Callable[[], Tensor], temperature: float) -> Tensor:
         self._set(temperature)
+        return self._computed(self._slope, loss)
+
+    def _computed(self, function: Callable[..., Tensor], loss: Callable[[], Tensor]) -> Tensor:
+        """``function(loss)``, replayed from the second time on where that is wanted."""
+        if not self.cuda_graph:
+            return function(loss)
+        if (function, loss) not in self.graphs:
+            self.graphs[function, loss] = CudaGraph(lambda: (function(loss),), self.net)
+        (value,) = self.graphs[function, loss]()
+        return value.clone()  # the next one overwrites it
+
+    def _slope(self, loss: Callable[[], Tensor]) -> Tensor:
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(self._loss(loss), self.weight)
         return gradient
