@@ -27,7 +27,7 @@ def said_by(script: str) -> str:
 
 @needs_glibc
 def test_freed_memory_is_used_again():
-    """Its pages remain. Some are new, since the hole that a tensor leaves may be a little too small for it."""
+    """Its pages remain. Some are new, as the hole that a tensor leaves may be a bit too small for it."""
     faults = said_by("""
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
