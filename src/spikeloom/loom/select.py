@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import importlib.util
+import itertools
 import logging
 import operator
 import os
@@ -38,6 +39,7 @@ _INTERNAL = (
     | {"_memories", "_backend", "_v_steps", "_window"}
 )
 _SIMPLE = (bool, int, float, str, type(None))
+_PLAIN = frozenset(_SIMPLE)
 _DEEPEST = 3  # levels of containers and objects that are looked into
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
@@ -191,7 +193,9 @@ def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "n
         dtype: of what is computed.
         target: what compiles them, ``'numba'`` or ``'triton'``.
     """
-    if node in _changing and _changing[node][0] == _version(node):  # its fingerprint changes with every step
+    if (
+        _changing and node in _changing and _changing[node][0] == _version(node)
+    ):  # its fingerprint changes with every step
         return _changing[node][1]
     key = (fingerprint(node), shape, dtype, target)
     with _lock:
@@ -245,7 +249,8 @@ def fingerprint(module: nn.Module) -> tuple[Any, ...]:
     parts: list[Any] = [type(module), _class_version(type(module)), tuple(memories)]
     for name, value in module.__dict__.items():
         if name not in _INTERNAL and name not in memories:
-            parts.append((name, _frozen(value)))
+            kind = type(value)
+            parts += (name, kind, value) if kind in _PLAIN else (name, _frozen(value))
     for tensors in (module._parameters, module._buffers):
         parts += [(name, _frozen(value)) for name, value in tensors.items()]
     parts += [
@@ -295,24 +300,23 @@ def _settings_in(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[tupl
             yield from _settings_in(item, (*path, (False, name)), depth + 1)
 
 
-_contents: dict[
-    type, tuple[list[Any], int]
-] = {}  # of classes, as they were last seen, with a number for each state
+# Of classes: the classes that they derive from, what gives the contents of each, these as they were last seen,
+# and a number for each state.
+_seen: dict[type, tuple[tuple[type, ...], list[Any], list[Any], int]] = {}
 
 
-def _class_version(cls: type) -> tuple[int, ...]:
-    """Numbers that change when something of ``cls`` is replaced, or of a base below ``nn.Module``."""
-    numbers = []
-    for base in cls.__mro__:
-        if base is nn.Module:
-            break
-        contents = list(vars(base).values())
-        seen, number = _contents.get(base, (None, -1))
-        if seen is None or len(seen) != len(contents) or not all(map(operator.is_, seen, contents)):
-            number += 1
-            _contents[base] = (contents, number)
-        numbers.append(number)
-    return tuple(numbers)
+def _class_version(cls: type) -> int:
+    """A number that changes when something of ``cls`` is replaced, or of a base below ``nn.Module``."""
+    seen = _seen.get(cls)
+    if seen is None or seen[0] is not cls.__mro__:
+        own = itertools.takewhile(lambda base: base is not nn.Module, cls.__mro__)
+        seen = cls.__mro__, [vars(base).values for base in own], [], -1 if seen is None else seen[3]
+    mro, values, contents, number = seen
+    now = [one for each in values for one in each()]
+    if len(now) != len(contents) or not all(map(operator.is_, now, contents)):
+        number += 1
+        _seen[cls] = mro, values, now, number
+    return number
 
 
 def _frozen(value: Any, depth: int = 0) -> Any:
