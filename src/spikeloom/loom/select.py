@@ -300,8 +300,8 @@ def _settings_in(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[tupl
             yield from _settings_in(item, (*path, (False, name)), depth + 1)
 
 
-# Of classes: the classes that they derive from, what gives the contents of each, these as they were last seen,
-# and a number for each state.
+# Of classes: the classes that they derive from, what gives the contents of each, these contents as they were
+# last seen, and a number for each state.
 _seen: dict[type, tuple[tuple[type, ...], list[Any], list[Any], int]] = {}
 
 
