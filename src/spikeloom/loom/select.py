@@ -193,9 +193,8 @@ def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "n
         dtype: of what is computed.
         target: what compiles them, ``'numba'`` or ``'triton'``.
     """
-    if (
-        _changing and node in _changing and _changing[node][0] == _version(node)
-    ):  # its fingerprint changes with every step
+    # The fingerprint of a neuron that changes what it holds changes with every step.
+    if _changing and node in _changing and _changing[node][0] == _version(node):
         return _changing[node][1]
     key = (fingerprint(node), shape, dtype, target)
     with _lock:
