@@ -20,8 +20,8 @@ assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # K
 """
 
 
-def said_by(script: str) -> str:
-    command = [sys.executable, "-c", START + script]
+def said_by(script: str, start: str = START) -> str:
+    command = [sys.executable, "-c", start + script]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -58,8 +58,15 @@ for line in Path("/proc/self/smaps").read_text().splitlines():
 
 @needs_glibc
 def test_limited_addresses_are_no_error():
-    said_by("""
-resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
-keep_freed_memory()
-torch.ones(1000)
-""")
+    """Half of the machine's memory is more than 1 GiB, and cannot be had then."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))\n"
+    said = said_by(
+        """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+print(libc.malloc(1 << 31), torch.ones(1000).sum().item())
+""",
+        limit + START,
+    )
+    assert said.split() == ["None", "1000.0"]

@@ -1,6 +1,7 @@
 """Where random encoders take their numbers from: reproducible per sample, whatever the batch."""
 
 import hashlib
+import logging
 import math
 import operator
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from spikeloom.loom.select import HAS_TRITON
 
-_makes_on_device = HAS_TRITON
+_makes_on_device = HAS_TRITON  # until Triton fails
+_log = logging.getLogger("spikeloom.encoding")
 _NUMPY_TYPE = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -122,8 +124,9 @@ class SampleGenerator:
             return uniform_numbers(keys.to(device, non_blocking=True), place, T, count, dtype)
         except torch.OutOfMemoryError:
             raise
-        except Exception:  # Triton, its driver and the assembler raise what they like
+        except Exception as error:  # Triton, its driver and the assembler raise what they like
             _makes_on_device = False
+            _log.warning("Random numbers of samples are made on the CPU: Triton fails (%s).", error)
             return None
 
     def _on_cpu(self, T: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -134,7 +137,7 @@ class SampleGenerator:
             for before, before_dtype in missed:
                 sample.random(before, _NUMPY_TYPE[before_dtype])
             numbers[:, n] = sample.random((T, count), numbers.dtype)
-        self._draws_on_cpu = len(self._draws) + 1
+        self._draws_on_cpu = len(self._draws) + 1  # with this one
         is_cuda = device.type == "cuda"  # which need not be waited for
         return torch.from_numpy(numbers).to(device, non_blocking=is_cuda)
 

@@ -52,8 +52,9 @@ class TemperatureAdaptation:
         num_weights: how many entries of ``weight``, drawn anew each time, are compared; each costs two
             forward passes.
         lowest: temperatures below this one are not tried; greater than 0.
-        cuda_graph: whether the passes are replayed as a :class:`~spikeloom.train.cuda_graph.CudaGraph`; then
-            :meth:`adapt` must be given the same loss each time, on the same tensors with other numbers.
+        cuda_graph: whether the passes are replayed as a :class:`~spikeloom.train.cuda_graph.CudaGraph`, on a
+            CUDA device; then :meth:`adapt` must be given the same loss each time, on the same tensors with
+            other numbers.
     Raises:
         ValueError: an argument is out of its range; or as :func:`dspike_surrogates`.
     Source: Li et al., Differentiable Spike, NeurIPS 2021. It does not name the difference or the step.
