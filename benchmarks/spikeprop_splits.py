@@ -1,9 +1,9 @@
 """What the recipe spikeprop reaches over all splits: `python benchmarks/spikeprop_splits.py --dataset iris`.
 
 Ten random halves of iris and of breast-cancer, the published split of landsat with three seeds. Writes
-benchmarks/results/spikeprop-DATASET.json: mean and standard deviation of the test accuracy after the last
-epoch, and of the best epoch beside it. With --validate, on a sixth of the training samples held out, for
-choosing settings; nothing is written. Further options go to the recipe.
+benchmarks/results/spikeprop-DATASET.json, or what --result names: mean and standard deviation of the test
+accuracy after the last epoch, and of the best epoch beside it. With --validate, on a sixth of the training
+samples held out, for choosing settings; nothing is written. Further options go to the recipe.
 """
 
 import argparse
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=list(PUBLISHED), default="iris")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--seeds", type=int, help="for each split")
+    parser.add_argument("--result", help="name of the file, without .json")
     chosen, options = parser.parse_known_args()
     from spikeloom.recipe.spikeprop import SpikeProp
 
@@ -42,7 +43,7 @@ def main() -> None:
     if chosen.validate:
         return
     recipe = SpikeProp(dataset=chosen.dataset)
-    path = RESULT.with_name(f"spikeprop-{chosen.dataset}.json")
+    path = RESULT.with_name(f"{chosen.result or f'spikeprop-{chosen.dataset}'}.json")
     found = {
         "recipe": "spikeprop",
         "last_epoch": last,

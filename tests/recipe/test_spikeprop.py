@@ -65,14 +65,17 @@ def test_the_networks_are_the_published_ones(dataset):
     assert (fired >= 0).double().mean() > 0.9
 
 
-def test_landsat_is_seen_through_the_central_pixel(monkeypatch):
+@pytest.mark.parametrize(
+    ("pixels", "seen", "inputs"), [("all", slice(36), 289), ("centre", slice(16, 20), 101)]
+)
+def test_landsat_is_all_pixels_or_the_central_one(monkeypatch, pixels, seen, inputs):
     x = torch.arange(20 * 36.0).reshape(20, 36) ** 1.5
     y = torch.arange(20) % 6
     made = data.Dataset("landsat", tuple("abcdef"), x, y, x[:7], y[:7])
     monkeypatch.setitem(data.DATASETS._entries, "landsat", lambda data_dir, seed: made)
-    experiment = SpikeProp(dataset="landsat").build()
-    assert torch.equal(experiment.data.test_x, x[:7, 16:20])
-    assert [(layer.in_features, layer.out_features) for layer in experiment.net] == [(101, 25), (25, 6)]
+    experiment = SpikeProp(dataset="landsat", pixels=pixels).build()
+    assert torch.equal(experiment.data.test_x, x[:7, seen])
+    assert [(layer.in_features, layer.out_features) for layer in experiment.net] == [(inputs, 25), (25, 6)]
 
 
 def test_the_loss_wants_the_neuron_of_the_class_first():
