@@ -5,7 +5,7 @@ Run it on a quiet machine, with the environment that ../shared/tools/peers_env.s
     PYTHONPATH=/work/shared/tools /opt/peers/bin/python benchmarks/bench_train.py
 
 Without the other libraries it measures the rest. About ten minutes on 2 cores; ``--quick`` runs every part at
-toy sizes in about a minute, and judges no goal.
+toy sizes in about a minute, and judges no goal; ``--parts half`` runs one part.
 
 One step is: spikes from images, forward, mean squared error of firing rates, backward, Adam. The network is
 STBP's, 32C3-AP2-32C3-AP2-128-10 with threshold 0.5, decay 0.2 and a rectangular surrogate, on random images
@@ -13,7 +13,8 @@ of 28 x 28, T = 20, batches of 100. The sides:
 
 - published: the structure of the published code, every layer one step after the other, in plain PyTorch;
 - SpikingJelly, snnTorch: as their tutorials write it, SpikingJelly in multi-step mode;
-- ours: as the recipe stbp-scnn does it.
+- ours: as the recipe stbp-scnn does it;
+- ours, bfloat16: with ``--precision bf16-mixed``. It is compared with ours alone, since it rounds.
 
 Each side is a process of its own, which waits while the others work; once a round each takes one step, in a
 new order each round. "Own settings" leaves the allocator as the side's training leaves it: PyTorch's users
@@ -31,7 +32,7 @@ import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from measure import Row, ratios, row_of, seconds
 
 THRESHOLD, DECAY = 0.5, 0.2
 PEERS = ("SpikingJelly", "snnTorch")
+PARTS = ("own", "kept", "floor", "memory", "half", "growth")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -65,7 +67,7 @@ TOY = Settings(True, 2, 3, 4, 3, 4, (2, 4), (2, 4))
 Step = Callable[[Any, Any], Any]
 
 
-def ours(settings: Settings) -> Step:
+def ours(settings: Settings, half: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -90,8 +92,9 @@ def ours(settings: Settings) -> Step:
     encode, optimizer = encoding.PoissonEncoder(), torch.optim.Adam(net.parameters(), 1e-3)
 
     def step(images: Any, labels: Any) -> None:
-        loss = functional.firing_rate_mse(net(encode.encode(images, settings.T)), labels.argmax(1))
-        loss.backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            output = net(encode.encode(images, settings.T))
+        functional.firing_rate_mse(output.float(), labels.argmax(1)).backward()
         optimizer.step()
         optimizer.zero_grad()
         functional.reset_net(net)
@@ -220,7 +223,14 @@ def snntorch(settings: Settings) -> Step:
     return step
 
 
-SIDES = {"ours": ours, "published": published, "SpikingJelly": spikingjelly, "snnTorch": snntorch}
+HALF = "ours, bfloat16"
+SIDES = {
+    "ours": ours,
+    HALF: lambda settings: ours(settings, half=True),
+    "published": published,
+    "SpikingJelly": spikingjelly,
+    "snnTorch": snntorch,
+}
 
 
 def samples(batch: int) -> tuple[Any, Any]:
@@ -402,6 +412,17 @@ def memory(settings: Settings, sides: list[str]) -> Iterator[Row]:
         yield Row(section, f"ours / {side}", found["ours"] / found[side], "times", goal=goal)
 
 
+def in_half(settings: Settings) -> Iterator[Row]:
+    """Our step with products, spikes and their gradients in bfloat16 beside that in float32."""
+    section = f"In bfloat16, batch {settings.batch}, T={settings.T}"
+    taken = in_turn(["ours", HALF], settings, {"ours": True, HALF: True})
+    for side, values in taken.items():
+        yield row_of(section, side, [1000 * value for value in values], "ms")
+    yield row_of(section, f"ours / {HALF}", ratios(taken["ours"], taken[HALF]), "times")
+    for side in taken:
+        yield Row(section, f"memory, {side}", used(side, settings, True), "MiB")
+
+
 def growth(settings: Settings) -> Iterator[Row]:
     """Time and memory of our step over T and over the batch."""
     for name, values in (("T", settings.times), ("batch", settings.batches)):
@@ -473,6 +494,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "bench_train.json")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="of the report; default: all"
+    )
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -487,20 +511,23 @@ def main() -> None:
     sides = ["ours", "published", *(side for side in PEERS if side not in left_out)]
     print(*(f"left out: {side} ({reason})" for side, reason in left_out.items()), sep="\n")
     rows: list[Row] = []
-    for part in (
-        lambda: against_others(settings, sides, own=True),
-        lambda: against_others(settings, sides, own=False),
-        lambda: against_the_machine(settings),
-        lambda: memory(settings, sides),
-        lambda: growth(settings),
-    ):
-        found = [replace(row, judged=not settings.quick) for row in part()]
+    parts: dict[str, Callable[[], Iterable[Row]]] = {
+        "own": lambda: against_others(settings, sides, own=True),
+        "kept": lambda: against_others(settings, sides, own=False),
+        "floor": lambda: against_the_machine(settings),
+        "memory": lambda: memory(settings, sides),
+        "half": lambda: in_half(settings),
+        "growth": lambda: growth(settings),
+    }
+    for name in options.parts:
+        found = [replace(row, judged=not settings.quick) for row in parts[name]()]
         print(measure.table(found), flush=True)
         rows += found
     packages = ("torch", "numpy", "numba", "spikingjelly", "snntorch")
     about |= {"versions": measure.versions(*packages), "settings": asdict(settings), "left_out": left_out}
     measure.write(options.out, rows, about)
-    draw(rows, options.out.with_suffix(".png"))
+    if "growth" in options.parts:
+        draw(rows, options.out.with_suffix(".png"))
     verdicts = [row.met for row in rows if row.met is not None]
     print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
 

@@ -57,7 +57,7 @@ def strides(x):
 def results(net, x):
     leaf = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x).requires_grad_()
     output = net(leaf)
-    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(x.dtype)
+    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(x.dtype)
     (output * weights).sum().backward()
     found = {"output": output.detach(), "v": net[0].v.detach(), "gradient of x": leaf.grad}
     return found | {f"gradient of {name}": parameter.grad for name, parameter in net.named_parameters()}
@@ -135,11 +135,19 @@ def test_a_view_of_another_layout_is_pooled_too():
         assert_same(name, value, got[name])
 
 
-def test_half_input():
-    x = sequence((2, 3, 4, 6, 6), True).bfloat16()
-    expected, got = make("LIFNode", 2, "torch")(x), make("LIFNode", 2, "numba")(x)
-    assert got.dtype == torch.bfloat16
-    assert_same("output", expected, got)
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("case", SHAPES)
+def test_half_input_is_pooled_as_it_is(case, channels_last, pooled_alone):
+    shape, window = SHAPES[case]
+    x = sequence(shape, channels_last).bfloat16()
+    expected = results(make("LIFNode", window, "numba"), x.float())  # the gradient is rounded for both
+    got = results(make("LIFNode", window, "numba"), x)
+    assert not pooled_alone
+    assert got["output"].dtype == torch.bfloat16
+    assert got["v"].dtype == torch.float32
+    assert_same("output", expected["output"].bfloat16(), got["output"])
+    assert_same("v", expected["v"], got["v"])
+    assert_same("gradient of x", expected["gradient of x"].bfloat16(), got["gradient of x"])
 
 
 def test_who_watches_the_neuron_sees_spikes(pooled_alone):

@@ -11,6 +11,7 @@ from compare import assert_close, assert_gradient, assert_same
 from spikeloom import neuron, surrogate
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.select import find
+from spikeloom.loom.select import run as run_woven
 from spikeloom.loom.weave import plans
 
 FUSED = {
@@ -136,6 +137,33 @@ def assert_agree(
         else:
             assert_close(name, value, got[name])
     return reference
+
+
+def assert_half_is_read(
+    node: Any, x: Tensor, backend: str, compare: Callable[[str, Tensor, Tensor], None] = assert_same
+) -> None:
+    """Loops give for half input, and a half gradient, what they give for the same in float32, rounded.
+
+    Args:
+        node: of which they are.
+        x: in half precision.
+        backend: what compiles them.
+        compare: of the gradients of ``x``.
+    """
+    node.backend, weight = backend, torch.randn(x.shape).to(x)
+    full, full_leaf = copy.deepcopy(node), x.float().requires_grad_()
+    leaf = x.clone().requires_grad_()
+    output, _ = run_woven(node, leaf)
+    output.backward(weight)
+    expected, _ = run_woven(full, full_leaf)
+    expected.backward(weight.float())
+    assert_same("output", expected.to(x.dtype), output)
+    compare("gradient of x", full_leaf.grad.to(x.dtype), leaf.grad)
+    for name, value, got in zip(node._memories, full.memories(), node.memories(), strict=True):
+        assert got.dtype == torch.float32
+        assert_same(name, value, got)
+    for (name, parameter), got in zip(full.named_parameters(), node.parameters(), strict=True):
+        assert_close(name, parameter.grad, got.grad)
 
 
 def _as_true(node: Any, name: str, value: Tensor, got: Tensor, x: Tensor, options: dict[str, Any]) -> bool:

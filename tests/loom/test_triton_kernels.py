@@ -87,30 +87,11 @@ def test_half_input_is_computed_in_float32(dtype, monkeypatch):
         x = inputs(name, 6, 7, 5).to(DEVICE, dtype)
         assert_agree(make(name), x)
         assert set(given) == {dtype}  # it is no float32 copy that the kernels read
-        read_as_it_is(make(name).to(DEVICE), x)
+        # The interpreter does not round to bfloat16.
+        both.assert_half_is_read(
+            make(name).to(DEVICE), x, "triton", assert_close if interprets() else assert_same
+        )
         given.clear()
-
-
-def read_as_it_is(node, x):
-    """Kernels that are given half input, and a half gradient, against those that are given float32."""
-    node.backend, weight = "triton", torch.randn(x.shape).to(x)
-    leaf, expected_leaf = x.clone().requires_grad_(), x.float().requires_grad_()
-    output, _ = select.run(node, leaf)
-    finals = [value.clone() for value in node.memories()]
-    output.backward(weight)
-    node.reset()
-    gradients = [parameter.grad.clone() for parameter in node.parameters()]
-    node.zero_grad()
-    expected, _ = select.run(node, expected_leaf)
-    expected.backward(weight.float())
-    assert_same("output", expected.to(x.dtype), output)
-    compare = assert_close if interprets() else assert_same  # the interpreter does not round to bfloat16
-    compare("gradient of x", expected_leaf.grad.to(x.dtype), leaf.grad)
-    for name, value, got in zip(node._memories, node.memories(), finals, strict=True):
-        assert got.dtype == torch.float32
-        assert_same(name, value, got)
-    for (name, parameter), got in zip(node.named_parameters(), gradients, strict=True):
-        assert_close(name, parameter.grad, got)
 
 
 @pytest.mark.parametrize("weigh", ["random", "sum", "strided", "memories"])

@@ -15,6 +15,7 @@ from spikeloom.loom.native import REAL, Native
 from spikeloom.loom.numba_job import DONE, RANGES
 from spikeloom.loom.pooled import Pooling, pooling
 from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
+from spikeloom.loom.select import computed_in
 from spikeloom.loom.step import Step
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
@@ -27,7 +28,8 @@ Argument = tuple[int, int]
 
 
 class NumbaLoops(Native, Loops):
-    """Loops that run the row functions of an emitted module on the CPU, in float32 and float64.
+    """Loops that run the row functions of an emitted module on the CPU, in float32 and float64; bfloat16
+    is read and written, and computed in float32.
 
     Args:
         module: the emitted module.
@@ -92,19 +94,19 @@ class NumbaLoops(Native, Loops):
         window: int | None = None,
         noted: bool = False,
     ) -> tuple[tuple[Tensor, ...], None]:
-        pooled = pooling(x, window) if window else None
+        pooled, real = pooling(x, window) if window else None, computed_in(x.dtype)
         outputs = (
             pooled.output(x) if pooled else torch.empty_like(x),
-            *(torch.empty_like(x[0]) for _ in keep),
+            *(torch.empty_like(x[0], dtype=real) for _ in keep),
         )
-        sequences = tuple(torch.empty_like(x) for wanted in keep if wanted)
+        sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
         waiting = iter(sequences)
-        inputs, _held = _sources(sources, x)
+        inputs, _held = _sources(sources, x, real)
         rows = [("forward_row", len(keep)), ("prepare_forward", self.step.num_operands)]
         arguments = [
-            *self._rows(rows, x.dtype),
-            (self._pooling("pool", x, pooled), self.module.HOISTED[0]),
-            _vector(self.literals[x.dtype][0]),
+            *self._rows(rows, real),
+            (self._pooling("pool", real, pooled), self.module.HOISTED[0]),
+            _vector(self.literals[real][0]),
             _sequence(x),
             *inputs,
             _sequence(outputs[0]),
@@ -128,24 +130,24 @@ class NumbaLoops(Native, Loops):
         if window and not pooled:
             x = x.contiguous()
             pooled = pooling(x, window)
-        num_memories = self.step.num_memories
+        real, num_memories = computed_in(x.dtype), self.step.num_memories
         finals, kept = gradients[1 : 1 + num_memories], iter(gradients[1 + num_memories :])
         steps = [next(kept) if one else None for one in keep]
-        to_kept = [None if gradient is None else laid_out(gradient, x) for gradient in steps]
+        to_kept = [None if gradient is None else laid_out(gradient, x, real) for gradient in steps]
         like_output = pooled.output(x) if pooled else x
         to_output = None if gradients[0] is None else laid_out(gradients[0], like_output)
         to_x = torch.empty_like(x)
-        to_starts = [torch.empty_like(x[0]) for _ in range(num_memories)]
-        to_operands = [torch.empty_like(x[0]) for one in self.learned if one]
-        inputs, _held = _sources(sources, x)
-        last, _also_held = _sources([0.0 if one is None else one for one in finals], x)
+        to_starts = [torch.empty_like(x[0], dtype=real) for _ in range(num_memories)]
+        to_operands = [torch.empty_like(x[0], dtype=real) for one in self.learned if one]
+        inputs, _held = _sources(sources, x, real)
+        last, _also_held = _sources([0.0 if one is None else one for one in finals], x, real)
         forwards, backwards = self.module.HOISTED
         rows = [("memory_row", num_memories), ("prepare_forward", self.step.num_operands)]
         rows += [("prepare_backward", forwards), ("backward_row", backwards)]
         arguments = [
-            *self._rows(rows, x.dtype),
-            (self._pooling("spread", x, pooled), self.step.num_learned),
-            *map(_vector, self.literals[x.dtype]),
+            *self._rows(rows, real),
+            (self._pooling("spread", real, pooled), self.step.num_learned),
+            *map(_vector, self.literals[real]),
             _sequence(x),
             *inputs,
             _sequence(to_output),
@@ -163,9 +165,9 @@ class NumbaLoops(Native, Loops):
         """Row functions as arguments, each with its number."""
         return [(self.address(name, dtype), number) for name, number in rows]
 
-    def _pooling(self, name: str, x: Tensor, pooled: Pooling | None) -> int:
+    def _pooling(self, name: str, real: torch.dtype, pooled: Pooling | None) -> int:
         """The function that pools, or spreads gradients; 0 where nothing is pooled."""
-        return self.driver.address(name, x.dtype) if pooled else 0
+        return self.driver.address(name, real) if pooled else 0
 
 
 @functools.cache
@@ -183,18 +185,19 @@ def _vector(x: Tensor) -> Argument:
     return x.data_ptr(), x.numel()
 
 
-def _sources(sources: Sequence[Source], x: Tensor) -> tuple[list[Argument], list[Tensor]]:
-    """Numbers and tensors as one number each, or as one per neuron in the memory layout of a step of ``x``.
+def _sources(sources: Sequence[Source], x: Tensor, real: torch.dtype) -> tuple[list[Argument], list[Tensor]]:
+    """Numbers and tensors as one number each, or as one per neuron in the memory layout of a step of ``x``;
+    of the type ``real``.
 
     Returns:
         the arguments, and the tensors that have to live as long as they are used
     """
     values = [0.0 if isinstance(source, Tensor) else source for source in sources]
-    numbers = torch.tensor(values, dtype=x.dtype, device=x.device)
+    numbers = torch.tensor(values, dtype=real, device=x.device)
     arguments, held = [], [numbers]
     for place, source in enumerate(sources):
         if isinstance(source, Tensor):
-            held.append(spread(source.detach(), x, x.dtype))
+            held.append(spread(source.detach(), x, real))
             arguments.append(_vector(held[-1]))
         else:
             arguments.append((numbers.data_ptr() + place * numbers.element_size(), 1))

@@ -17,10 +17,12 @@ from spikeloom.loom.checked import compiled
 llvm.set_option("spikeloom", "-runtime-memory-check-threshold=256")
 
 REAL = {torch.float32: np.float32, torch.float64: np.float64}
+_ARGUMENTS = {dtype: (real,) for dtype, real in REAL.items()} | {torch.bfloat16: (np.float32, True)}
 
 
 class Native:
-    """The loops of a module that has a maker ``<name>_job(real)`` for each.
+    """The loops of a module that has a maker ``<name>_job(real)`` for each, or ``<name>_job(real, half)``,
+    whose loop reads and writes bfloat16 if ``half``.
 
     Args:
         module: from :func:`~spikeloom.loom.cache.load_module`.
@@ -53,5 +55,5 @@ class Native:
         return natives[name, dtype]
 
     def _compiled(self, name: str, dtype: torch.dtype) -> Any:
-        made = getattr(self.module, f"{name}_job")(REAL[dtype])
+        made = getattr(self.module, f"{name}_job")(*_ARGUMENTS[dtype])
         return compiled(made, "void(voidptr)", error_model="numpy")

@@ -8,6 +8,9 @@ Any number of threads can run a loop at once: each takes ranges of neurons from 
 
 The first arguments of a job are a function's address (0 if there is none) and a number each. All buffers are
 rows of one array, as long as a block, and known by their addresses: slices take Numba long to compile.
+
+With ``half`` the input and the outputs, and their gradients, are bfloat16, in rows of half the length: each
+row is widened on its way in and rounded on its way out, within the cache.
 """
 
 import numpy as np
@@ -15,12 +18,13 @@ from numba import njit
 
 from spikeloom.loom import numba_job as job_of
 from spikeloom.loom.numba_job import begin, call, done, end, numbers, pool, spread, take, vector, words_of
-from spikeloom.loom.numba_math import add, copy, fill
+from spikeloom.loom.numba_math import add, copy, fill, narrow, widen
 
 jit = njit(nogil=True, error_model="numpy")
 
 ARGUMENTS, BLOCK, CHUNK, OUTPUTS = job_of.ARGUMENTS, job_of.BLOCK, job_of.CHUNK, job_of.OUTPUTS
-STEPS, TOTAL = job_of.STEPS, job_of.TOTAL
+STEPS, TOTAL, WINDOW = job_of.STEPS, job_of.TOTAL, job_of.WINDOW
+HALF_ITEM, FULL_ITEM = 2, 4  # bytes of bfloat16, and of float32
 
 
 @jit
@@ -70,7 +74,51 @@ def pooled(function, pooling, outputs, across, block, size, at):
 
 
 @jit
-def run_forwards(memory_row, given, following, memories, x, across, kept, stride, apart, count):
+def in_full(source, room, size, half):
+    """The address of a row that can be computed with: itself, or ``room`` with its numbers widened."""
+    if not half:
+        return source
+    widen(numbers(room, size, np.uint32), numbers(source, size, np.uint16))
+    return room
+
+
+@jit
+def pooled_place(words, size, at):
+    """The first output of a block of ``size`` neurons that begins at neuron ``at``, and how many it has."""
+    area = max(words[WINDOW], 1) * max(words[WINDOW], 1)
+    return at // area, size // area
+
+
+@jit
+def put(pool_row, pooling, words, outputs, spikes, means, size, at, half):
+    """Write the spikes of a block to the outputs of a step where its row function did not: pooled if there is
+    a function for that, in the room ``means`` if they have to be rounded."""
+    if not half:
+        if pool_row != 0:
+            pooled(pool_row, pooling, outputs, words[OUTPUTS], spikes, size, at)
+        return
+    first, count = pooled_place(words, size, at)
+    if pool_row != 0:
+        pooled(pool_row, pooling, means - first * FULL_ITEM, words[OUTPUTS], spikes, size, at)
+        spikes = means
+    narrow(numbers(outputs + first * HALF_ITEM, count, np.uint16), numbers(spikes, count, np.uint32))
+
+
+@jit
+def fetch(spread_row, pooling, words, outputs, spikes, means, size, at, half, item):
+    """The address of the gradients of a block's spikes, from those of a step's outputs; see :func:`put`."""
+    if half:
+        first, count = pooled_place(words, size, at)
+        arrived = in_full(outputs + first * HALF_ITEM, means, count, half)
+        outputs = arrived - first * FULL_ITEM
+    if spread_row == 0:
+        return outputs + at * item
+    pooled(spread_row, pooling, outputs, words[OUTPUTS], spikes, size, at)
+    return spikes
+
+
+@jit
+def run_forwards(memory_row, given, following, memories, x, across, kept, stride, apart, count, seen, half):
     """Run ``memory_row`` for some steps, each from memories in rows of ``kept`` to those in the next rows.
 
     Args:
@@ -80,9 +128,10 @@ def run_forwards(memory_row, given, following, memories, x, across, kept, stride
         x: address of the input, of which a step is ``across`` bytes.
         kept: address of the memories before the first step.
         count: of the steps.
+        seen: room for a step's input in full, used if it is ``half``.
     """
     for step in range(count if memories > 0 else 0):
-        given[2] = x + step * across
+        given[2] = in_full(x + step * across, seen, given[0], half)
         point(given, 3, kept + step * stride, apart, memories)
         point(given, following, kept + (step + 1) * stride, apart, memories)
         call(memory_row, np.int64(given.ctypes.data))
@@ -110,7 +159,7 @@ def spread_job(real):
     return run
 
 
-def forward_job(real):
+def forward_job(real, half=False):
     """Outputs and memories.
 
     Arguments: the functions forward_row, prepare_forward and (where outputs are pooled) pool, with the
@@ -118,6 +167,7 @@ def forward_job(real):
     the operands; output; of each memory the end, then all steps or nothing.
     """
     item = np.dtype(real).itemsize
+    stored = HALF_ITEM if half else item
 
     def run(job):
         words = words_of(job)
@@ -127,12 +177,13 @@ def forward_job(real):
         held, first = memories + operands, 5
         (out, _), final = argument(words, first + held), first + held + 1
         sequence = final + memories
-        steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * item
-        x_across = words[TOTAL] * item
-        # Row 0 is for spikes that are pooled; then come memories, operands, and what is prepared.
-        rows = np.empty((1 + held + hoisted) * block, real)
+        steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * stored
+        x_across, kept_across = words[TOTAL] * stored, words[TOTAL] * item
+        # Rows for spikes that are pooled or rounded, their means, the input in full; then come memories,
+        # operands, and what is prepared.
+        rows = np.empty((3 + held + hoisted) * block, real)
         spikes, stride = np.int64(rows.ctypes.data), block * item
-        own = spikes + stride
+        means, seen, own = spikes + stride, spikes + 2 * stride, spikes + 3 * stride
         given, early = np.empty(4 + held + hoisted, np.int64), np.empty(2 + operands + hoisted, np.int64)
         pooling, last = np.empty(6, np.int64), 3 + held + hoisted
         given[1], early[1], pooling[5] = argument(words, 3)[0], argument(words, 3)[0], words.ctypes.data
@@ -142,22 +193,21 @@ def forward_job(real):
         low, high = take(words)
         while low < high:
             for at in range(low, high, block):
-                size, x = min(block, high - at), argument(words, 4)[0] + at * item
+                size, x = min(block, high - at), argument(words, 4)[0] + at * stored
                 given[0] = early[0] = size
                 for k in range(held):
                     read(own + k * stride, size, words, first + k, at, real)
                 if prepare != 0:
                     call(prepare, np.int64(early.ctypes.data))
                 for t in range(steps):
-                    given[2] = x + t * x_across
-                    given[last] = spikes if pool_row != 0 else out + t * across + at * item
+                    given[2] = in_full(x + t * x_across, seen, size, half)
+                    given[last] = spikes if half or pool_row != 0 else out + t * across + at * item
                     call(forward_row, np.int64(given.ctypes.data))
-                    if pool_row != 0:
-                        pooled(pool_row, pooling, out + t * across, words[OUTPUTS], spikes, size, at)
+                    put(pool_row, pooling, words, out + t * across, spikes, means, size, at, half)
                     for k in range(memories):
                         kept, there = argument(words, sequence + k)
                         if there > 0:
-                            move(kept + t * x_across + at * item, own + k * stride, size, real)
+                            move(kept + t * kept_across + at * item, own + k * stride, size, real)
                 for k in range(memories):
                     move(argument(words, final + k)[0] + at * item, own + k * stride, size, real)
             rows[0] = 0  # it lives until here, which Numba does not see from the addresses
@@ -168,7 +218,7 @@ def forward_job(real):
     return run
 
 
-def backward_job(real):
+def backward_job(real, half=False):
     """Gradients.
 
     Arguments: the functions memory_row, prepare_forward, prepare_backward, backward_row and (where outputs
@@ -178,6 +228,7 @@ def backward_job(real):
     gradients of the input, of each memory's start and of the learned operands.
     """
     item = np.dtype(real).itemsize
+    stored = HALF_ITEM if half else item
 
     def run(job):
         words = words_of(job)
@@ -191,18 +242,19 @@ def backward_job(real):
         sequence = final + memories
         (gx, _), to_start = argument(words, sequence + memories), sequence + memories + 1
         to_operand = to_start + memories
-        steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * item
-        x_across = words[TOTAL] * item
+        steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * stored
+        x_across, kept_across = words[TOTAL] * stored, words[TOTAL] * item
         chunk = max(words[CHUNK], 1)
         chunks = (steps + chunk - 1) // chunk
         # Rows: of each memory the start of each chunk; of each memory the steps of a chunk; then single ones.
         many = memories * (chunks + chunk + 1)
-        rows = np.empty((many + 2 + operands + hoisted + hoisted_back + memories + learned) * block, real)
+        rows = np.empty((many + 5 + operands + hoisted + hoisted_back + memories + learned) * block, real)
         noted, stride = np.int64(rows.ctypes.data), block * item
         kept, apart = noted + memories * chunks * stride, (chunk + 1) * stride
         silence = noted + many * stride
-        spikes = silence + stride
-        constant = spikes + stride  # operands, and what is prepared of them
+        spikes, means = silence + stride, silence + 2 * stride
+        seen, to_seen = silence + 3 * stride, silence + 4 * stride  # the input in full, and its gradient
+        constant = to_seen + stride  # operands, and what is prepared of them
         prepared = constant + (operands + hoisted) * stride
         gradient = prepared + hoisted_back * stride
         added = gradient + memories * stride
@@ -228,7 +280,7 @@ def backward_job(real):
         low, high = take(words)
         while low < high:
             for at in range(low, high, block):
-                size, x = min(block, high - at), argument(words, 7)[0] + at * item
+                size, x = min(block, high - at), argument(words, 7)[0] + at * stored
                 again[0] = back[0] = early[0] = early_back[0] = size
                 for k in range(memories):
                     read(noted + k * chunks * stride, size, words, start + k, at, real)
@@ -260,6 +312,8 @@ def backward_job(real):
                         stride,
                         apart,
                         count if first_time else count - 1,
+                        seen,
+                        half,
                     )
                     if first_time:
                         for k in range(memories):
@@ -268,18 +322,33 @@ def backward_job(real):
                         continue
                     for t in range(begun + count - 1, begun - 1, -1):
                         for k in range(memories):
-                            seen, there = argument(words, sequence + k)
+                            shown, there = argument(words, sequence + k)
                             if there > 0:
-                                gather(gradient + k * stride, seen + t * x_across + at * item, size, real)
+                                there = shown + t * kept_across + at * item
+                                gather(gradient + k * stride, there, size, real)
                         back[arriving] = silence
-                        if arrived > 0 and spread_row == 0:
-                            back[arriving] = go + t * across + at * item
-                        elif arrived > 0:
-                            pooled(spread_row, pooling, go + t * across, words[OUTPUTS], spikes, size, at)
-                            back[arriving] = spikes
+                        if arrived > 0:
+                            back[arriving] = fetch(
+                                spread_row,
+                                pooling,
+                                words,
+                                go + t * across,
+                                spikes,
+                                means,
+                                size,
+                                at,
+                                half,
+                                item,
+                            )
                         point(back, 3, kept + (t - begun) * stride, apart, memories)
-                        back[2], back[to_x] = x + t * x_across, gx + t * x_across + at * item
+                        to = gx + t * x_across + at * stored
+                        back[2], back[to_x] = (
+                            in_full(x + t * x_across, seen, size, half),
+                            to_seen if half else to,
+                        )
                         call(backward_row, np.int64(back.ctypes.data))
+                        if half:
+                            narrow(numbers(to, size, np.uint16), numbers(to_seen, size, np.uint32))
                 for k in range(memories):
                     move(argument(words, to_start + k)[0] + at * item, gradient + k * stride, size, real)
                 for k in range(learned):

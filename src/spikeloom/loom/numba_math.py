@@ -178,3 +178,25 @@ def add(block, source):
     """Add ``source`` to ``block``."""
     for i in range(block.shape[0]):
         block[i] += source[i]
+
+
+_SIXTEEN, _SIGN_OFF, _INFINITE = np.uint32(16), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
+_BELOW_HALF, _LAST, _NO_NUMBER = np.uint32(0x7FFF), np.uint32(1), np.uint32(0x7FC0)
+
+
+@njit(**_OPTIONS)
+def widen(block, source):
+    """Write bfloat16 numbers as float32, both given as their bits."""
+    for i in range(block.shape[0]):
+        block[i] = np.uint32(np.uint32(source[i]) << _SIXTEEN)
+
+
+@njit(**_OPTIONS)
+def narrow(target, block):
+    """Write float32 numbers as the nearest bfloat16, of two the even one; both are given as their bits."""
+    for i in range(target.shape[0]):
+        bits = np.uint32(block[i])
+        even = np.uint32(np.uint32(bits >> _SIXTEEN) & _LAST)
+        nearest = np.uint32(np.uint32(bits + np.uint32(even + _BELOW_HALF)) >> _SIXTEEN)
+        is_number = np.uint32(bits & _SIGN_OFF) <= _INFINITE
+        target[i] = np.uint16(nearest if is_number else _NO_NUMBER)

@@ -30,7 +30,7 @@ COMPILED = {"cpu": "numba", "cuda": "triton"}
 """The backend that ``'auto'`` compiles with, by the type of the input's device."""
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 _REAL = (torch.float32, torch.float64)
-TYPES = {"numba": _REAL, "triton": _REAL + HALF}
+TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
 """Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
 _INTERNAL = (
