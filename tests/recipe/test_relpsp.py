@@ -41,16 +41,27 @@ def test_no_layer_starts_silent():
         recipe = ReLPSP(**settings)
         torch.manual_seed(0)
         dataset = images() if settings else recipe.build().data
-        times = torch.where(dataset.train_x > 0, 1 - data.as_float(dataset.train_x), -1.0)
+        times = recipe.encode(data.as_float(dataset.train_x), None)
         for layer in recipe.network(dataset):
             times = layer(times)
             if hasattr(layer, "T"):
                 assert ((times >= 0) & (times <= layer.T)).float().mean() > 0.2
 
 
-def test_bright_pixels_spike_early_and_black_ones_do_not():
+def test_bright_pixels_spike_early_and_black_ones_last_or_not_at_all():
     x = torch.tensor([[[[0.0, 0.25, 1.0]]]])
-    assert ReLPSP().build().encode(x, None).flatten().tolist() == [-1, 0.75, 0]
+    cnn = ReLPSP(dataset="mnist", net="cnn")
+    for recipe, black in ((ReLPSP(), -1), (ReLPSP(black=True), 1), (cnn, 1)):
+        assert recipe.encode(x, None).flatten().tolist() == [black, 0.75, 0]
+
+
+def test_the_networks_have_defaults_of_their_own():
+    fc, cnn = ReLPSP(dataset="mnist"), ReLPSP(dataset="mnist", net="cnn")
+    assert [(one.tau, one.lr, one.epochs, one.black) for one in (fc, cnn)] == [
+        (1.0, 1e-3, 60, False),
+        (0.5, 8e-3, 30, True),
+    ]
+    assert ReLPSP.from_settings(cnn.settings()) == cnn
 
 
 def test_the_loss_and_the_class_are_those_of_the_first_spike():
