@@ -5,7 +5,8 @@ Run it on a quiet machine, with the environment that ../shared/tools/peers_env.s
     PYTHONPATH=/work/shared/tools /opt/peers/bin/python benchmarks/bench_train.py
 
 Without the other libraries it measures the rest. About ten minutes on 2 cores; ``--quick`` runs every part at
-toy sizes in about a minute, and judges no goal; ``--parts half`` runs one part.
+toy sizes in about a minute, and judges no goal. ``--parts half`` runs one part, and writes
+bench_train_half.json.
 
 One step is: spikes from images, forward, mean squared error of firing rates, backward, Adam. The network is
 STBP's, 32C3-AP2-32C3-AP2-128-10 with threshold 0.5, decay 0.2 and a rectangular surrogate, on random images
@@ -493,13 +494,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_train.json")
+    parser.add_argument("--out", type=Path, help="default: bench_train.json in results/")
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="of the report; default: all"
     )
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    stem = "_".join(["bench_train", *(options.parts if set(options.parts) < set(PARTS) else [])])
+    out = options.out or RESULTS / f"{stem}.json"
     if options.part:
         run_part(options.part[0], options.part[1:], Settings(**json.loads(options.settings)))
         return
@@ -525,11 +528,11 @@ def main() -> None:
         rows += found
     packages = ("torch", "numpy", "numba", "spikingjelly", "snntorch")
     about |= {"versions": measure.versions(*packages), "settings": asdict(settings), "left_out": left_out}
-    measure.write(options.out, rows, about)
+    measure.write(out, rows, about)
     if "growth" in options.parts:
-        draw(rows, options.out.with_suffix(".png"))
+        draw(rows, out.with_suffix(".png"))
     verdicts = [row.met for row in rows if row.met is not None]
-    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
+    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {out}")
 
 
 if __name__ == "__main__":

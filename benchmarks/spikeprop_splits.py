@@ -27,8 +27,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="for each split")
     parser.add_argument("--result", help="name of the file, without .json")
     chosen, options = parser.parse_known_args()
+    import tyro
+
     from spikeloom.recipe.spikeprop import SpikeProp
 
+    recipe = tyro.cli(SpikeProp, args=["--dataset", chosen.dataset, *options])
     runs: list[dict[str, Any]] = []
     for split in [1] if chosen.dataset == "landsat" else range(1, 11):
         for seed in range(chosen.seeds or SEEDS[chosen.dataset]):
@@ -42,7 +45,6 @@ def main() -> None:
     print(chosen.dataset, *options, reached, flush=True)
     if chosen.validate:
         return
-    recipe = SpikeProp(dataset=chosen.dataset)
     path = RESULT.with_name(f"{chosen.result or f'spikeprop-{chosen.dataset}'}.json")
     found = {
         "recipe": "spikeprop",

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Literal, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -102,6 +103,17 @@ def test_settings_survive_json(name):
 def test_settings_of_other_versions_are_refused_by_name(name):
     with pytest.raises(RunError, match=r"does not know: \['wibble', 'wobble'\]"):
         RECIPES[name].from_settings({"wobble": 1, "wibble": 2, "seed": 0})
+
+
+@over_recipes
+def test_a_name_is_one_of_those_that_the_command_line_takes(name):
+    """From Python and from a config.json too, where a wrong one could go unnoticed."""
+    for setting, hint in get_type_hints(RECIPES[name]).items():
+        if get_origin(hint) is Literal:
+            with pytest.raises(ValueError, match=f"`{setting}` must be one of .*, got 'wibble'"):
+                RECIPES[name](**{setting: "wibble"})
+            with pytest.raises(RunError, match=f"`{setting}` must be one of"):
+                RECIPES[name].from_settings({setting: "wibble"})
 
 
 @over_experiments

@@ -17,6 +17,7 @@ from spikeloom.loom.checked import compiled
 llvm.set_option("spikeloom", "-runtime-memory-check-threshold=256")
 
 REAL = {torch.float32: np.float32, torch.float64: np.float64}
+# What a maker is called with, for the type of the numbers in memory.
 _ARGUMENTS = {dtype: (real,) for dtype, real in REAL.items()} | {torch.bfloat16: (np.float32, True)}
 
 

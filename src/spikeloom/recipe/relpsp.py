@@ -84,6 +84,7 @@ class ReLPSP(Recipe):
     untouched."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         is_fc, dataset = self.net == "fc", self.dataset
         epochs = FC_EPOCHS[dataset] if is_fc else CNN_EPOCHS
         lr = FC_LR[dataset] if is_fc else CNN_LR
@@ -92,7 +93,6 @@ class ReLPSP(Recipe):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
             self._check(name, getattr(self, name), default)
-        super().__post_init__()
         if self.T < 1:
             raise ValueError(f"`T` must be at least 1, the time of the darkest pixels, got {self.T}.")
         if self.net == "cnn" and self.dataset == "digits":

@@ -88,11 +88,12 @@ class SpikeProp(Recipe):
     untouched."""
 
     def __post_init__(self) -> None:
-        for name, defaults in (("epochs", EPOCHS), ("drive", DRIVE)):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, defaults[self.dataset])
         super().__post_init__()
-        self._check("drive", self.drive, 1.0)
+        for name, defaults in (("epochs", EPOCHS), ("drive", DRIVE)):
+            default = defaults[self.dataset]
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+            self._check(name, getattr(self, name), default)
 
     @property
     def dataset_name(self) -> str:

@@ -51,8 +51,8 @@ class ReLPSP(nn.Module):
 
         With mean 0, half of the potentials would fall: such a neuron never fires, and so never learns. With
         this mean, a neuron fires a time :math:`d` after :math:`a n` of its :math:`n` inputs have come.
-        What tells samples apart shrinks about :math:`s`-fold from layer to layer, so deep networks want more
-        than the default; the more, the more neurons never fire.
+        The smaller :math:`s`, the more alike are the times of a layer's neurons, so deep networks want more
+        than the default; the larger, the more neurons never fire.
 
         Args:
             active: the part of the inputs that spike, over 0 and up to 1.
