@@ -20,6 +20,7 @@ LAYERS = {
     "one neuron": (lambda **kw: ReLPSPLinear(63, 1, T=2.5, v_threshold=0.3, **kw), (1, 63)),
     "many neurons": (lambda **kw: ReLPSPLinear(5, 130, T=4, **kw), (33, 5)),
     "convolution": (lambda **kw: ReLPSPConv2d(3, 5, 3, T=4, **kw), (4, 3, 7, 6)),
+    "wide convolution": (lambda **kw: ReLPSPConv2d(2, 70, (2, 3), T=4, padding=1, **kw), (2, 2, 4, 5)),
     "stride and padding": (
         lambda **kw: ReLPSPConv2d(2, 33, (3, 2), T=4, stride=2, padding=1, **kw),
         (3, 2, 8, 5),
@@ -272,9 +273,10 @@ def test_initial_neurons_fire():
 
 
 @pytest.mark.parametrize("extrapolate", [False, True], ids=["silent", "extrapolated"])
+@pytest.mark.parametrize("rate", [0.0, 0.7], ids=["never", "seldom"])
 @pytest.mark.parametrize("name", ["linear", "stride and padding"])
-def test_neurons_that_never_fire_are_pulled_towards_it(name, extrapolate):
-    layer, shape = build(name, bias=True, extrapolate=extrapolate, wake=0.3, backend="torch")
+def test_neurons_that_never_or_seldom_fire_are_pulled_towards_it(name, rate, extrapolate):
+    layer, shape = build(name, bias=True, extrapolate=extrapolate, wake=0.3, wake_rate=rate, backend="torch")
     with torch.no_grad():
         layer.weight[[2, 4]] -= 2.0
         layer.bias[[2, 4]] = 0.0
@@ -282,19 +284,22 @@ def test_neurons_that_never_fire_are_pulled_towards_it(name, extrapolate):
     plain = build(name, bias=True, extrapolate=extrapolate)[0].eval()
     plain.load_state_dict(layer.state_dict())
     out = plain(times)
-    never = ((out < 0) | (out > layer.T)).movedim(1, 0).flatten(1).all(1)
+    fired = ((out >= 0) & (out <= layer.T)).movedim(1, 0).flatten(1)
+    never = ~fired.any(1)
     assert never[[2, 4]].all()
     assert not never.all()
+    lack = (1 - fired.double().mean(1) / rate).clamp(min=0) if rate else never
+    assert rate == 0 or ((lack > 0) & (lack < 1)).any()
     lasting = torch.where(times < 0, 0.0, layer.T - times)
     end = plain._sum(lasting, plain.bias * layer.T).movedim(1, 0).flatten(1)  # [out, samples]
-    pull = 0.3 * ((1 - end / layer.v_threshold).mean(1) * never).sum()
+    pull = 0.3 * ((1 - end / layer.v_threshold).mean(1) * lack).sum()
     expected = torch.autograd.grad(out.sum() + pull, plain.parameters())
     for layer.backend in ("torch", "numba"):
         for given, one in zip(
             torch.autograd.grad(layer(times).sum(), layer.parameters()), expected, strict=True
         ):
             assert_gradient("pull", one, given)
-    silent = torch.autograd.grad(layer.eval()(times).sum(), layer.weight)[0]
+    silent = torch.autograd.grad(layer.eval()(times).sum(), layer.weight)[0]  # the pull is for training only
     assert extrapolate or (silent[never] == 0).all()
 
 
@@ -519,6 +524,7 @@ def test_a_backend_asked_for_by_name_works_or_raises():
         (linear, {"T": math.inf}, "`T` must be a number greater than 0, got inf"),
         (linear, {"v_threshold": -1}, "`v_threshold` must be a number greater than 0, got -1"),
         (linear, {"wake": -1}, "`wake` must be a number of at least 0, got -1"),
+        (linear, {"wake_rate": 1.5}, "`wake_rate` must be a part from 0 to 1, got 1.5"),
         (linear, {"min_slope": 0}, "`min_slope` must be a number greater than 0, got 0"),
         (convolution, {"kernel_size": (3, 0)}, "`kernel_size` must be an integer of at least 1, or two"),
         (convolution, {"kernel_size": (3, 3, 3)}, "`kernel_size` must be an integer of at least 1, or two"),

@@ -26,18 +26,22 @@ class ReLPSP(nn.Module):
         bias: bool,
         extrapolate: bool,
         wake: float,
+        wake_rate: float,
         min_slope: float | None,
         backend: str,
     ):
         super().__init__()
         if not 0 <= wake < math.inf:
             raise ValueError(f"`wake` must be a number of at least 0, got {wake}.")
+        if not 0 <= wake_rate <= 1:
+            raise ValueError(f"`wake_rate` must be a part from 0 to 1, got {wake_rate}.")
         for name, value in (("T", T), ("v_threshold", v_threshold), ("min_slope", min_slope)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"`{name}` must be a number greater than 0, got {value}.")
         self.T, self.v_threshold = float(T), float(v_threshold)
         self.min_slope = self.v_threshold / self.T if min_slope is None else float(min_slope)
-        self.extrapolate, self.wake, self.backend = extrapolate, float(wake), checked_backend(backend)
+        self.extrapolate, self.backend = extrapolate, checked_backend(backend)
+        self.wake, self.wake_rate = float(wake), float(wake_rate)
         self._shape = weight_shape
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.bias = nn.Parameter(torch.empty(weight_shape[0])) if bias else None
@@ -86,7 +90,7 @@ class ReLPSP(nn.Module):
         without gradient; 0 for no spike."""
         self._check(times)
         wake = self.wake if self.training else 0.0
-        settings = Settings(self.v_threshold, self.T, self.min_slope, wake)
+        settings = Settings(self.v_threshold, self.T, self.min_slope, wake, self.wake_rate)
         with torch.autocast(times.device.type, enabled=False):  # halves are too coarse for times
             times, weight = times.to(self.weight.dtype), self.weight.flatten(1).t()
             bias = None if self.bias is None else self.bias.to(weight.dtype)

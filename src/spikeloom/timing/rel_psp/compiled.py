@@ -15,7 +15,7 @@ from spikeloom.loom.native import Native
 from spikeloom.loom.numba_job import DONE, RANGES
 from spikeloom.timing.rel_psp.geometry import Geometry
 
-BLOCK = 64  # neurons that move together
+BLOCK = 64  # neurons of a linear layer that move together
 PIECES = 32  # of the samples, so that threads that are held up do less
 PARTIAL = 1 << 21  # numbers in the partial sums of a weight gradient: 8 MiB in float32
 _loaded: list[Native] = []
@@ -31,7 +31,7 @@ def first_crossing(
     out, slope = (times.new_empty(num_samples, geometry.positions, neurons) for _ in range(2))
     start = times.new_zeros(neurons) if bias is None else bias
     settings = torch.tensor([threshold, T], dtype=times.dtype, device="cpu")
-    chunk = -(-num_samples // PIECES)
+    chunk, weight = -(-num_samples // PIECES), geometry.reversed_rows(weight)
     _run("forward", geometry, neurons, chunk, order, sorted_times, start, settings, weight, out, slope)
     return out, slope
 
@@ -44,7 +44,8 @@ def gradients(
     to_times = to_weight = None
     if wanted[0]:
         to_times = torch.empty_like(times)
-        _run("time", geometry, neurons, -(-num_samples // PIECES), times, out, scale, weight, to_times)
+        chunk, rows = -(-num_samples // PIECES), geometry.reversed_rows(weight)
+        _run("time", geometry, neurons, chunk, times, out, scale, rows, to_times)
     if wanted[1]:
         pieces = min(max(1, PARTIAL // weight.numel()), PIECES, max(1, num_samples))
         chunk = max(1, -(-num_samples // pieces))
@@ -53,13 +54,14 @@ def gradients(
         to_weight = partial[0]
         for part in partial[1:]:
             to_weight += part
+        to_weight = geometry.reversed_rows(to_weight)
     return to_times, to_weight
 
 
 def _run(name: str, geometry: Geometry, neurons: int, chunk: int, *tensors: Tensor) -> None:
     """Run a loop, in pieces of ``chunk`` samples; the gradient of times is not cut into blocks of neurons."""
     num_samples = len(tensors[0])
-    block = min(BLOCK, neurons)
+    block = min(BLOCK, neurons) if geometry.positions == 1 else neurons
     inputs = geometry.channels * geometry.pixels
     around = geometry.pixels, geometry.taps, geometry.positions
     sizes = torch.tensor([num_samples, chunk, neurons, block, inputs, *around], device="cpu")
@@ -67,7 +69,7 @@ def _run(name: str, geometry: Geometry, neurons: int, chunk: int, *tensors: Tens
     if name != "time":
         pieces *= -(-neurons // block)
     job = array("q", [0, 0, pieces, pieces, 1, *[0] * 7])
-    arguments = (sizes, *geometry.targets(), *tensors)  # kept until the loop has run
+    arguments = (sizes, *geometry.runs(), *tensors)  # kept until the loop has run
     for tensor in arguments:
         assert tensor.is_contiguous()
         job.extend((tensor.data_ptr(), tensor.numel()))

@@ -23,13 +23,15 @@ class Settings:
         threshold: firing threshold.
         T: end of the window.
         min_slope: the least slope that gradients are divided by.
-        wake: strength of the pull on neurons that fire for no sample; 0 for none.
+        wake: strength of the pull on neurons that fire too seldom; 0 for none.
+        wake_rate: in which part of samples and positions a neuron should fire; 0: in one.
     """
 
     threshold: float
     T: float
     min_slope: float
     wake: float
+    wake_rate: float
 
 
 def firing_times(
@@ -73,8 +75,10 @@ class _FiringTimes(torch.autograd.Function):
         # In double precision the order of the sum, which may depend on threads, does not show.
         to_bias = -(scale * out).double().sum((0, 1)).to(out.dtype) if wanted[2] else None
         if settings.wake and len(times):
-            never = silent.flatten(0, 1).all(0).to(out.dtype)  # [out]
-            pull = settings.wake / settings.threshold * never
+            rate = (~silent).flatten(0, 1).to(out.dtype).mean(0)  # [out]
+            least = settings.wake_rate or torch.finfo(out.dtype).tiny
+            lack = (1 - rate / least).clamp(min=0)
+            pull = settings.wake / settings.threshold * lack
             if to_weight is not None:
                 to_weight -= _lasting(times, ctx.geometry, settings.T)[:, None] * pull
             if to_bias is not None:

@@ -60,16 +60,29 @@ class Geometry:
         return columns.transpose(1, 2).reshape(-1, self.channels * self.taps)
 
     @functools.lru_cache(64)  # noqa: B019 - of equal sizes, whichever object they belong to
-    def targets(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The windows that each pixel is in.
+    def runs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The windows that each pixel is in, as runs: windows side by side, within which its places are side
+        by side too, in the order of :meth:`reversed_rows`.
 
         Returns:
-            where the entries of each pixel start, ``[pixels + 1]``; of each entry, the position of the window
-            and the pixel's place in it
+            where the runs of each pixel start, ``[pixels + 1]``; of each run, the position of its first
+            window, how many windows it has, and the pixel's place in the first
         """
         one = Geometry(1, self.height, self.width, self.rows, self.columns, self.stride, self.padding)
         pixels = torch.arange(self.pixels, dtype=torch.float64, device="cpu")[None]
-        numbered = one.windows(pixels).flatten().long()
+        numbered = one.windows(pixels)
+        numbered = numbered.view(-1, self.rows, self.columns).flip(2).flatten().long()
         entries = numbered.argsort(stable=True)[(numbered < 0).sum() :]  # without the padding
-        starts = F.pad(numbered[entries].bincount(minlength=self.pixels).cumsum(0), (1, 0))
-        return starts, entries // self.taps, entries % self.taps
+        window, place, pixel = entries // self.taps, entries % self.taps, numbered[entries]
+        follows = (window.diff() == 1) & (place.diff() == 1) & (pixel.diff() == 0)
+        first = F.pad(~follows, (1, 0), value=True).nonzero().flatten()
+        counts = F.pad(first, (0, 1), value=len(entries)).diff()
+        starts = F.pad(pixel[first].bincount(minlength=self.pixels).cumsum(0), (1, 0))
+        return starts, window[first], counts, place[first]
+
+    def reversed_rows(self, weight: Tensor) -> Tensor:
+        """Weights ``[channels * taps, out]`` with each row of a window in reverse order: a pixel moves to
+        the left within a window that moves to the right. Twice is as never."""
+        if self.columns == 1:
+            return weight
+        return weight.view(-1, self.columns, weight.shape[1]).flip(1).view_as(weight)

@@ -33,7 +33,10 @@ class ReLPSPLinear(ReLPSP):
     - ``wake``, for hidden layers. It pulls on neurons that fire nowhere in a batch: in training,
       :math:`\lambda (1 - V_j(T) / \theta)` of each, mean over the samples, is added to the loss as far as the
       gradients of ``weight`` and ``bias`` go. The pull does not grow with the loss; a loss that is scaled
-      up, as for 16-bit training, hides it.
+      up, as for 16-bit training, hides it. As only spikes have gradients, and what they lead to is often
+      that there are fewer, a long training can leave neurons that fire, but hardly ever: ``wake_rate``
+      :math:`r` extends the pull, :math:`1 - \rho_j / r` times as strong, to those that fire in a part
+      :math:`\rho_j < r` of the samples.
 
     Args:
         in_features: number of inputs, each with one spike or none.
@@ -43,6 +46,7 @@ class ReLPSPLinear(ReLPSP):
         bias: whether a spike at time 0, with a weight of its own for each neuron, comes with each sample.
         extrapolate: whether neurons that do not fire get a time after ``T`` instead of -1.
         wake: strength :math:`\lambda` of the pull on silent neurons; at least 0.
+        wake_rate: the part :math:`r` of the samples in which a neuron should fire; from 0, any, to 1.
         min_slope: the least slope that gradients are divided by. Default: ``v_threshold / T``, that of a
             potential that takes the whole window.
         backend: ``'numba'`` (compiled loops), ``'torch'`` (reference), or ``'auto'``.
@@ -75,13 +79,22 @@ class ReLPSPLinear(ReLPSP):
         *,
         extrapolate: bool = False,
         wake: float = 0.0,
+        wake_rate: float = 0.0,
         min_slope: float | None = None,
         backend: str = "auto",
     ):
         check_counts(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         super().__init__(
-            (out_features, in_features), T, v_threshold, bias, extrapolate, wake, min_slope, backend
+            (out_features, in_features),
+            T,
+            v_threshold,
+            bias,
+            extrapolate,
+            wake,
+            wake_rate,
+            min_slope,
+            backend,
         )
 
     def _check_shape(self, times: Tensor) -> None:
@@ -110,7 +123,8 @@ class ReLPSPConv2d(ReLPSP):
         in_channels: channels of the input.
         out_channels: neurons per window.
         kernel_size: height and width of the windows; one number for both.
-        T, v_threshold, bias, extrapolate, wake, min_slope, backend: as for :class:`ReLPSPLinear`.
+        T, v_threshold, bias, extrapolate, wake, wake_rate, min_slope, backend: as for :class:`ReLPSPLinear`;
+            a part of the samples is one of samples and windows.
         stride: pixels from one window to the next.
         padding: silent pixels on each side.
     Shape:
@@ -139,6 +153,7 @@ class ReLPSPConv2d(ReLPSP):
         padding: int = 0,
         extrapolate: bool = False,
         wake: float = 0.0,
+        wake_rate: float = 0.0,
         min_slope: float | None = None,
         backend: str = "auto",
     ):
@@ -148,7 +163,7 @@ class ReLPSPConv2d(ReLPSP):
         self.kernel_size = pair("kernel_size", kernel_size)
         self.stride, self.padding = stride, padding
         shape = out_channels, in_channels, *self.kernel_size
-        super().__init__(shape, T, v_threshold, bias, extrapolate, wake, min_slope, backend)
+        super().__init__(shape, T, v_threshold, bias, extrapolate, wake, wake_rate, min_slope, backend)
 
     def _check_shape(self, times: Tensor) -> None:
         least = [max(1, size - 2 * self.padding) for size in self.kernel_size]

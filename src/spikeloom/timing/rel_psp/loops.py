@@ -1,9 +1,11 @@
 """The loops of ReL-PSP layers. Loaded from the cache of compiled code, see compiled.py.
 
-A spike goes to every position of the output whose window covers it; a linear layer has one position. There
-each neuron keeps its potential ``v`` as of the last spike and its slope ``rise``. All neurons of a position
-move together, so the innermost loops run over them and have no branches; a neuron that has fired has a
-potential of minus infinity. What is done with a range of samples and a block of neurons is one piece of work.
+Each neuron keeps the slope ``rise`` of its potential and a ``moment``, the sum of weights times their spikes'
+times: at a time ``t`` the potential is ``rise * t - moment``. A neuron that has fired has an infinite moment,
+so that no loop asks which neurons have. A linear layer has one position; in a convolution a spike goes to all
+positions whose windows cover it. Those that lie side by side in a row of the output are a run: one loop
+without branches takes all their neurons, over which weights are stored side by side too. What is done with a
+range of samples, and in a linear layer with a block of neurons, is one piece of work.
 
 Arrays are flat, and indices unsigned: slices, and checks for negative indices, took three quarters of the
 time.
@@ -22,17 +24,16 @@ a channel; places in a window; positions of windows."""
 
 
 @jit
-def move(v, rise, at, width, passed, threshold):
-    """Potentials after some time without spikes; whether one reaches the threshold."""
+def reaches(rise, moment, at, span, now, threshold):
+    """Whether a potential reaches the threshold."""
     reached = False
-    for j in range(at, at + width):
-        v[j] += rise[j] * passed
-        reached |= v[j] >= threshold
+    for j in range(at, at + span):
+        reached |= rise[j] * now - moment[j] >= threshold
     return reached
 
 
 @jit
-def fire(v, rise, at, width, before, now, threshold, times, slopes, to):
+def fire(rise, moment, at, width, before, now, threshold, times, slopes, to):
     """Note when the potentials that reach the threshold did so, after ``before`` and up to ``now``.
 
     Returns:
@@ -40,37 +41,50 @@ def fire(v, rise, at, width, before, now, threshold, times, slopes, to):
     """
     fired = 0
     for j in range(width):
-        if v[at + j] >= threshold:
-            time = now - (v[at + j] - threshold) / rise[at + j]
+        v = rise[at + j] * now - moment[at + j]
+        if v >= threshold:
+            time = now - (v - threshold) / rise[at + j]
             # Rounding must not put it among the spikes that caused it.
             times[to + j] = time if time > before else np.nextafter(before, now)
             slopes[to + j] = rise[at + j]
-            v[at + j] = -np.inf
+            moment[at + j] = np.inf
             fired += 1
     return fired
 
 
 @jit
-def add(total, at, values, source, width):
-    for j in range(width):
-        total[at + j] += values[source + j]
+def add_spike(rise, moment, at, span, weight, source, now):
+    """A spike's share in the potentials."""
+    for j in range(span):
+        rise[at + j] += weight[source + j]
+        moment[at + j] += weight[source + j] * now
 
 
 @jit
-def add_weight_gradient(total, at, scale, times, source, width, time):
+def add_weight_gradient(total, at, scale, times, source, span, time):
     """A spike's share in the gradient of its weights; the neurons that fired before it add 0."""
     zero = total.dtype.type(0)
-    for j in range(width):
+    for j in range(span):
         total[at + j] += scale[source + j] * min(time - times[source + j], zero)
 
 
-@jit
-def add_time_gradient(lanes, scale, times, source, width, time, weight, row):
-    """A spike's share in the gradient of its time, by neuron."""
-    zero = lanes.dtype.type(0)
-    for j in range(width):
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc"})  # else it would be added up one by one
+def time_gradient(scale, times, source, span, time, weight, row):
+    """A run's share in the gradient of a spike's time."""
+    total = zero = scale.dtype.type(0)
+    for j in range(span):
         share = scale[source + j] * weight[row + j]
-        lanes[j] += share if time < times[source + j] else zero
+        total += share if time < times[source + j] else zero
+    return total
+
+
+@jit
+def greatest(values, at, count):
+    """The greatest of some values."""
+    found = values[at]
+    for j in range(at + np.uintp(1), at + count):
+        found = max(found, values[j])
+    return found
 
 
 @jit
@@ -88,14 +102,15 @@ def forward_job(real):
     def run(job):
         words = words_of(job)
         sizes, starts = vector(words, 0, np.int64), vector(words, 1, np.int64)
-        places, taps = vector(words, 2, np.int64), vector(words, 3, np.int64)
-        order, sorted_times = vector(words, 4, np.int64), vector(words, 5, real)
-        bias, settings, weight = vector(words, 6, real), vector(words, 7, real), vector(words, 8, real)
-        times, slopes = vector(words, 9, real), vector(words, 10, real)
+        places, counts = vector(words, 2, np.int64), vector(words, 3, np.int64)
+        taps = vector(words, 4, np.int64)
+        order, sorted_times = vector(words, 5, np.int64), vector(words, 6, real)
+        bias, settings, weight = vector(words, 7, real), vector(words, 8, real), vector(words, 9, real)
+        times, slopes = vector(words, 10, real), vector(words, 11, real)
         threshold, end = settings[0], settings[1]
         neurons, inputs = np.uintp(sizes[NEURONS]), sizes[INPUTS]
         positions, block = sizes[POSITIONS], np.uintp(sizes[BLOCK])
-        v, rise = np.empty(positions * sizes[BLOCK], real), np.empty(positions * sizes[BLOCK], real)
+        rise, moment = np.empty(positions * sizes[BLOCK], real), np.empty(positions * sizes[BLOCK], real)
         last, waiting = np.empty(positions, real), np.empty(positions, np.int64)
         number, stop = take(words)
         while number < stop:
@@ -105,7 +120,7 @@ def forward_job(real):
                 for p in range(np.uintp(positions)):
                     last[p], waiting[p] = 0.0, width
                     for j in range(width):
-                        v[p * block + j], rise[p * block + j] = 0.0, bias[start + j]
+                        rise[p * block + j], moment[p * block + j] = bias[start + j], 0.0
                         times[out + p * neurons + j], slopes[out + p * neurons + j] = -1.0, 0.0
                 left = positions
                 for k in range(n * inputs, (n + 1) * inputs):
@@ -114,32 +129,35 @@ def forward_job(real):
                         break
                     channel, pixel = source // sizes[PIXELS], source % sizes[PIXELS]
                     for target in range(starts[pixel], starts[pixel + 1]):
-                        p = np.uintp(places[target])
-                        if waiting[p] == 0:
+                        place, count = np.uintp(places[target]), np.uintp(counts[target])
+                        if greatest(waiting, place, count) == 0:
                             continue
-                        at = p * block
-                        if move(v, rise, at, width, now - last[p], threshold):
-                            waiting[p] -= fire(
-                                v, rise, at, width, last[p], now, threshold, times, slopes, out + p * neurons
-                            )
-                            left -= waiting[p] == 0
-                        last[p] = now
+                        at, span = place * block, count * width
+                        if reaches(rise, moment, at, span, now, threshold):
+                            for p in range(place, place + count):
+                                to_p = out + p * neurons
+                                fired = fire(
+                                    rise,
+                                    moment,
+                                    p * block,
+                                    width,
+                                    last[p],
+                                    now,
+                                    threshold,
+                                    times,
+                                    slopes,
+                                    to_p,
+                                )
+                                waiting[p] -= fired
+                                left -= fired > 0 and waiting[p] == 0
+                        for p in range(place, place + count):
+                            last[p] = now
                         row = np.uintp(channel * sizes[TAPS] + taps[target])
-                        add(rise, at, weight, row * neurons + start, width)
+                        add_spike(rise, moment, at, span, weight, row * neurons + start, now)
                 for p in range(np.uintp(positions)):
-                    if waiting[p] > 0 and move(v, rise, p * block, width, end - last[p], threshold):
-                        fire(
-                            v,
-                            rise,
-                            p * block,
-                            width,
-                            last[p],
-                            end,
-                            threshold,
-                            times,
-                            slopes,
-                            out + p * neurons,
-                        )
+                    if waiting[p] > 0:
+                        to_p = out + p * neurons
+                        fire(rise, moment, p * block, width, last[p], end, threshold, times, slopes, to_p)
             done(words)
             number, stop = take(words)
 
@@ -152,9 +170,10 @@ def weight_job(real):
     def run(job):
         words = words_of(job)
         sizes, starts = vector(words, 0, np.int64), vector(words, 1, np.int64)
-        places, taps = vector(words, 2, np.int64), vector(words, 3, np.int64)
-        in_times, times, scale = vector(words, 4, real), vector(words, 5, real), vector(words, 6, real)
-        gradient = vector(words, 7, real)  # starts at 0
+        places, counts = vector(words, 2, np.int64), vector(words, 3, np.int64)
+        taps = vector(words, 4, np.int64)
+        in_times, times, scale = vector(words, 5, real), vector(words, 6, real), vector(words, 7, real)
+        gradient = vector(words, 8, real)  # starts at 0
         neurons, inputs = np.uintp(sizes[NEURONS]), sizes[INPUTS]
         rows = np.uintp(inputs // sizes[PIXELS] * sizes[TAPS])
         positions = sizes[POSITIONS]
@@ -166,20 +185,18 @@ def weight_job(real):
             for n in range(first, to):
                 out = np.uintp(n * positions) * neurons + start
                 for p in range(np.uintp(positions)):
-                    latest[p] = -1.0
-                    for j in range(width):
-                        latest[p] = max(latest[p], times[out + p * neurons + j])
+                    latest[p] = greatest(times, out + p * neurons, width)
                 for place in range(inputs):
                     time = in_times[n * inputs + place]
                     if time < 0:
                         continue
                     channel, pixel = place // sizes[PIXELS], place % sizes[PIXELS]
                     for target in range(starts[pixel], starts[pixel + 1]):
-                        p = np.uintp(places[target])
-                        if time < latest[p]:
+                        p, count = np.uintp(places[target]), np.uintp(counts[target])
+                        if time < greatest(latest, p, count):
                             row = np.uintp(channel * sizes[TAPS] + taps[target])
                             at, source = total + row * neurons, out + p * neurons
-                            add_weight_gradient(gradient, at, scale, times, source, width, time)
+                            add_weight_gradient(gradient, at, scale, times, source, count * width, time)
             done(words)
             number, stop = take(words)
 
@@ -192,31 +209,23 @@ def time_job(real):
     def run(job):
         words = words_of(job)
         sizes, starts = vector(words, 0, np.int64), vector(words, 1, np.int64)
-        places, taps = vector(words, 2, np.int64), vector(words, 3, np.int64)
-        in_times, times, scale = vector(words, 4, real), vector(words, 5, real), vector(words, 6, real)
-        weight, gradient = vector(words, 7, real), vector(words, 8, real)
-        neurons, inputs = np.uintp(sizes[NEURONS]), sizes[INPUTS]
-        positions, block = sizes[POSITIONS], np.uintp(sizes[BLOCK])
-        lanes = np.empty(sizes[BLOCK], real)  # a single sum would be added up one by one
+        places, counts = vector(words, 2, np.int64), vector(words, 3, np.int64)
+        taps = vector(words, 4, np.int64)
+        in_times, times, scale = vector(words, 5, real), vector(words, 6, real), vector(words, 7, real)
+        weight, gradient = vector(words, 8, real), vector(words, 9, real)
+        neurons, inputs, positions = np.uintp(sizes[NEURONS]), sizes[INPUTS], sizes[POSITIONS]
         number, stop = take(words)
         while number < stop:
             for n in range(number * sizes[CHUNK], min((number + 1) * sizes[CHUNK], sizes[SAMPLES])):
                 for place in range(inputs):
                     time = in_times[n * inputs + place]
-                    for lane in range(block):
-                        lanes[lane] = 0.0
                     channel, pixel = place // sizes[PIXELS], place % sizes[PIXELS]
+                    total = gradient.dtype.type(0)
                     for target in range(starts[pixel], starts[pixel + 1] if time >= 0 else 0):
                         row = np.uintp(channel * sizes[TAPS] + taps[target]) * neurons
                         source = np.uintp(n * positions + places[target]) * neurons
-                        for start in range(np.uintp(0), neurons, block):
-                            width = min(block, neurons - start)
-                            add_time_gradient(
-                                lanes, scale, times, source + start, width, time, weight, row + start
-                            )
-                    total = lanes[0]
-                    for lane in range(1, sizes[BLOCK]):
-                        total += lanes[lane]
+                        span = np.uintp(counts[target]) * neurons
+                        total += time_gradient(scale, times, source, span, time, weight, row)
                     gradient[n * inputs + place] = total
             done(words)
             number, stop = take(words)

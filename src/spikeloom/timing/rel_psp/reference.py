@@ -69,24 +69,25 @@ def _fire(
     counting = (times >= 0) & (times <= T)
     ordered, order = torch.where(counting, times, float("inf")).sort(dim=1, stable=True)
     shape = len(times), weight.shape[1]
-    v, rise = times.new_zeros(shape), times.new_zeros(shape)
+    rise, moment = times.new_zeros(shape), times.new_zeros(shape)  # the potential is rise * time - moment
     rise = rise if bias is None else rise + bias
-    out, slope = torch.full_like(v, -1.0), torch.zeros_like(v)
+    out, slope = torch.full_like(rise, -1.0), torch.zeros_like(rise)
     before = times.new_zeros(len(times), 1)
     most = int(counting.sum(1).amax()) if len(times) else 0
     for k in range(most + 1):
         there = ordered[:, k : k + 1] <= T if k < most else torch.zeros_like(before, dtype=torch.bool)
         now = torch.where(there, ordered[:, k : k + 1], T) if k < most else torch.full_like(before, T)
-        v = v + rise * (now - before)
+        v = rise * now - moment
         fires = v >= threshold
         time = now - (v - threshold) / rise
         # Rounding must not put it among the spikes that caused it.
         time = torch.where(time > before, time, torch.nextafter(before, now))
         out, slope = torch.where(fires, time, out), torch.where(fires, rise, slope)
-        v = v.masked_fill(fires, -float("inf"))
+        moment = moment.masked_fill(fires, float("inf"))
         before = now
         if k < most:
-            rise = rise + torch.where(there, weight[order[:, k]], 0.0)
+            added = torch.where(there, weight[order[:, k]], 0.0)
+            rise, moment = rise + added, moment + added * now
     return out, slope
 
 
