@@ -59,7 +59,7 @@ def test_the_networks_have_defaults_of_their_own():
     fc, cnn = ReLPSP(dataset="mnist"), ReLPSP(dataset="mnist", net="cnn")
     assert [(one.tau, one.lr, one.epochs, one.black) for one in (fc, cnn)] == [
         (1.0, 1e-3, 60, False),
-        (0.5, 8e-3, 30, True),
+        (0.5, 4e-3, 45, True),
     ]
     assert ReLPSP.from_settings(cnn.settings()) == cnn
 
