@@ -93,13 +93,50 @@ def test_nothing_dead_is_kept():
     assert "sigmoid" not in str(step.forward)
 
 
+@pytest.mark.parametrize(
+    ("function", "operations"),
+    [
+        (lambda x: x - 0, []),
+        (lambda x: x - 0.0, []),
+        (lambda x: x * 1, []),
+        (lambda x: 1.0 * x, []),
+        (lambda x: x / 1.0, []),
+        (lambda x: x - -0.0, ["sub"]),  # it makes the negative of 0 positive, and so does the next
+        (lambda x: x + 0.0, ["add"]),
+        (lambda x: x * 0.0, ["mul"]),
+        (lambda x: 0.0 - x, ["sub"]),
+        (lambda x: x * -1, ["mul"]),
+        (lambda x: x / x, ["div"]),
+        (lambda x: torch.div(x, 1, rounding_mode="trunc"), ["div", "trunc"]),
+        (lambda x: torch.sub(x, 0, alpha=2), ["sub_scaled"]),
+    ],
+)
+def test_only_what_changes_nothing_is_left_out(function, operations):
+    class Shown(Charge):
+        def neuronal_fire(self):
+            return self.v
+
+        def neuronal_reset(self, spike):
+            pass
+
+    def charge(node, x):
+        node.v = function(x)
+
+    step, *_ = plans(Shown(charge), (7,), torch.float32)
+    assert [one.operation for one in step.forward.instructions] == operations
+    x = torch.tensor([[0.0, -0.0, 2.5, -torch.inf, torch.inf, torch.nan]])
+    shown = {name: Shown(charge, backend=name)(x) for name in ("torch", "numba")}
+    assert_same("output", shown["torch"], shown["numba"])
+    assert torch.equal(shown["torch"].signbit(), shown["numba"].signbit())
+
+
 def test_literals_are_arguments():
     """Another number compiles nothing: one emitted module, other literals."""
     nodes = [
-        LIFNode(tau=2.0),
-        LIFNode(tau=3.7),
+        LIFNode(tau=2.0, v_reset=-0.2),
+        LIFNode(tau=3.7, v_reset=-0.2),
         LIFNode(tau=3.7, v_threshold=0.3, v_reset=-0.1),
-        LIFNode(tau=2.0, surrogate_function=surrogate.Sigmoid(alpha=1.5)),
+        LIFNode(tau=2.0, v_reset=-0.2, surrogate_function=surrogate.Sigmoid(alpha=1.5)),
     ]
     loops = [find(node, (7, 7), torch.float32) for node in nodes]
     assert len({one.module.__name__ for one in loops}) == 1

@@ -72,7 +72,7 @@ SINGLE_ROUNDING = [
 ]
 SINGLE_ROUNDING_OPERATIONS = {
     *("add", "sub", "rsub", "mul", "div", "neg", "abs", "relu", "clamp", "clamp_min", "clamp_max"),
-    *("maximum", "minimum", "where", "round", "ge", "gt", "le", "lt", "eq"),
+    *("maximum", "minimum", "where", "round", "ge", "gt", "le", "lt", "eq", "isnan"),
 }
 # Neither arithmetic nor a change of shape: a new tensor, or another type.
 NO_ARITHMETIC = {"_to_copy", "detach", "full_like", "zeros_like", "ones_like", "scalar_tensor", "clone"}

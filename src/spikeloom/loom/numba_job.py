@@ -204,10 +204,16 @@ def spread(block, pooled, at, words):
     count = block.dtype.type(size * size)
     for first in range(np.uintp(0), total, size * row):
         for left in range(first, first + row, across):
-            for column in range(size):
-                to = left + column * inner
+            if size == 2:
                 for i in range(inner):
-                    block[to + i] = pooled[source + i] / count
+                    share = pooled[source + i] * block.dtype.type(0.25)
+                    block[left + i] = share
+                    block[left + inner + i] = share
+            else:
+                for column in range(size):
+                    to = left + column * inner
+                    for i in range(inner):
+                        block[to + i] = pooled[source + i] / count
             source += inner
         for below in range(first + row, first + size * row, row):
             for i in range(row):

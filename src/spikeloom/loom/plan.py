@@ -1,9 +1,11 @@
 """A plan: one time step as a list of pointwise operations, which any backend can print as a loop.
 
 Values are numbered: first the inputs, then the results of the instructions, in order. Literals are numbered
-apart, because they are arguments of the loop: another time constant compiles nothing.
+apart, because they are arguments of the loop: another time constant compiles nothing. Only to subtract 0, and
+to multiply or divide by 1, is left out, as resting potentials and slopes often are these.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +184,8 @@ class PlanBuilder:
             return self.any(args[0 if name == "scalar_tensor" else 1])
         if name in ("_to_copy", "to"):
             return self.truth(args[0]) if dtype == torch.bool else self.number(args[0])
+        if not kwargs and _changes_nothing(name, *args[1:]):
+            return self.number(args[0])
         if name in ("add", "sub", "rsub"):
             return self.sum(name, args, kwargs.get("alpha", args[2] if len(args) > 2 else 1))
         if name == "div" and kwargs.get("rounding_mode"):
@@ -267,6 +271,17 @@ def _tanh_backward(builder: PlanBuilder, grad: Any, result: Any) -> Value:
 
 def _threshold_backward(builder: PlanBuilder, grad: Any, source: Any, limit: Any) -> Value:
     return builder.emit("where", builder.emit("le", source, limit), 0.0, grad)
+
+
+_NEUTRAL = {"sub": 0, "mul": 1, "div": 1}
+"""The number with which an operation changes no number; to add 0 would make the negative of 0 positive."""
+
+
+def _changes_nothing(name: str, *operands: Any) -> bool:
+    """Whether an operation leaves every number as it is, given what comes after its first argument."""
+    if len(operands) != 1 or type(operands[0]) not in (int, float):
+        return False
+    return operands[0] == _NEUTRAL.get(name) and math.copysign(1, operands[0]) > 0
 
 
 _DERIVATIVES = {

@@ -124,6 +124,8 @@ class BaseNode(MemoryModule):
             spike = spike.detach()
         if self.v_reset is None:
             self.v = self.v - spike * self.v_threshold
+        elif self.v_reset == 0:
+            self.v = (1.0 - spike) * self.v
         else:
             self.v = (1.0 - spike) * self.v + spike * self.v_reset
 

@@ -30,8 +30,8 @@ class TernaryLIFNode(LIFNode):
     Example:
         >>> import torch
         >>> neuron = TernaryLIFNode()
-        >>> neuron(torch.tensor([-3.0, 1.0, 2.0])), neuron.v
-        (tensor([-1.,  0.,  1.]), tensor([0.0000, 0.5000, 0.0000]))
+        >>> neuron(torch.tensor([-3.0, 1.0, 2.0]))
+        tensor([-1.,  0.,  1.])
     """
 
     def __init__(

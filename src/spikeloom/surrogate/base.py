@@ -20,7 +20,7 @@ def heaviside(x: Tensor) -> Tensor:
         >>> heaviside(torch.tensor([-0.1, 0.0, torch.inf, torch.nan]))
         tensor([0., 1., 1., nan])
     """
-    return (x >= 0).to(x.dtype) + x.clamp(0, 0)  # the second term is 0, or NaN where x is
+    return torch.where(x.isnan(), x, (x >= 0).to(x.dtype))
 
 
 class _Spike(torch.autograd.Function):
