@@ -42,7 +42,7 @@ def fire(rise, moment, at, width, before, now, threshold, times, slopes, to):
     fired = 0
     for j in range(width):
         v = rise[at + j] * now - moment[at + j]
-        if v >= threshold:
+        if v >= threshold and rise[at + j] > 0:  # a potential that does not rise only seems to, by rounding
             time = now - (v - threshold) / rise[at + j]
             # Rounding must not put it among the spikes that caused it.
             times[to + j] = time if time > before else np.nextafter(before, now)

@@ -78,7 +78,7 @@ def _fire(
         there = ordered[:, k : k + 1] <= T if k < most else torch.zeros_like(before, dtype=torch.bool)
         now = torch.where(there, ordered[:, k : k + 1], T) if k < most else torch.full_like(before, T)
         v = rise * now - moment
-        fires = v >= threshold
+        fires = (v >= threshold) & (rise > 0)  # by rounding, one that does not rise can seem to reach it
         time = now - (v - threshold) / rise
         # Rounding must not put it among the spikes that caused it.
         time = torch.where(time > before, time, torch.nextafter(before, now))
