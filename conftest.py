@@ -2,5 +2,8 @@
 
 import importlib.util
 
-NEED_TRITON = [f"src/spikeloom/loom/triton_{part}.py" for part in ("math", "memory", "run")]
+NEED_TRITON = [
+    *(f"src/spikeloom/loom/triton_{part}.py" for part in ("math", "memory", "run")),
+    "src/spikeloom/encoding/philox_triton.py",
+]
 collect_ignore = [] if importlib.util.find_spec("triton") else NEED_TRITON

@@ -62,7 +62,7 @@ class PoissonEncoder(MemoryModule):
         """Code one input ``[N, *]`` over ``T`` time steps at once, whatever the step mode: ``[T, N, *]``."""
         probability = self.probability(as_float(x))
         numbers = uniform_sequence(self.generator, check_num_steps("T", T), probability)
-        return (numbers < probability).to(output_type(x))
+        return numbers.lt_(probability).to(output_type(x))
 
     @torch.no_grad()
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -75,7 +75,7 @@ class PoissonEncoder(MemoryModule):
         """One draw for each time step: ``[T, N, *]``."""
         probability = self.probability(x_seq)
         numbers = uniform_sequence(self.generator, len(x_seq), probability[0])
-        return (numbers < probability).to(probability.dtype)
+        return numbers.lt_(probability).to(probability.dtype)
 
     def extra_repr(self) -> str:
         return f"step_mode={self.step_mode!r}"

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeloom.encoding.philox import Place
 from spikeloom.loom.select import HAS_TRITON
 
-_makes_on_device = HAS_TRITON  # until Triton fails
+COMPILED_FROM = 1 << 16  # numbers at once; fewer are not worth loading Numba
+_failed: set[str] = set() if HAS_TRITON else {"triton"}  # compilers that are not there, or have failed
 _log = logging.getLogger("spikeloom.encoding")
 _NUMPY_TYPE = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -35,7 +37,7 @@ class SampleGenerator:
     index, and how many numbers of that sample went before: not on the batch, its order, or the number of
     processes. They come from the counter-based generator Philox; its key is a hash of seed, names and index.
 
-    For a CUDA device the same numbers are made there, by Triton; without it, on the CPU, and then moved.
+    NumPy makes few numbers; many at once a compiled loop, and those for a CUDA device Triton: the same ones.
 
     Args:
         seed: an integer.
@@ -54,8 +56,8 @@ class SampleGenerator:
     def __init__(self, seed: int, indices: Sequence[int] | Tensor, *names: str | int):
         key = (operator.index(seed), *(_checked_name(name) for name in names))
         self._key, self._indices = key, _as_list(indices)
-        self._draws: list[tuple[int, torch.dtype]] = []  # made so far: numbers of a sample, and their type
-        self._draws_on_cpu = 0
+        self._draws: list[tuple[int, torch.dtype]] = []  # so far: numbers of a sample, and their type
+        self._draws_by_numpy = 0  # that its generators have made, or passed
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -102,42 +104,49 @@ class SampleGenerator:
             )
         count = math.prod(shape[1:])
         wanted = torch.device("cpu" if device is None else device)
-        numbers = self._on_device(T, count, dtype, wanted) if wanted.type == "cuda" else None
+        numbers = None
+        if wanted.type == "cuda":
+            numbers = self._compiled("triton", T, count, dtype, wanted)
+        elif T * len(self) * count >= COMPILED_FROM:
+            numbers = self._compiled("numba", T, count, dtype, wanted)
         if numbers is None:
-            numbers = self._on_cpu(T, count, dtype, wanted)
+            numbers = self._by_numpy(T, count, dtype, wanted)
         self._draws.append((T * count, dtype))
         return numbers.view(T, *shape)
 
-    def _on_device(self, T: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
-        """``[T, N, count]``, by Triton; ``None`` where it cannot compile."""
-        global _makes_on_device
-        if not _makes_on_device:
+    def _compiled(
+        self, compiler: str, T: int, count: int, dtype: torch.dtype, device: torch.device
+    ) -> Tensor | None:
+        """``[T, N, count]``; ``None`` where it cannot be compiled."""
+        if compiler in _failed:
             return None
-        from spikeloom.encoding.philox import Place, uniform_numbers
-
         place = Place()
         for drawn in self._draws:
             place = place.after(*drawn)
-        halves = [[key & 0xFFFFFFFFFFFFFFFF, key >> 64] for key in self._keys]
-        keys = torch.from_numpy(np.array(halves, np.uint64).reshape(-1, 2).view(np.int64))
         try:
-            return uniform_numbers(keys.to(device, non_blocking=True), place, T, count, dtype)
-        except torch.OutOfMemoryError:
+            if compiler == "triton":
+                from spikeloom.encoding.philox_triton import uniform_numbers
+            else:
+                from spikeloom.encoding.philox_numba import uniform_numbers
+            return uniform_numbers(self._keys, place, T, count, dtype, device)
+        except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # Triton, its driver and the assembler raise what they like
-            _makes_on_device = False
-            _log.warning("Random numbers of samples are made on the CPU: Triton fails (%s).", error)
+        except Exception as error:  # compilers, drivers and assemblers raise what they like
+            _failed.add(compiler)
+            _log.warning(
+                "Random numbers of samples are made by NumPy: %s fails (%s).", compiler.capitalize(), error
+            )
             return None
 
-    def _on_cpu(self, T: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """``[T, N, count]``, by NumPy, and then moved."""
+    def _by_numpy(self, T: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """``[T, N, count]``, made on the CPU, and then moved."""
         numbers = np.empty((T, len(self), count), _NUMPY_TYPE[dtype])
-        missed = self._draws[self._draws_on_cpu :]
+        missed = self._draws[self._draws_by_numpy :]
         for n, sample in enumerate(self._samples):
             for before, before_dtype in missed:
                 sample.random(before, _NUMPY_TYPE[before_dtype])
             numbers[:, n] = sample.random((T, count), numbers.dtype)
-        self._draws_on_cpu = len(self._draws) + 1  # with this one
+        self._draws_by_numpy = len(self._draws) + 1  # with this one
         is_cuda = device.type == "cuda"  # which need not be waited for
         return torch.from_numpy(numbers).to(device, non_blocking=is_cuda)
 
@@ -150,11 +159,13 @@ def uniform(generator: torch.Generator | UniformSource | None, like: Tensor) -> 
 
 
 def uniform_sequence(generator: torch.Generator | UniformSource | None, T: int, like: Tensor) -> Tensor:
-    """``T`` draws ``[T, *]`` of numbers as :func:`uniform` makes them."""
+    """``T`` draws ``[T, *]`` of numbers as :func:`uniform` makes them, which the caller may write to."""
     if isinstance(generator, torch.Generator | None):
         return _torch_rand((T, *like.shape), generator, like)
-    if isinstance(generator, SampleGenerator) or hasattr(generator, "rand_sequence"):
-        return generator.rand_sequence(T, like.shape, like.device, like.dtype)  # pyright: ignore
+    if isinstance(generator, SampleGenerator):
+        return generator.rand_sequence(T, like.shape, like.device, like.dtype)
+    if hasattr(generator, "rand_sequence"):
+        return generator.rand_sequence(T, like.shape, like.device, like.dtype).clone()  # pyright: ignore
     return torch.stack([generator.rand(like.shape, like.device, like.dtype) for _ in range(T)])
 
 
