@@ -60,12 +60,12 @@ def test_numbers_are_widened_and_rounded_as_pytorch_does():
     halves = np.arange(1 << 16, dtype=np.uint32) << 16  # all of bfloat16, infinities and NaN too
     near = [halves + np.uint32(rest) for rest in (1, 0x7FFF, 0x8000, 0x8001, 0xFFFF)]
     bits = np.concatenate([bits, halves, *near])
-    rounded, wide = np.empty(bits.shape, np.uint16), np.empty(bits.shape, np.uint32)
-    numba_math.narrow(rounded, bits)
+    rounded, wide = np.empty(bits.shape, np.uint16), np.empty(bits.shape, np.float32)
+    numba_math.narrow(rounded, bits.view(np.float32))
     expected = torch.from_numpy(bits.view(np.float32)).bfloat16()
     got = torch.from_numpy(rounded.view(np.int16)).view(torch.bfloat16)
     is_nan = expected.isnan()
     assert torch.equal(got.isnan(), is_nan)
     assert torch.equal(got.view(torch.int16)[~is_nan], expected.view(torch.int16)[~is_nan])
     numba_math.widen(wide, rounded)
-    assert np.array_equal(wide, got.float().numpy().view(np.uint32))
+    assert np.array_equal(wide.view(np.uint32), got.float().numpy().view(np.uint32))

@@ -102,9 +102,9 @@ class NumbaLoops(Native, Loops):
         sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
         waiting = iter(sequences)
         inputs, _held = _sources(sources, x, real)
-        rows = [("forward_row", len(keep)), ("prepare_forward", self.step.num_operands)]
         arguments = [
-            *self._rows(rows, real),
+            (self.address("forward_row", x.dtype), len(keep)),
+            (self.address("prepare_forward", real), self.step.num_operands),
             (self._pooling("pool", real, pooled), self.module.HOISTED[0]),
             _vector(self.literals[real][0]),
             _sequence(x),
@@ -142,10 +142,11 @@ class NumbaLoops(Native, Loops):
         inputs, _held = _sources(sources, x, real)
         last, _also_held = _sources([0.0 if one is None else one for one in finals], x, real)
         forwards, backwards = self.module.HOISTED
-        rows = [("memory_row", num_memories), ("prepare_forward", self.step.num_operands)]
-        rows += [("prepare_backward", forwards), ("backward_row", backwards)]
         arguments = [
-            *self._rows(rows, real),
+            (self.address("memory_row", x.dtype), num_memories),
+            (self.address("prepare_forward", real), self.step.num_operands),
+            (self.address("prepare_backward", real), forwards),
+            (self.address("backward_row", x.dtype), backwards),
             (self._pooling("spread", real, pooled), self.step.num_learned),
             *map(_vector, self.literals[real]),
             _sequence(x),
@@ -160,10 +161,6 @@ class NumbaLoops(Native, Loops):
         found = iter(to_operands)
         made = [*to_starts, *(next(found) if one else None for one in self.learned)]
         return [to_x, *chosen(made, sources, wanted)]
-
-    def _rows(self, rows: Sequence[tuple[str, int]], dtype: torch.dtype) -> list[Argument]:
-        """Row functions as arguments, each with its number."""
-        return [(self.address(name, dtype), number) for name, number in rows]
 
     def _pooling(self, name: str, real: torch.dtype, pooled: Pooling | None) -> int:
         """The function that pools, or spreads gradients; 0 where nothing is pooled."""

@@ -9,8 +9,9 @@ Any number of threads can run a loop at once: each takes ranges of neurons from 
 The first arguments of a job are a function's address (0 if there is none) and a number each. All buffers are
 rows of one array, as long as a block, and known by their addresses: slices take Numba long to compile.
 
-With ``half`` the input and the outputs, and their gradients, are bfloat16, in rows of half the length: each
-row is widened on its way in and rounded on its way out, within the cache.
+With ``half`` the input and the outputs, and their gradients, are bfloat16, in rows of half the length. The
+row functions read inputs and write their gradients so. Outputs may have to be pooled: they are rounded, and
+their gradients widened, apart from that, within the cache.
 """
 
 import numpy as np
@@ -74,15 +75,6 @@ def pooled(function, pooling, outputs, across, block, size, at):
 
 
 @jit
-def in_full(source, room, size, half):
-    """The address of a row that can be computed with: itself, or ``room`` with its numbers widened."""
-    if not half:
-        return source
-    widen(numbers(room, size, np.uint32), numbers(source, size, np.uint16))
-    return room
-
-
-@jit
 def pooled_place(words, size, at):
     """The first output of a block of ``size`` neurons that begins at neuron ``at``, and how many it has."""
     area = max(words[WINDOW], 1) * max(words[WINDOW], 1)
@@ -101,7 +93,7 @@ def put(pool_row, pooling, words, outputs, spikes, means, size, at, half):
     if pool_row != 0:
         pooled(pool_row, pooling, means - first * FULL_ITEM, words[OUTPUTS], spikes, size, at)
         spikes = means
-    narrow(numbers(outputs + first * HALF_ITEM, count, np.uint16), numbers(spikes, count, np.uint32))
+    narrow(numbers(outputs + first * HALF_ITEM, count, np.uint16), numbers(spikes, count, np.float32))
 
 
 @jit
@@ -109,8 +101,8 @@ def fetch(spread_row, pooling, words, outputs, spikes, means, size, at, half, it
     """The address of the gradients of a block's spikes, from those of a step's outputs; see :func:`put`."""
     if half:
         first, count = pooled_place(words, size, at)
-        arrived = in_full(outputs + first * HALF_ITEM, means, count, half)
-        outputs = arrived - first * FULL_ITEM
+        widen(numbers(means, count, np.float32), numbers(outputs + first * HALF_ITEM, count, np.uint16))
+        outputs = means - first * FULL_ITEM
     if spread_row == 0:
         return outputs + at * item
     pooled(spread_row, pooling, outputs, words[OUTPUTS], spikes, size, at)
@@ -118,7 +110,7 @@ def fetch(spread_row, pooling, words, outputs, spikes, means, size, at, half, it
 
 
 @jit
-def run_forwards(memory_row, given, following, memories, x, across, kept, stride, apart, count, seen, half):
+def run_forwards(memory_row, given, following, memories, x, across, kept, stride, apart, count):
     """Run ``memory_row`` for some steps, each from memories in rows of ``kept`` to those in the next rows.
 
     Args:
@@ -128,10 +120,9 @@ def run_forwards(memory_row, given, following, memories, x, across, kept, stride
         x: address of the input, of which a step is ``across`` bytes.
         kept: address of the memories before the first step.
         count: of the steps.
-        seen: room for a step's input in full, used if it is ``half``.
     """
     for step in range(count if memories > 0 else 0):
-        given[2] = in_full(x + step * across, seen, given[0], half)
+        given[2] = x + step * across
         point(given, 3, kept + step * stride, apart, memories)
         point(given, following, kept + (step + 1) * stride, apart, memories)
         call(memory_row, np.int64(given.ctypes.data))
@@ -179,11 +170,11 @@ def forward_job(real, half=False):
         sequence = final + memories
         steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * stored
         x_across, kept_across = words[TOTAL] * stored, words[TOTAL] * item
-        # Rows for spikes that are pooled or rounded, their means, the input in full; then come memories,
-        # operands, and what is prepared.
-        rows = np.empty((3 + held + hoisted) * block, real)
+        # Rows for spikes that are pooled or rounded, and their means; then come memories, operands, and what
+        # is prepared.
+        rows = np.empty((2 + held + hoisted) * block, real)
         spikes, stride = np.int64(rows.ctypes.data), block * item
-        means, seen, own = spikes + stride, spikes + 2 * stride, spikes + 3 * stride
+        means, own = spikes + stride, spikes + 2 * stride
         given, early = np.empty(4 + held + hoisted, np.int64), np.empty(2 + operands + hoisted, np.int64)
         pooling, last = np.empty(6, np.int64), 3 + held + hoisted
         given[1], early[1], pooling[5] = argument(words, 3)[0], argument(words, 3)[0], words.ctypes.data
@@ -200,7 +191,7 @@ def forward_job(real, half=False):
                 if prepare != 0:
                     call(prepare, np.int64(early.ctypes.data))
                 for t in range(steps):
-                    given[2] = in_full(x + t * x_across, seen, size, half)
+                    given[2] = x + t * x_across
                     given[last] = spikes if half or pool_row != 0 else out + t * across + at * item
                     call(forward_row, np.int64(given.ctypes.data))
                     put(pool_row, pooling, words, out + t * across, spikes, means, size, at, half)
@@ -248,13 +239,12 @@ def backward_job(real, half=False):
         chunks = (steps + chunk - 1) // chunk
         # Rows: of each memory the start of each chunk; of each memory the steps of a chunk; then single ones.
         many = memories * (chunks + chunk + 1)
-        rows = np.empty((many + 5 + operands + hoisted + hoisted_back + memories + learned) * block, real)
+        rows = np.empty((many + 3 + operands + hoisted + hoisted_back + memories + learned) * block, real)
         noted, stride = np.int64(rows.ctypes.data), block * item
         kept, apart = noted + memories * chunks * stride, (chunk + 1) * stride
         silence = noted + many * stride
         spikes, means = silence + stride, silence + 2 * stride
-        seen, to_seen = silence + 3 * stride, silence + 4 * stride  # the input in full, and its gradient
-        constant = to_seen + stride  # operands, and what is prepared of them
+        constant = silence + 3 * stride  # operands, and what is prepared of them
         prepared = constant + (operands + hoisted) * stride
         gradient = prepared + hoisted_back * stride
         added = gradient + memories * stride
@@ -312,8 +302,6 @@ def backward_job(real, half=False):
                         stride,
                         apart,
                         count if first_time else count - 1,
-                        seen,
-                        half,
                     )
                     if first_time:
                         for k in range(memories):
@@ -341,14 +329,8 @@ def backward_job(real, half=False):
                                 item,
                             )
                         point(back, 3, kept + (t - begun) * stride, apart, memories)
-                        to = gx + t * x_across + at * stored
-                        back[2], back[to_x] = (
-                            in_full(x + t * x_across, seen, size, half),
-                            to_seen if half else to,
-                        )
+                        back[2], back[to_x] = x + t * x_across, gx + t * x_across + at * stored
                         call(backward_row, np.int64(back.ctypes.data))
-                        if half:
-                            narrow(numbers(to, size, np.uint16), numbers(to_seen, size, np.uint32))
                 for k in range(memories):
                     move(argument(words, to_start + k)[0] + at * item, gradient + k * stride, size, real)
                 for k in range(learned):

@@ -11,6 +11,7 @@ from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value, needed
 from spikeloom.loom.step import Step, numbered
 
+STORED = {"x", "gx"}  # the arguments that may be bfloat16 in memory: the input, and its gradient
 _HEADER = '''\
 """Emitted by spikeloom.loom.numba_loop: functions of the address of their arguments."""
 
@@ -19,7 +20,7 @@ import math
 import numpy as np
 
 from spikeloom.loom.numba_job import literals, row, words_of
-from spikeloom.loom.numba_math import exp, sigmoid, tanh
+from spikeloom.loom.numba_math import exp, sigmoid, storage, tanh
 '''
 
 
@@ -118,18 +119,24 @@ def _function(
     touched = {loads[value] for value in read} | {output.removesuffix(" +") for _, output in stores}
     lines = ["words = words_of(address)", "c = literals(words, real)", "one, zero = c[0], c[1]"]
     lines += [f"c{number} = c[{number + 2}]" for number in numbers]
+    stored = touched & STORED
     lines += [
-        f"{argument} = row(words, {place}, real)"
+        f"{argument} = row(words, {place}, {'stored' if argument in stored else 'real'})"
         for place, argument in enumerate(arguments, 1)
         if argument in touched
     ]
     lines.append("for i in range(words[0]):")
-    lines += [f"    {value} = {loads[value]}[i]" for value in read]
+    for value in read:
+        source = f"{loads[value]}[i]"
+        lines.append(f"    {value} = {f'read({source})' if loads[value] in stored else source}")
     for instruction in kept:
         expression = OPERATIONS[instruction.operation].template.format(*map(str, instruction.arguments))
         lines.append(f"    {instruction.result} = {expression}")
     for value, output in stores:
         target, _, plus = output.partition(" ")
-        lines.append(f"    {target}[i] {plus}= {value}")
-    made = [f"def {name}_job(real):", "    def run(address):", *(f"        {line}" for line in lines)]
+        lines.append(f"    {target}[i] {plus}= {f'write({value})' if target in stored else value}")
+    made = [f"def {name}_job(real):"]
+    if stored:
+        made = [f"def {name}_job(real, half=False):", "    stored, read, write = storage(real, half)", ""]
+    made += ["    def run(address):", *(f"        {line}" for line in lines)]
     return "\n".join([*made, "", "    return run", ""])

@@ -184,19 +184,45 @@ _SIXTEEN, _SIGN_OFF, _INFINITE = np.uint32(16), np.uint32(0x7FFFFFFF), np.uint32
 _BELOW_HALF, _LAST, _NO_NUMBER = np.uint32(0x7FFF), np.uint32(1), np.uint32(0x7FC0)
 
 
+@njit(inline="always", **_OPTIONS)
+def wide(bits):
+    """A bfloat16 number, given as its bits, in float32."""
+    return np.uint32(np.uint32(bits) << _SIXTEEN).view(np.float32)
+
+
+@njit(inline="always", **_OPTIONS)
+def nearest(number):
+    """The bits of the bfloat16 number next to a float32, of two the even one."""
+    bits = np.float32(number).view(np.uint32)
+    even = np.uint32(np.uint32(bits >> _SIXTEEN) & _LAST)
+    rounded = np.uint32(np.uint32(bits + np.uint32(even + _BELOW_HALF)) >> _SIXTEEN)
+    is_number = np.uint32(bits & _SIGN_OFF) <= _INFINITE
+    return np.uint16(rounded if is_number else _NO_NUMBER)
+
+
+@njit(inline="always", **_OPTIONS)
+def same(number):
+    """A number as it is."""
+    return number
+
+
+def storage(real, half):
+    """How inputs and their gradients are stored: the type, and functions that read and write a number.
+
+    With ``half`` that is bfloat16, which Numba does not know; it is read and written as bits.
+    """
+    return (np.uint16, wide, nearest) if half else (real, same, same)
+
+
 @njit(**_OPTIONS)
 def widen(block, source):
-    """Write bfloat16 numbers as float32, both given as their bits."""
+    """Write the bits of bfloat16 numbers as float32."""
     for i in range(block.shape[0]):
-        block[i] = np.uint32(np.uint32(source[i]) << _SIXTEEN)
+        block[i] = wide(source[i])
 
 
 @njit(**_OPTIONS)
 def narrow(target, block):
-    """Write float32 numbers as the nearest bfloat16, of two the even one; both are given as their bits."""
+    """Write float32 numbers as the bits of bfloat16."""
     for i in range(target.shape[0]):
-        bits = np.uint32(block[i])
-        even = np.uint32(np.uint32(bits >> _SIXTEEN) & _LAST)
-        nearest = np.uint32(np.uint32(bits + np.uint32(even + _BELOW_HALF)) >> _SIXTEEN)
-        is_number = np.uint32(bits & _SIGN_OFF) <= _INFINITE
-        target[i] = np.uint16(nearest if is_number else _NO_NUMBER)
+        target[i] = nearest(block[i])
