@@ -23,17 +23,8 @@ def uniform_numbers(
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Tensor:
-    """The next numbers of each sample.
-
-    Args:
-        keys: of the samples, of 128 bits each.
-        place: in the streams.
-        num_steps, count: numbers of a sample are ``num_steps * count``.
-        dtype: float32 or float64.
-        device: a CUDA device; under Triton's interpreter, the CPU.
-    Returns:
-        ``[num_steps, N, count]``, uniform in [0, 1)
-    """
+    """As the function of the same name in philox_numba.py; ``device`` is a CUDA device, or under Triton's
+    interpreter the CPU."""
     halves = torch.from_numpy(key_words(keys).view(np.int64)).to(device, non_blocking=True)
     numbers = torch.empty(num_steps, len(keys), count, dtype=dtype, device=device)
     total, is_double = num_steps * count, dtype == torch.float64
