@@ -3,13 +3,16 @@
 import os
 import stat
 import sys
+import textwrap
 from pathlib import Path
 
+import numba
 import pytest
 
 from loom.scripts import finish, script, start
 from spikeloom.loom import numba_job, numba_math
 from spikeloom.loom.cache import load_module, reload_module
+from spikeloom.loom.checked import compiled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no modes on Windows")
 
@@ -61,6 +64,31 @@ def test_the_folder_is_private(filled):
 
 def test_another_process_compiles_nothing(cache):
     assert Path(script(NO_COMPILE + USE, cache)).parent == cache
+
+
+def test_another_process_compiles_no_loop_of_halves_and_no_random_numbers(tmp_path):
+    text = """
+    from spikeloom.encoding import SampleGenerator
+    spikes(IFNode(step_mode='m', backend='numba'), x.bfloat16())
+    SampleGenerator(0, range(4)).rand([4, 1 << 14])
+    from spikeloom.encoding import random
+    assert "numba" not in random._failed
+    print("done")
+    """
+    assert script(text, tmp_path / "cache") == "done"
+    assert script(NO_COMPILE + textwrap.dedent(text), tmp_path / "cache") == "done"
+
+
+def test_a_loop_that_would_be_compiled_in_each_process_is_refused():
+    @numba.njit
+    def called(address):
+        pass
+
+    def loop(address):
+        called(address)
+
+    with pytest.raises(TypeError, match="close over"):
+        compiled(loop, "void(voidptr)")
 
 
 def test_the_folder_may_be_new_and_deep(tmp_path):
@@ -168,6 +196,22 @@ def test_files_that_vanish(cache):
     for path in cache.glob("*.py"):
         path.unlink()
     assert used(cache) == cache
+
+
+@pytest.mark.parametrize("room", [100, 5000])  # bytes: too little for a module; for what is compiled of it
+def test_a_full_disk_keeps_nothing_and_stops_nobody(tmp_path, room):
+    text = f"""
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({room},) * 2)
+    node = IFNode(step_mode='m', backend='numba')
+    assert close(spikes(node, x), spikes(IFNode(step_mode='m', backend='torch'), x))
+    from spikeloom.timing import SpikeProp
+    assert SpikeProp(2, 3)(torch.rand(4, 2)).shape == (4, 3)
+    print("done")
+    """
+    assert script(text, tmp_path / "cache") == "done"
+    assert all(path.stat().st_size <= room for path in (tmp_path / "cache").rglob("*"))
+    assert not list((tmp_path / "cache").rglob("*.part"))
 
 
 def test_a_cache_that_vanishes_while_it_is_used(tmp_path):

@@ -19,13 +19,15 @@ from spikeloom.learning.diehl_cook_plasticity import (
     read_traces,
     trace,
 )
+from spikeloom.loom.checked import keep
 from spikeloom.loom.numba_job import begin, end
 
 _jit = njit(nogil=True, error_model="numpy")
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@keep
+@_jit
 def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, counts):
     """Show samples one after the other.
 

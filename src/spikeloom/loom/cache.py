@@ -1,7 +1,8 @@
 """Emitted modules in a private folder, so that the next process need not compile.
 
 Loading compiled code runs it, so the folder belongs to the user alone (mode 0700, owner checked); where that
-cannot be had, a folder that lives as long as the process takes its place. A damaged entry is compiled anew.
+cannot be had, a folder that lives as long as the process takes its place. A damaged entry is compiled anew;
+on a full disk nothing is kept.
 """
 
 import atexit
@@ -65,8 +66,12 @@ def load_module(source: str, helpers: Sequence[ModuleType] | None = None) -> Mod
         _remove_foreign(path)
         if not path.is_file() or path.read_bytes() != source.encode():
             beside = path.with_suffix(f".{os.getpid()}.part")
-            beside.write_text(source)
-            beside.replace(path)
+            try:
+                beside.write_text(source)
+                beside.replace(path)
+            except OSError:  # the disk is full
+                beside.unlink(missing_ok=True)
+                return _in_memory(full_name, source)
         return _imported(full_name, path)
 
 
@@ -75,6 +80,8 @@ def reload_module(module: ModuleType) -> ModuleType:
     from numba import config
 
     path = Path(str(module.__file__))
+    if not path.is_file():
+        return module
     found = [*path.parent.glob(f"__pycache__/{path.stem}*")]
     if config.CACHE_DIR:  # pyright: ignore[reportAttributeAccessIssue]
         found += Path(config.CACHE_DIR).glob(f"*/{path.stem}*")  # pyright: ignore[reportAttributeAccessIssue]
@@ -99,6 +106,15 @@ def _imported(name: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # Numba looks the module up while it compiles
     spec.loader.exec_module(module)
+    return module
+
+
+def _in_memory(name: str, source: str) -> ModuleType:
+    """A module without a file, of which nothing can be kept."""
+    module = ModuleType(name)
+    module.__file__ = f"<{name}>"
+    sys.modules[name] = module
+    exec(compile(source, module.__file__, "exec"), vars(module))
     return module
 
 

@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 from spikeloom.loom.numba_job import literals, row, words_of
-from spikeloom.loom.numba_math import exp, sigmoid, storage, tanh
+from spikeloom.loom.numba_math import exp, load, sigmoid, store, tanh
 '''
 
 
@@ -127,16 +127,18 @@ def _function(
     ]
     lines.append("for i in range(words[0]):")
     for value in read:
-        source = f"{loads[value]}[i]"
-        lines.append(f"    {value} = {f'read({source})' if loads[value] in stored else source}")
+        source = loads[value]
+        lines.append(f"    {value} = {f'load({source}, i)' if source in stored else f'{source}[i]'}")
     for instruction in kept:
         expression = OPERATIONS[instruction.operation].template.format(*map(str, instruction.arguments))
         lines.append(f"    {instruction.result} = {expression}")
     for value, output in stores:
         target, _, plus = output.partition(" ")
-        lines.append(f"    {target}[i] {plus}= {f'write({value})' if target in stored else value}")
+        lines.append(
+            f"    store({target}, i, {value})" if target in stored else f"    {target}[i] {plus}= {value}"
+        )
     made = [f"def {name}_job(real):"]
     if stored:
-        made = [f"def {name}_job(real, half=False):", "    stored, read, write = storage(real, half)", ""]
+        made = [f"def {name}_job(real, half=False):", "    stored = np.uint16 if half else real", ""]
     made += ["    def run(address):", *(f"        {line}" for line in lines)]
     return "\n".join([*made, "", "    return run", ""])

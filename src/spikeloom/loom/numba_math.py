@@ -200,18 +200,31 @@ def nearest(number):
     return np.uint16(rounded if is_number else _NO_NUMBER)
 
 
-@njit(inline="always", **_OPTIONS)
-def same(number):
-    """A number as it is."""
-    return number
+def load(row, i):  # pragma: no cover - replaced by its overload
+    """Number ``i`` of a row, which holds numbers, or the bits of bfloat16 numbers."""
+    return row[i]
 
 
-def storage(real, half):
-    """How inputs and their gradients are stored: the type, and functions that read and write a number.
+def store(row, i, number):  # pragma: no cover - replaced by its overload
+    """Write a number to place ``i`` of a row, as it holds them."""
+    row[i] = number
 
-    With ``half`` that is bfloat16, which Numba does not know; it is read and written as bits.
-    """
-    return (np.uint16, wide, nearest) if half else (real, same, same)
+
+# By type, not as functions that a loop closes over: Numba would compile such a loop anew in each process.
+@overload(load)
+def _load(row, i):
+    return (lambda row, i: wide(row[i])) if row.dtype == types.uint16 else (lambda row, i: row[i])
+
+
+@overload(store)
+def _store(row, i, number):
+    def rounded(row, i, number):
+        row[i] = nearest(number)
+
+    def as_it_is(row, i, number):
+        row[i] = number
+
+    return rounded if row.dtype == types.uint16 else as_it_is
 
 
 @njit(**_OPTIONS)

@@ -11,9 +11,11 @@ import math
 import numpy as np
 from numba import njit
 
+from spikeloom.loom.checked import keep
+
 NEWTON_STEPS = 60  # near a maximum each halves the distance; elsewhere six are enough
 
-jit = njit(nogil=True, error_model="numpy", cache=True)
+jit = njit(nogil=True, error_model="numpy")
 
 
 @jit
@@ -78,6 +80,7 @@ def follow(found, arrivals, gaps, decays, weight, tau, v_threshold, refractory, 
         c *= decay
 
 
+@keep
 @jit
 def fire(arrivals, weight, tau, v_threshold, T, refractory, time, slope):
     """Fill ``time`` and ``slope`` ``[N, out, num_spikes]``, which hold -1 and 0, from ``arrivals`` ``[N, E]``
@@ -95,6 +98,7 @@ def fire(arrivals, weight, tau, v_threshold, T, refractory, time, slope):
             follow(found, arrivals[n], gaps, decays, *own, time[n, j], slope[n, j])
 
 
+@keep
 @jit
 def gradients(arrivals, weight, time, slope, grad, tau, refractory, min_slope, grad_arrivals, grad_weight):
     """Add to ``grad_arrivals`` ``[N, E]`` and ``grad_weight`` ``[out, E]``; ``grad`` ``[N, out, num_spikes]``
