@@ -1,10 +1,11 @@
 # make demo    train the first network on data that is already here, and show where the results are
-# make test    run the tests
+# make test    run the tests, in WORKERS processes
 # make check   lint, format, types and tests: what CI runs
 # Each makes the environment it needs in $(VENV), or takes the one that is there. Nothing else on the machine changes.
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -14,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/spikeloom train lif-fc
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
