@@ -264,6 +264,32 @@ def test_plot_of_a_sample_that_is_not_there(spikeloom, trained):
     assert_one_line(errors, "`sample` must be from 0 to 127", "got 128")
 
 
+def test_an_event_driven_test_says_what_the_layers_did(spikeloom, trained):
+    code, output, errors = spikeloom("test", trained, "--event-driven")
+    assert (code, errors) == (0, "")
+    with_events, with_all = re.findall(
+        r"^(?:event-driven|all inputs) +(test .*), .* s in", output, re.MULTILINE
+    )
+    assert with_events == with_all
+    assert spikeloom("test", trained)[1] == f"last checkpoint: {with_all}\n"
+    assert re.findall(r"^\d +(\w+) +[\d.]+% +[\d.]+", output, re.MULTILINE) == ["EventLinear"] * 2
+    assert max(map(len, output.splitlines())) <= 110
+
+
+def test_an_event_driven_test_runs_on_the_cpu(spikeloom, trained):
+    code, output, errors = spikeloom("test", trained, "--event-driven", "--device", "cuda")
+    assert (code, output) == (2, "")
+    assert "runs on the CPU" in errors
+
+
+def test_an_event_driven_test_of_what_is_no_network_of_layers(spikeloom, copied):
+    for recipe in ("stdp-demo", "stdp-fc"):
+        (copied / "config.json").write_text(json.dumps({"recipe": recipe, "settings": {}}))
+        code, output, errors = spikeloom("test", copied, "--event-driven")
+        assert (code, output) == (1, "")
+        assert_one_line(errors, copied, f"'{recipe}' does not consist of layers", "event.event_driven(net)")
+
+
 def test_profile_prints_tables_and_writes_numbers_and_a_figure(spikeloom, copied):
     before = {path: path.read_bytes() for path in (copied / "checkpoints").iterdir()}
     code, output, errors = spikeloom("profile", copied, "--samples", "20", "--checkpoint", "best")

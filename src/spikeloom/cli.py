@@ -70,6 +70,12 @@ class Test:
     """Which weights; the best were chosen by their accuracy on these same samples."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Kind of device to test on."""
+    event_driven: bool = False
+    """Also run the network event-driven, on the CPU, and say what its layers did."""
+
+    def __post_init__(self) -> None:
+        if self.event_driven and self.device not in ("auto", "cpu"):
+            raise ValueError(f"`event-driven` runs on the CPU, got --device {self.device}. Leave one out.")
 
 
 @dataclass(frozen=True)
@@ -252,7 +258,10 @@ def _test(arguments: list[str]) -> None:
     options = _parsed(Test, "spikeloom test", arguments)
     run, recipe = _opened(options.run)
     state = _state(run, options.checkpoint)
-    print(f"{options.checkpoint} checkpoint: {recipe.test(run, state, options.device)}")
+    if options.event_driven:
+        print(f"{options.checkpoint} checkpoint\n{recipe.test_event_driven(run, state)}")
+    else:
+        print(f"{options.checkpoint} checkpoint: {recipe.test(run, state, options.device)}")
 
 
 def _plot(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The recipe ann2snn: two networks side by side, three conversions, a figure."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -64,6 +65,13 @@ def test_it_learns_the_digits_converts_and_draws(tmp_path, capfd):
     assert json.loads((run / "conversion.json").read_text()) == curves
     assert cli.main(["test", str(run), "--checkpoint", "last", "--device", "cpu"]) == 0
     assert "T=16" in capfd.readouterr().out
+    assert cli.main(["test", str(run), "--event-driven"]) == 0
+    output = capfd.readouterr().out
+    with_events, with_all = re.findall(
+        r"^(?:event-driven|all inputs) +test accuracy (.*)%", output, re.MULTILINE
+    )
+    assert float(with_events) == pytest.approx(float(with_all), abs=1)  # rounding may turn a spike
+    assert "EventConv2d" in output
     assert cli.main(["profile", str(run), "--samples", "60"]) == 0
     counted = json.loads((run / "profile.json").read_text())["per_sample"]
     layers = [layer for layer in counted["layers"] if layer["input_rate"] is not None]

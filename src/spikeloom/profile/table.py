@@ -24,7 +24,7 @@ def operations_table(profile: Profile) -> list[str]:
         for layer in profile.layers
     ]
     total = ("total", "", "", f"{profile.parameters:,}", "", "", *_operations(profile))
-    head, *body, last = _aligned([_HEAD, *rows, total], left=3)
+    head, *body, last = aligned([_HEAD, *rows, total], left=3)
     return [head, "-" * len(head), *body, "-" * len(head), last]
 
 
@@ -45,7 +45,7 @@ def memory_table(memory: TrainingMemory) -> list[str]:
     fixed = {"parameters": memory.parameters, "gradients": memory.gradients, "optimiser": memory.optimizer}
     lines = [", ".join(f"{name} {size(number)}" for name, number in fixed.items())]
     rows = [("T", *map(str, memory.saved)), ("kept for the backward pass", *map(size, memory.saved.values()))]
-    lines += _aligned(rows, left=1)
+    lines += aligned(rows, left=1)
     if memory.per_step is not None:
         lines.append(f"each time step adds {size(memory.per_step)}")
     return lines
@@ -94,7 +94,7 @@ def _percent(rate: float | None) -> str:
     return "" if rate is None else f"{rate:.2%}"
 
 
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """Rows of cells as lines; the first ``left`` columns stand at their left, the others at their right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
+    from spikeloom.ann2snn import ConvertedNet
+    from spikeloom.data import Dataset
     from spikeloom.train.run import Run
 
 CHANNELS = {"digits": (16, 32), "mnist": (16, 32), "cifar10": (16, 32, 64)}
@@ -153,22 +155,42 @@ class Ann2Snn(Recipe):
         curves = json.loads(path.read_text()) if path.exists() else self.convert(run, state, self.device)
         write_curves(run, curves, self.dataset)
 
+    def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
+        from spikeloom import ann2snn, event
+
+        assert self.T is not None
+        snn, data = self._spiking(run, state)
+        fast = event.event_driven(snn)
+        lines = [
+            f"{name:12}  test accuracy {ann2snn.accuracy_over_time(net, _test_parts(data), self.T)[-1]:.2%}"
+            for name, net in (("event-driven", fast), ("all inputs", snn))
+        ]
+        report = event.report(fast, len(data.test_y))
+        return "\n".join([f"qcfs, T={self.T}", *lines, "", "per sample", str(report)])
+
     def profile(self, run: Run, state: dict[str, Any], samples: int, mac: float, ac: float) -> str:
-        from spikeloom import ann2snn, profile
+        from spikeloom import profile
         from spikeloom.data import as_float
-        from spikeloom.train.launch import build_seeded
-        from spikeloom.train.loop import load_weights
         from spikeloom.train.profile import write_profile
 
         assert self.T is not None
-        experiment = build_seeded(self.build, self.seed)
-        load_weights(run, experiment, state)
-        data = experiment.data
-        calibration = as_float(data.train_x[:CALIBRATION_SAMPLES])
-        snn = ann2snn.convert(experiment.net.get_submodule("qcfs").eval(), calibration, "qcfs")
+        snn, data = self._spiking(run, state)
         parts = as_float(data.test_x[:samples]).split(TEST_BATCH)
         counted = profile.count(snn, (x.expand(self.T, *x.shape) for x in parts))
         return write_profile(run, counted, None, network="(qcfs)", mac=mac, ac=ac)
+
+    def _spiking(self, run: Run, state: dict[str, Any]) -> tuple[ConvertedNet, Dataset]:
+        """The network that the QCFS method makes, and its data."""
+        from spikeloom import ann2snn
+        from spikeloom.data import as_float
+        from spikeloom.train.launch import build_seeded
+        from spikeloom.train.loop import load_weights
+
+        experiment = build_seeded(self.build, self.seed)
+        load_weights(run, experiment, state)
+        calibration = as_float(experiment.data.train_x[:CALIBRATION_SAMPLES])
+        net = experiment.net.get_submodule("qcfs").eval()
+        return ann2snn.convert(net, calibration, "qcfs"), experiment.data
 
     def convert(self, run: Run, state: Any, device: str) -> Curves:
         """Convert the networks of a checkpoint, and test them.
@@ -176,8 +198,6 @@ class Ann2Snn(Recipe):
         Returns:
             the test accuracy after each time step for each method, and that of each ANN
         """
-        import torch
-
         from spikeloom import ann2snn
         from spikeloom.data import as_float
         from spikeloom.train.launch import build_seeded, make_fabric
@@ -188,8 +208,7 @@ class Ann2Snn(Recipe):
         load_weights(run, experiment, state)
         nets, data = experiment.net.to(make_fabric(device).device).eval(), experiment.data
         samples = as_float(data.train_x[:CALIBRATION_SAMPLES])
-        parts = zip(data.test_x.split(TEST_BATCH), data.test_y.split(TEST_BATCH), strict=True)
-        test = [(as_float(x).contiguous(memory_format=torch.channels_last), y) for x, y in parts]
+        test = _test_parts(data)
         curves = {}
         for name in ("relu", "qcfs"):
             curves[f"{name} ANN"] = [round(ann2snn.ann_accuracy(nets.get_submodule(name), test), 6)]
@@ -204,6 +223,16 @@ class Ann2Snn(Recipe):
         assert self.T is not None
         snn = ann2snn.convert(nets.get_submodule("qcfs"), x, "qcfs")
         return {"raster": ann2snn.draw_spikes(snn, x, self.T, title)}
+
+
+def _test_parts(data: Dataset) -> list[tuple[Tensor, Tensor]]:
+    """The test samples and their classes, in batches."""
+    import torch
+
+    from spikeloom.data import as_float
+
+    parts = zip(data.test_x.split(TEST_BATCH), data.test_y.split(TEST_BATCH), strict=True)
+    return [(as_float(x).contiguous(memory_format=torch.channels_last), y) for x, y in parts]
 
 
 def write_curves(run: Run, curves: Curves, dataset: str) -> None:

@@ -103,6 +103,18 @@ class BaseRecipe:
         """What the network of a checkpoint's ``state`` reaches on the test samples, in one line."""
         raise NotImplementedError
 
+    def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
+        """The same with a network that does nothing for inputs of zero, on the CPU, as lines of text.
+
+        Raises:
+            RunError: the network does not consist of layers that can do that.
+        """
+        raise RunError(
+            f"{run.folder} cannot be tested event-driven: the network of '{run.config()[0]}' does not "
+            "consist of layers that take spikes over time steps. Test a run of lif-fc or stbp-scnn, or give "
+            "a network of your own to event.event_driven(net)."
+        )
+
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         """Draw figures of a checkpoint's ``state`` and of one test sample into the run folder."""
         raise NotImplementedError
@@ -228,6 +240,11 @@ class Recipe(BaseRecipe):
 
         loss, accuracy = test(run, self.build, state, device, self.precision, self.seed)
         return f"test accuracy {accuracy:.2%}, loss {loss:.4f}"
+
+    def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
+        from spikeloom.train.event import event_driven_test
+
+        return event_driven_test(run, self.build, state, self.seed)
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         from spikeloom.train.launch import build_seeded
