@@ -272,7 +272,7 @@ def test_an_event_driven_test_says_what_the_layers_did(spikeloom, trained):
     )
     assert with_events == with_all
     assert spikeloom("test", trained)[1] == f"last checkpoint: {with_all}\n"
-    assert re.findall(r"^\d +(\w+) +[\d.]+% +[\d.]+", output, re.MULTILINE) == ["EventLinear"] * 2
+    assert re.findall(r"^\d +(\w+) +[\d.]+% +[\d.]+", output, re.MULTILINE) == ["Linear"] * 2
     assert max(map(len, output.splitlines())) <= 110
 
 
@@ -287,7 +287,7 @@ def test_an_event_driven_test_of_what_is_no_network_of_layers(spikeloom, copied)
         (copied / "config.json").write_text(json.dumps({"recipe": recipe, "settings": {}}))
         code, output, errors = spikeloom("test", copied, "--event-driven")
         assert (code, output) == (1, "")
-        assert_one_line(errors, copied, f"'{recipe}' does not consist of layers", "event.event_driven(net)")
+        assert_one_line(errors, copied, f"'{recipe}' does not consist of layers", "event.Runner(net, shape)")
 
 
 def test_profile_prints_tables_and_writes_numbers_and_a_figure(spikeloom, copied):

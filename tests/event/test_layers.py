@@ -1,8 +1,4 @@
-"""Event-driven layers, each against the layer that it was."""
-
-import copy
-import io
-import pickle
+"""Layers with weights, event by event, each against PyTorch's. Weights are whole numbers: sums are exact."""
 
 import pytest
 import torch
@@ -11,15 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spikeloom import event, layer
-from spikeloom.event import compiled
+from spikeloom import functional, layer
+from spikeloom.event import Runner
 
 sides = st.integers(1, 6)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 
 def whole_numbers(module, seed=0):
-    """The module with weights whose sums are exact, in whatever order they are added."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -30,11 +25,6 @@ def whole_numbers(module, seed=0):
 def spikes(*shape, rate=0.3, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     return (torch.rand(shape, generator=generator) < rate).to(dtype)
-
-
-def run(module, x):
-    with torch.no_grad():
-        return module(x)
 
 
 def additions(conv, x):
@@ -59,91 +49,46 @@ def test_a_convolution(N, to, channels, groups, size, kernel, stride, padding, d
     conv = nn.Conv2d(channels * groups, to * groups, kernel, stride, padding, dilation, groups, bias)
     conv = whole_numbers(conv).to(dtype)
     x = spikes(N, channels * groups, *size, rate=rate, dtype=dtype)
-    fast = event.event_driven(conv)
-    output = run(fast, x)
-    assert torch.equal(output, run(conv, x))
-    found = event.report(fast)
+    runner = Runner(conv, x.shape[1:], dtype)
+    assert torch.equal(runner.step(x), conv(x))
+    found = runner.report()
     assert found.operations == additions(conv, x)
     assert found.dense_operations == additions(conv, torch.ones_like(x))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 16, 17, 63, 64, 500])
+@pytest.mark.parametrize("features", [1, 3, 16, 17, 63, 64, 500])
 @pytest.mark.parametrize("to", [1, 7, 33, 500])
-@pytest.mark.parametrize("num_threads", [1, 2])
-def test_a_linear_layer(channels, to, num_threads):
-    linear = whole_numbers(nn.Linear(channels, to))
-    x = spikes(300, channels)
-    fast, before = event.event_driven(linear), torch.get_num_threads()
-    try:
-        torch.set_num_threads(num_threads)
-        output = run(fast, x)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(output, run(linear, x))
-    assert event.report(fast).operations == int(x.sum()) * to
-
-
-def test_several_threads_share_the_samples(monkeypatch):
-    """Enough work for two threads, in ranges that do not divide the samples."""
-    taken = []
-    run_threads = compiled.threads.run
-    monkeypatch.setattr(
-        compiled.threads, "run", lambda f, job, number: (taken.append(number), run_threads(f, job, number))
-    )
-    conv, x = whole_numbers(nn.Conv2d(3, 8, 3)), spikes(37, 3, 32, 32)
-    fast, before = event.event_driven(conv), torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        output = run(fast, x)
-    finally:
-        torch.set_num_threads(before)
-    assert taken == [2]
-    assert torch.equal(output, run(conv, x))
-
-
-@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (2, 0, 3, 4), (0, 4)])
-def test_a_linear_layer_takes_any_dimensions(shape):
-    linear = whole_numbers(nn.Linear(4, 3))
-    x = spikes(*shape)
-    output = run(event.event_driven(linear), x)
-    assert output.shape == (*shape[:-1], 3)
-    assert torch.equal(output, run(linear, x))
-
-
-@pytest.mark.parametrize("shape", [(2, 5, 6), (3, 2, 5, 6), (0, 2, 5, 6)])
-def test_a_convolution_takes_one_image_and_none(shape):
-    conv = whole_numbers(nn.Conv2d(2, 3, 3))
-    x = spikes(*shape)
-    assert torch.equal(run(event.event_driven(conv), x), run(conv, x))
+def test_a_linear_layer(features, to):
+    linear, x = whole_numbers(nn.Linear(features, to)), spikes(3, 5, features)
+    runner = Runner(linear, (features,))
+    assert torch.equal(runner(x), linear(x))
+    assert runner.report().operations == int(x.sum()) * to
+    assert runner.report().layers[0].density == pytest.approx(x.mean().item())
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("kernel", [2, 3, (4, 1)])
-def test_padding_by_name(kernel):
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_name(kernel, padding):
     """With an even window, 'same' pads more behind the image than before it."""
-    for padding in ("same", "valid"):
-        conv = whole_numbers(nn.Conv2d(2, 3, kernel, padding=padding))
-        x = spikes(2, 2, 5, 6)
-        assert torch.equal(run(event.event_driven(conv), x), run(conv, x))
+    conv, x = whole_numbers(nn.Conv2d(2, 3, kernel, padding=padding)), spikes(2, 2, 5, 6)
+    assert torch.equal(Runner(conv, (2, 5, 6)).step(x), conv(x))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_either_layout_in_memory(memory_format):
-    conv = whole_numbers(nn.Conv2d(4, 3, 3))
-    x = spikes(2, 4, 5, 6).to(memory_format=memory_format)
-    output = run(event.event_driven(conv), x)
-    assert torch.equal(output, run(conv, x))
-    assert output.is_contiguous(memory_format=torch.channels_last)
+    conv, x = whole_numbers(nn.Conv2d(4, 3, 3)), spikes(2, 4, 5, 6)
+    assert torch.equal(Runner(conv, (4, 5, 6)).step(x.to(memory_format=memory_format)), conv(x))
 
 
 def test_other_values_than_spikes():
     """Averages, negative numbers, and minus zero, which is no event."""
-    for module, shape in ((nn.Linear(40, 30), (5, 40)), (nn.Conv2d(4, 6, 3), (5, 4, 7, 8))):
-        x = torch.randn(shape) * spikes(*shape)
+    for module, shape in ((nn.Linear(40, 30), (40,)), (nn.Conv2d(4, 6, 3), (4, 7, 8))):
+        x = torch.randn(5, *shape) * spikes(5, *shape)
         x = torch.where(x == 0, -torch.zeros(()), x)
-        fast = event.event_driven(module)
-        torch.testing.assert_close(run(fast, x), run(module, x))
-        assert event.report(fast).layers[0].work.events == int(x.count_nonzero())
+        runner = Runner(module, shape)
+        torch.testing.assert_close(runner.step(x), module(x).detach())
+        assert runner.report().layers[0].density == pytest.approx(int(x.count_nonzero()) / x.numel())
 
 
 def test_what_is_no_number_reaches_its_outputs():
@@ -151,117 +96,75 @@ def test_what_is_no_number_reaches_its_outputs():
         whole_numbers(nn.Linear(4, 3)),
         torch.tensor([[0.0, torch.nan, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]]),
     )
-    output = run(event.event_driven(linear), x)
+    output = Runner(linear, (4,)).step(x)
     assert output[0].isnan().all()
-    assert torch.equal(output[1], run(linear, x)[1])
+    assert torch.equal(output[1], linear(x)[1])
 
 
-def test_a_view_is_read_as_it_is():
+def test_views_and_other_types_are_read_as_they_are():
     linear, x = whole_numbers(nn.Linear(4, 3)), spikes(4, 8)
-    fast = event.event_driven(linear)
-    for view in (x.t(), x[:, ::2], x[:1, :4].expand(5, 4)):
-        assert torch.equal(run(fast, view), run(linear, view))
-
-
-@pytest.mark.parametrize("cls", [layer.Linear, layer.Conv2d])
-def test_step_modes(cls):
-    module = whole_numbers(cls(4, 3) if cls is layer.Linear else cls(4, 3, 3))
-    x = spikes(5, 2, 4) if cls is layer.Linear else spikes(5, 2, 4, 6, 7)
-    fast = event.event_driven(module)
-    single = torch.stack([run(fast, one) for one in x])
-    fast.step_mode = module.step_mode = "m"
-    assert torch.equal(run(fast, x), run(module, x))
-    assert torch.equal(single, run(module, x))
+    runner = Runner(linear, (4,))
+    for view in (x.t(), x[:, ::2], x[:1, :4].expand(4, 4), spikes(4, 4, dtype=torch.float64)):
+        runner.reset()
+        assert torch.equal(runner.step(view), linear(view.float()))
+    for dtype in (torch.bool, torch.uint8, torch.int64, torch.bfloat16):
+        assert torch.equal(runner.step(x[:, :4].to(dtype)), linear(x[:, :4]))
 
 
 @pytest.mark.parametrize(
-    ("module", "wrong"),
+    "norm", [nn.BatchNorm2d, layer.BatchNorm2d, lambda C: layer.ThresholdDependentBatchNorm2d(2.0, 1.0, C)]
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_normalisation_becomes_a_part_of_the_weights(norm, shared):
+    """Unless something else sees the outputs before it."""
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(2, 3, 3), norm(3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.norm(x) + x if shared else self.norm(x)
+
+    net = Net()
+    functional.set_step_mode(net, "s")
+    with torch.no_grad():
+        net(torch.randn(16, 2, 8, 8))
+        for parameter in net.norm.parameters():
+            parameter.uniform_(0.5, 2)
+    net = net.double().eval()
+    x = torch.randn(4, 2, 8, 8, dtype=torch.float64)
+    runner = Runner(net, (2, 8, 8), torch.float64)
+    torch.testing.assert_close(runner.step(x), net(x).detach())
+    assert len(runner._program.stages) == (3 if shared else 1)
+
+
+def test_normalisation_of_features():
+    norm = nn.BatchNorm1d(5)
+    norm(torch.randn(20, 5) * 3 + 1)
+    net = nn.Sequential(norm, nn.Linear(5, 4), nn.BatchNorm1d(4)).double().eval()
+    x = torch.randn(6, 5, dtype=torch.float64)
+    torch.testing.assert_close(Runner(net, (5,), torch.float64).step(x), net(x).detach())
+
+
+@pytest.mark.parametrize(
+    "pool",
     [
-        (nn.Linear(4, 3), torch.zeros(2, 6)),
-        (nn.Linear(4, 3), torch.zeros(2, 4, dtype=torch.int64)),
-        (nn.Linear(4, 3), torch.zeros(2, 4, dtype=torch.float64)),
-        (nn.Conv2d(2, 3, 3), torch.zeros(1, 4, 5, 5)),
-        (nn.Conv2d(2, 3, 3), torch.zeros(1, 2, 2, 5)),
-        (nn.Conv2d(2, 3, 3), torch.zeros(2, 5)),
-        (layer.Conv2d(2, 3, 3), torch.zeros(2, 5)),
+        *(nn.AvgPool2d(2), nn.AvgPool2d(3, 1), nn.AvgPool2d((2, 3), (1, 2), (1, 1))),
+        *(nn.AvgPool2d(2, divisor_override=3), nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+        *(nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d((1, 2))),
+        *(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((3, 4)), nn.AdaptiveAvgPool2d(9)),
+        *(layer.AvgPool2d(2), layer.MaxPool2d(2), layer.AdaptiveAvgPool2d(2)),
     ],
 )
-def test_wrong_input_is_refused_as_the_layer_refuses_it(module, wrong):
-    with pytest.raises(Exception) as expected:
-        run(module, wrong)
-    with pytest.raises(type(expected.value)) as found:
-        run(event.event_driven(module), wrong)
-    assert str(found.value).replace("TimeWiseEvent", "") == str(expected.value)
+def test_pooling(pool):
+    x = torch.randn(3, 5, 7, 8, dtype=torch.float64)
+    torch.testing.assert_close(Runner(pool, (5, 7, 8), torch.float64).step(x), pool(x))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_halves_run_in_the_layer_itself(dtype):
-    linear = nn.Linear(4, 3).to(dtype)
-    x = spikes(2, 4, dtype=dtype)
-    fast = event.event_driven(linear)
-    assert torch.equal(run(fast, x), run(linear, x))
-    assert event.report(fast).layers[0].work.calls == 0
-
-
-def test_autocast_runs_the_layer_itself():
-    linear, x = nn.Linear(4, 3), spikes(2, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert run(event.event_driven(linear), x).dtype == torch.bfloat16
-
-
-def test_a_gradient_of_the_input():
-    linear, x = nn.Linear(4, 3), spikes(2, 4).requires_grad_()
-    event.event_driven(linear)(x).sum().backward()
-    torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(2, 4))
-
-
-def test_layers_take_all_inputs_where_many_are_not_zero():
-    linear = nn.Linear(100, 3)
-    fast = event.event_driven(linear, dense_above=0.1)
-    few, many = spikes(2, 100, rate=0.02), spikes(2, 100, rate=0.5)
-    for x in (few, many):
-        torch.testing.assert_close(run(fast, x), run(linear, x))
-    work = event.report(fast).layers[0].work
-    assert (work.calls, work.dense_calls) == (2, 1)
-    assert work.operations == int(few.sum()) * 3 + many.numel() * 3
-    assert "1 of 2" in str(event.report(fast))
-
-
-def test_changed_weights_take_effect():
-    linear, other, x = whole_numbers(nn.Linear(4, 3)), whole_numbers(nn.Linear(4, 3), seed=1), spikes(2, 4)
-    fast = event.event_driven(linear)
-    run(fast, x)
-    fast.load_state_dict(other.state_dict())
-    assert torch.equal(run(fast, x), run(other, x))
-    with torch.no_grad():
-        fast.weight.mul_(2)
-        fast.bias.mul_(2)
-    assert torch.equal(run(fast, x), 2 * run(other, x))
-    fast.weight.data, fast.bias.data = linear.weight.data.clone(), linear.bias.data.clone()
-    assert torch.equal(run(fast, x), run(linear, x))
-    assert torch.equal(run(fast.double(), x.double()), run(linear, x).double())
-
-
-@pytest.mark.parametrize("module", [nn.Linear(4, 3), nn.Conv2d(4, 3, 1), layer.Linear(4, 3)])
-def test_copies_and_files(module):
-    x = spikes(2, 4) if isinstance(module, nn.Linear) else spikes(2, 4, 5, 5)
-    fast = event.event_driven(module)
-    expected = run(fast, x)
-    file = io.BytesIO()
-    torch.save(fast, file)
-    file.seek(0)
-    for again in (
-        copy.deepcopy(fast),
-        pickle.loads(pickle.dumps(fast)),
-        torch.load(file, weights_only=False),
-    ):
-        assert torch.equal(run(again, x), expected)
-    plain = copy.deepcopy(module)
-    plain.load_state_dict(fast.state_dict())
-    assert torch.equal(run(event.event_driven(plain), x), expected)
-
-
-def test_torch_compile_takes_the_layer_itself():
-    linear, x = nn.Linear(4, 3), spikes(2, 4)
-    compiled_net = torch.compile(event.event_driven(linear), backend="eager", fullgraph=True)
-    torch.testing.assert_close(run(compiled_net, x), run(linear, x))
+def test_votes_and_flattened_images():
+    net = nn.Sequential(nn.Flatten(), layer.VotingLayer(4), nn.Dropout(0.9), nn.Identity()).eval()
+    x = torch.randn(3, 2, 4, 6)
+    torch.testing.assert_close(Runner(net, (2, 4, 6)).step(x), net(x))

@@ -71,7 +71,7 @@ def test_it_learns_the_digits_converts_and_draws(tmp_path, capfd):
         r"^(?:event-driven|all inputs) +test accuracy (.*)%", output, re.MULTILINE
     )
     assert float(with_events) == pytest.approx(float(with_all), abs=1)  # rounding may turn a spike
-    assert "EventConv2d" in output
+    assert "Conv2d" in output
     assert cli.main(["profile", str(run), "--samples", "60"]) == 0
     counted = json.loads((run / "profile.json").read_text())["per_sample"]
     layers = [layer for layer in counted["layers"] if layer["input_rate"] is not None]

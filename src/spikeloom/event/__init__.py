@@ -1,6 +1,6 @@
 """Event-driven execution of trained networks: work for spikes, none for silence."""
 
-from spikeloom.event.network import event_driven, report, reset_work
-from spikeloom.event.report import Report, Row
+from spikeloom.event.report import LayerWork, Report
+from spikeloom.event.runner import Runner
 
-__all__ = ["Report", "Row", "event_driven", "report", "reset_work"]
+__all__ = ["LayerWork", "Report", "Runner"]

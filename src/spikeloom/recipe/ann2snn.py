@@ -156,16 +156,22 @@ class Ann2Snn(Recipe):
         write_curves(run, curves, self.dataset)
 
     def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
-        from spikeloom import ann2snn, event
+        from spikeloom import ann2snn
+        from spikeloom.event import Runner
 
         assert self.T is not None
         snn, data = self._spiking(run, state)
-        fast = event.event_driven(snn)
-        lines = [
-            f"{name:12}  test accuracy {ann2snn.accuracy_over_time(net, _test_parts(data), self.T)[-1]:.2%}"
-            for name, net in (("event-driven", fast), ("all inputs", snn))
-        ]
-        report = event.report(fast, len(data.test_y))
+        runner, correct, parts = Runner(snn, data.sample_shape), 0, _test_parts(data)
+        for x, y in parts:
+            runner.reset()
+            outputs = runner(x.expand(self.T, *x.shape)).mean(0)
+            correct += int((outputs.argmax(-1) == y).sum())
+        accuracies = {
+            "event-driven": correct / len(data.test_y),
+            "all inputs": ann2snn.accuracy_over_time(snn, parts, self.T)[-1],
+        }
+        lines = [f"{name:12}  test accuracy {accuracy:.2%}" for name, accuracy in accuracies.items()]
+        report = runner.report(len(data.test_y))
         return "\n".join([f"qcfs, T={self.T}", *lines, "", "per sample", str(report)])
 
     def profile(self, run: Run, state: dict[str, Any], samples: int, mac: float, ac: float) -> str:

@@ -104,15 +104,15 @@ class BaseRecipe:
         raise NotImplementedError
 
     def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
-        """The same with a network that does nothing for inputs of zero, on the CPU, as lines of text.
+        """The same with the network run event by event, on the CPU, as lines of text.
 
         Raises:
-            RunError: the network does not consist of layers that can do that.
+            RunError: the network cannot run so.
         """
         raise RunError(
             f"{run.folder} cannot be tested event-driven: the network of '{run.config()[0]}' does not "
             "consist of layers that take spikes over time steps. Test a run of lif-fc or stbp-scnn, or give "
-            "a network of your own to event.event_driven(net)."
+            "a network of your own to event.Runner(net, shape)."
         )
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
@@ -244,7 +244,7 @@ class Recipe(BaseRecipe):
     def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
         from spikeloom.train.event import event_driven_test
 
-        return event_driven_test(run, self.build, state, self.seed)
+        return event_driven_test(run, self.build, state, self.seed, getattr(self, "T", None))
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         from spikeloom.train.launch import build_seeded

@@ -1,24 +1,26 @@
-"""Testing the network of a run event-driven, beside the way in which it was trained."""
+"""Testing the network of a run event by event, beside the way in which it was trained."""
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from spikeloom import event, functional
+from spikeloom import functional
 from spikeloom.data import as_float
 from spikeloom.encoding import SampleGenerator
-from spikeloom.errors import RunError
+from spikeloom.errors import BackendError, ConversionError, RunError, ShapeError
+from spikeloom.event import Runner
 from spikeloom.train.experiment import Experiment
-from spikeloom.train.launch import build_seeded, make_fabric
-from spikeloom.train.loop import evaluate, load_weights
+from spikeloom.train.launch import build_seeded
+from spikeloom.train.loop import TEST_BATCH, load_weights
 from spikeloom.train.run import Run
 
 
-def event_driven_test(run: Run, build: Callable[[], Experiment], state: dict[str, Any], seed: int) -> str:
+def event_driven_test(
+    run: Run, build: Callable[[], Experiment], state: dict[str, Any], seed: int, num_steps: int | None
+) -> str:
     """Test the network of a checkpoint's ``state`` on the CPU, in float32, with events and with all inputs.
 
     Args:
@@ -26,46 +28,56 @@ def event_driven_test(run: Run, build: Callable[[], Experiment], state: dict[str
         build: makes the experiment.
         state: of a checkpoint.
         seed: of weights and encoding.
+        num_steps: of the run, for a network that is given an image once and repeats it.
     Returns:
-        a table as lines of text
+        lines of text: what both reach, and a table
     Raises:
-        RunError: the network has no layer that can be event-driven.
+        RunError: the network cannot run event by event.
     """
     experiment = build_seeded(build, seed)
     load_weights(run, experiment, state)
+    net = experiment.net.eval()
+    one, two = (_encoded(experiment, seed, torch.zeros(count, dtype=torch.int64)) for count in (1, 2))
+    repeats = len(one) != len(two)  # [N, *], without time
+    shape = one.shape[1:] if repeats else one.shape[2:]
     try:
-        net = event.event_driven(experiment.net)
-    except ValueError as error:
-        raise RunError(f"The network of {run.folder} cannot be event-driven: {error}") from error
-    lines = [
-        f"{name:12}  {_tested(replace(experiment, net=tested), seed)}"
-        for name, tested in (("event-driven", net), ("all inputs", experiment.net))
-    ]
-    report = event.report(net, len(experiment.data.test_y))
+        runner = Runner(net, tuple(shape))
+    except (BackendError, ConversionError, ShapeError, ValueError) as error:
+        raise RunError(f"The network of {run.folder} cannot run event by event: {error}") from error
+
+    def by_events(x: Tensor) -> Tensor:
+        runner.reset()
+        return runner(x.expand(num_steps or 1, *x.shape) if repeats else x)
+
+    def by_steps(x: Tensor) -> Tensor:
+        with functional.fresh_state(net), torch.no_grad():
+            return net(x)
+
+    for way in (by_events, by_steps):  # loops are compiled now, or loaded
+        way(two)
+    runner.reset_work()
+    ways = {"event-driven": by_events, "all inputs": by_steps}
+    lines = [f"{name:12}  {_tested(experiment, seed, way)}" for name, way in ways.items()]
+    report = runner.report(len(experiment.data.test_y))
     return "\n".join([*lines, "", "per sample", str(report)])
 
 
-def _tested(experiment: Experiment, seed: int) -> str:
-    """What a network reaches on the test samples, and how long it takes for them."""
-    net, few = experiment.net.eval(), torch.arange(2)
-    with functional.fresh_state(net), torch.no_grad():  # its loops are compiled now, or loaded
-        net(experiment.encode(as_float(experiment.data.test_x[few]), SampleGenerator(seed, few, "test")))
-    event.reset_work(net)
-    clock = _Clock(net)
-    loss, accuracy = evaluate(make_fabric("cpu"), experiment, seed)
-    return f"test accuracy {accuracy:.2%}, loss {loss:.4f}, {clock.seconds:.1f} s in the network"
+def _encoded(experiment: Experiment, seed: int, indices: Tensor) -> Tensor:
+    """Test samples as the network gets them in a test."""
+    return experiment.encode(
+        as_float(experiment.data.test_x[indices]), SampleGenerator(seed, indices, "test")
+    )
 
 
-class _Clock:
-    """How long a network runs, without what is around it."""
-
-    def __init__(self, net: nn.Module):
-        self.seconds, self._begun = 0.0, 0.0
-        net.register_forward_pre_hook(self._begin)
-        net.register_forward_hook(self._end)
-
-    def _begin(self, *_: Any) -> None:
-        self._begun = time.perf_counter()
-
-    def _end(self, *_: Any) -> None:
-        self.seconds += time.perf_counter() - self._begun
+def _tested(experiment: Experiment, seed: int, way: Callable[[Tensor], Tensor]) -> str:
+    """What a way to run the network reaches on the test samples, and how long it takes for them."""
+    labels, seconds, loss, correct = experiment.data.test_y, 0.0, 0.0, 0
+    for indices in torch.arange(len(labels)).split(TEST_BATCH):
+        x = _encoded(experiment, seed, indices)
+        begun = time.perf_counter()
+        output = way(x)
+        seconds += time.perf_counter() - begun
+        loss += experiment.loss(output, labels[indices]).item() * len(indices)
+        correct += int((experiment.predict(output) == labels[indices]).sum())
+    accuracy, loss = correct / len(labels), loss / len(labels)
+    return f"test accuracy {accuracy:.2%}, loss {loss:.4f}, {seconds:.2f} s in the network"

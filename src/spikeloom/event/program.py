@@ -1,0 +1,286 @@
+"""A network as a program for the compiled loop: stages, which are rows of numbers, and what they point to."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spikeloom.errors import ConversionError
+from spikeloom.event.pooling import windows
+from spikeloom.event.record import CURE, Call, Recording
+from spikeloom.event.stages import (
+    ADD,
+    MULTIPLY,
+    NEURON,
+    POOL,
+    REORDER,
+    SCALE,
+    SUBTRACT,
+    SYNAPSES,
+    WORDS,
+)
+from spikeloom.event.window import Side, covered, runs, sides_of, sizes_of, targets
+from spikeloom.loom.row import row_function
+
+ALIGNED = 16  # numbers that a value's place is a multiple of
+_BINARY = {"add": ADD, "sub": SUBTRACT, "rsub": SUBTRACT, "mul": MULTIPLY}
+
+
+class Synapses(NamedTuple):
+    """A layer with weights.
+
+    Args:
+        name: in the network.
+        kind: its class.
+        num_inputs: of one sample and time step.
+        num_products: of an input and a weight, if no input is zero; padding is no input.
+    """
+
+    name: str
+    kind: str
+    num_inputs: int
+    num_products: int
+
+
+class Program:
+    """What the compiled loop reads, made from a recording.
+
+    Attributes:
+        input_shape, output_shape: of one sample and time step.
+        stages: ``[number, WORDS]``.
+        places: of values in the memory of a thread; those that are remembered are in that of a sample, whose
+            places are negative: -1 is its first.
+        num_values: numbers that the memory of a thread holds.
+        starts: the memory of a sample before the first step.
+        constant, constant_layers: how many of the first stages, and layers with weights, do the same at each
+            time step if the input is always the same.
+        most_inputs, most_pixels, most_words: of any stage.
+        layers: those with weights.
+        output: number of the value that is the output.
+    """
+
+    def __init__(self, recording: Recording, dtype: torch.dtype):
+        self.recording, self.dtype, self.shapes = recording, dtype, list(recording.shapes)
+        self.output = recording.output
+        self.input_shape, self.output_shape = self.shapes[0], self.shapes[self.output]
+        self.layers: list[Synapses] = []
+        self.most_inputs = self.most_pixels = self.most_words = 1
+        self.num_values = 0
+        self.places = [0]
+        self._rows: list[list[int]] = []
+        self._starts = [torch.zeros(0, dtype=dtype)]
+        self._held: list[Any] = []  # what stages point to
+        self._makers = {call.result: call for call in recording.calls}
+        self._uses = Counter(source for call in recording.calls for source in call.sources)
+        self._uses.update([self.output, *(memory.after for memory in recording.memories)])
+        self._lay_out()
+        folded = {call.sources[0] for call in recording.calls if self._is_folded(call)}
+        for call in recording.calls:
+            if call.result not in folded:
+                getattr(self, f"_add_{call.kind}", self._add_arithmetic)(call)
+        self._remember()
+        self.stages = np.array([row + [0] * (WORDS - len(row)) for row in self._rows], np.int64)
+        self.starts = torch.cat(self._starts)
+        self.constant = self._count_constant()
+        self.constant_layers = sum(row[0] == SYNAPSES for row in self._rows[: self.constant])
+
+    def _lay_out(self) -> None:
+        """Give each value a place."""
+        remembered = {memory.before: memory.start for memory in self.recording.memories}
+        for number, shape in enumerate(self.shapes[1:], 1):
+            if number in remembered:
+                self.places.append(-1 - self._memorise(torch.full((shape.numel(),), remembered[number])))
+            else:
+                self.places.append(self._reserve(shape.numel()))
+
+    def _reserve(self, size: int) -> int:
+        """A place in the memory of a thread."""
+        place = self.num_values
+        self.num_values += -(-size // ALIGNED) * ALIGNED
+        return place
+
+    def _memorise(self, start: Tensor) -> int:
+        """A place in the memory of a sample."""
+        place = sum(map(len, self._starts))
+        self._starts.append(start.to(self.dtype))
+        return place
+
+    def _hold(self, thing: Tensor | np.ndarray) -> int:
+        """The address of what has to live as long as the program."""
+        self._held.append(thing)
+        return thing.data_ptr() if isinstance(thing, Tensor) else thing.ctypes.data
+
+    def _row(self, kind: int, sources: Sequence[int], result: int, *words: int) -> None:
+        self._rows.append([kind, sources[0], sources[-1], result, self.shapes[result].numel(), *words])
+
+    def _is_folded(self, call: Call) -> bool:
+        """Whether a normalisation becomes a part of the weights before it."""
+        maker = self._makers.get(call.sources[0])
+        return (
+            call.kind == "norm"
+            and maker is not None
+            and maker.kind == "synapses"
+            and self._uses[call.sources[0]] == 1
+        )
+
+    def _add_synapses(
+        self, call: Call, result: int | None = None, scale: Any = 1.0, shift: Any = 0.0
+    ) -> None:
+        """A layer with weights, and what its outputs are then multiplied by and what is added to them."""
+        module: Any = call.module
+        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
+        weight = module.weight.double() * torch.as_tensor(scale).view(-1, *[1] * (module.weight.dim() - 1))
+        bias = torch.zeros(len(weight)).double() if module.bias is None else module.bias.double()
+        if isinstance(module, nn.Linear):
+            if len(shape) != 1:
+                raise self._refusal(call, f"take [N, F], gets images {list(shape)}")
+            sides, groups, packed = (Side(), Side()), 1, weight.t()[None, :, None]
+        else:
+            if module.padding_mode != "zeros":
+                raise self._refusal(call, f"pad with zeros, not by padding_mode={module.padding_mode!r}")
+            sides, groups = sides_of(module, *shape[1:]), module.groups
+            packed = weight.flip(3).permute(2, 1, 3, 0)
+        tables = (
+            sizes_of(sides, shape[0], to_shape[0], groups),
+            targets(sides[0]),
+            runs(sides[1], groups == 1),
+        )
+        tensors = [one.to(self.dtype).contiguous() for one in (packed, bias * scale + shift)]
+        words = [*map(self._hold, tables), *map(self._hold, tensors), len(self.layers)]
+        self._row(SYNAPSES, call.sources, call.result if result is None else result, *words)
+        products = shape[0] * covered(sides[0]) * covered(sides[1]) * (to_shape[0] // groups)
+        self.layers.append(Synapses(call.name, type(module).__name__, shape.numel(), products))
+        self.most_inputs = max(self.most_inputs, shape.numel())
+        self.most_pixels = max(self.most_pixels, shape[1:].numel())
+
+    def _add_norm(self, call: Call) -> None:
+        shape, module = self.shapes[call.result], call.module
+        assert module is not None
+        zeros = torch.zeros(1, *shape, dtype=self.dtype)
+        if self.dtype != torch.float64:
+            module, zeros = module.double(), zeros.double()
+        shift, both = module(zeros)[0], module(zeros + 1)[0]
+        scale = both - shift
+        if self._is_folded(call):
+            scale, shift = (one.reshape(len(one), -1)[:, 0] for one in (scale, shift))
+            self._add_synapses(self._makers[call.sources[0]], call.result, scale, shift)
+        else:
+            self._add_scale(call, scale, shift)
+
+    def _add_scale(self, call: Call, scale: Any, shift: Any) -> None:
+        shape, rows = self.shapes[call.result], []
+        for one in (scale, shift):
+            values = torch.as_tensor(one, dtype=torch.float64)
+            while values.dim() > len(shape) and len(values) == 1:
+                values = values[0]
+            rows.append(channels_last(values.expand(shape)).to(self.dtype))
+        self._row(SCALE, call.sources, call.result, *map(self._hold, rows))
+
+    def _add_neuron(self, call: Call) -> None:
+        shape = self.shapes[call.sources[0]]
+        if self.shapes[call.result] != shape:
+            raise self._refusal(call, "give one value for each input")
+        x = torch.empty(1, *shape, dtype=self.dtype)
+        if x.dim() == 4:
+            x = x.to(memory_format=torch.channels_last)
+        step = row_function(call.module, x, self.recording.starts[call.name])
+        places = [self._memorise(channels_last(one[0])) for one in step.memories]
+        words = [
+            x.numel(),
+            self._hold(step.literals),
+            0,
+            *[0] * len(places),
+            *map(self._hold, step.constants),
+            0,
+        ]
+        given = self._hold(np.array(words, np.int64))
+        self._row(
+            NEURON,
+            call.sources,
+            call.result,
+            given,
+            len(words),
+            len(places),
+            min(places, default=0),
+            step.address,
+        )
+        self.most_words = max(self.most_words, len(words))
+
+    def _add_pool(self, call: Call) -> None:
+        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
+        found = windows(call.module, shape, to_shape)
+        if isinstance(found, str):
+            raise self._refusal(call, found)
+        sizes = np.array(found.sizes, np.int64)
+        self._row(POOL, call.sources, call.result, *map(self._hold, (sizes, found.rows, found.columns)))
+
+    def _add_reshape(self, call: Call) -> None:
+        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
+        if to_shape != shape and to_shape != (shape.numel(),):
+            raise self._refusal(call, f"flatten images, not make {list(to_shape)} of {list(shape)}")
+        channels = shape[0] if to_shape != shape else 1
+        self._row(REORDER, call.sources, call.result, channels, shape.numel() // max(channels, 1))
+
+    def _add_join(self, call: Call) -> None:
+        at = self.places[call.result]
+        for source in call.sources:
+            self._copy(source, at)
+            at += self.shapes[source].numel()
+
+    def _copy(self, source: int, place: int) -> None:
+        """Write a value to a place too."""
+        self.shapes.append(self.shapes[source])
+        self.places.append(place)
+        self._row(REORDER, [source], len(self.places) - 1, 1, self.shapes[source].numel())
+
+    def _remember(self) -> None:
+        """Write what modules remember to where the next step finds it, all at once."""
+        memories = [memory for memory in self.recording.memories if memory.before != memory.after]
+        befores = {memory.before for memory in memories}
+        for number, memory in enumerate(memories):
+            if memory.after in befores:  # which may be written before it is read
+                self._copy(memory.after, self._reserve(self.shapes[memory.after].numel()))
+                memories[number] = memory._replace(after=len(self.places) - 1)
+        for memory in memories:
+            self._copy(memory.after, self.places[memory.before])
+
+    def _add_arithmetic(self, call: Call) -> None:
+        shape = self.shapes[call.result]
+        if any(self.shapes[source] != shape for source in call.sources):
+            raise self._refusal(call, "add and multiply values of one shape")
+        kind, constants = call.kind, call.constants
+        if kind == "rsub":
+            kind, constants = "sub", constants[::-1]
+        if len(call.sources) == 2:
+            if kind not in _BINARY:
+                raise self._refusal(call, "not divide by a value")
+            self._row(_BINARY[kind], call.sources[:: -1 if call.kind == "rsub" else 1], call.result)
+            return
+        number = torch.as_tensor(
+            next((one for one in constants if one is not None), 0.0), dtype=torch.float64
+        )
+        comes_first = constants[0] is not None or len(constants) == 1  # as in 1 - x, and in -x
+        if kind == "div" and comes_first:
+            raise self._refusal(call, "not divide by a value")
+        factor = {"add": 1.0, "sub": -1.0 if comes_first else 1.0, "mul": number, "div": 1 / number}[kind]
+        added = {"add": number, "sub": number if comes_first else -number}.get(kind, 0.0)
+        self._add_scale(call, factor, added)
+
+    def _count_constant(self) -> int:
+        """How many of the first stages depend on nothing but the input."""
+        varying = {memory.before for memory in self.recording.memories}
+        for count, (kind, one, other, result, *_) in enumerate(self._rows):
+            if kind == NEURON or varying & {one, other, result}:
+                return count
+        return len(self._rows)
+
+    def _refusal(self, call: Call, what: str) -> ConversionError:
+        return ConversionError(f"'{call.name}' of `net` must {what}. {CURE}")
+
+
+def channels_last(values: Tensor) -> Tensor:
+    """One number after the other, as the compiled loop has them."""
+    return (values.movedim(0, -1) if values.dim() == 3 else values).contiguous().flatten()

@@ -1,0 +1,357 @@
+"""Which operations a network consists of, found out by running it on one sample, step by step.
+
+Modules that are one operation to the compiled loop (layers, neurons) are watched from outside, PyTorch's
+functions between them one by one. What is not known is refused: it would be missing from the loop.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from spikeloom import functional, layer
+from spikeloom.errors import ConversionError
+from spikeloom.memory import MemoryModule
+from spikeloom.neuron import BaseNode
+from spikeloom.neuron.base import is_number
+
+OPERATIONS: dict[str, tuple[type[nn.Module], ...]] = {
+    "synapses": (nn.Linear, nn.Conv2d, layer.Linear, layer.Conv2d),
+    "norm": (
+        *(nn.BatchNorm1d, nn.BatchNorm2d, layer.BatchNorm1d, layer.BatchNorm2d),
+        *(layer.ThresholdDependentBatchNorm1d, layer.ThresholdDependentBatchNorm2d),
+    ),
+    "pool": (
+        *(nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
+        *(layer.AvgPool2d, layer.MaxPool2d, layer.AdaptiveAvgPool2d, layer.VotingLayer),
+    ),
+    "nothing": (
+        *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, layer.Dropout, layer.Dropout1d),
+        *(layer.Dropout2d, layer.MultiStepDropout, layer.MultiStepDropout2d),
+    ),
+}
+"""By exact class: a subclass may compute something else."""
+RESHAPES = {
+    *("flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "contiguous", "clone", "detach"),
+    *("to", "type", "float", "double", "getitem", "unbind", "stack"),
+}
+ARITHMETIC = {
+    **dict.fromkeys(("add", "iadd", "radd"), "add"),
+    **dict.fromkeys(("sub", "isub", "subtract"), "sub"),
+    **dict.fromkeys(("mul", "imul", "rmul", "multiply"), "mul"),
+    **dict.fromkeys(("div", "truediv", "itruediv", "divide"), "div"),
+    **dict.fromkeys(("rsub", "neg"), "rsub"),
+}
+VALUES = {
+    "item",
+    "tolist",
+    "numpy",
+    "bool",
+    "int",
+    "index",
+    "iter",
+}  # become numbers by which a network may decide
+CONSTANTS = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
+RECURRENT = (layer.LinearRecurrentContainer, layer.ElementWiseRecurrentContainer)
+JOINS = {"cat", "concat", "concatenate"}
+CURE = "Run the network itself, or without this part."
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation.
+
+    Args:
+        kind: a key of :data:`OPERATIONS`, ``'neuron'``, ``'reshape'``, ``'join'``, or one of arithmetic.
+        name: of the module that does it, in the network.
+        sources: numbers of the values that it takes; 0 is the network's input.
+        result: number of the value that it gives.
+        module: it, if it is one.
+        constants: of arithmetic, what it takes in the place of a source; ``None`` where it takes one.
+    """
+
+    kind: str
+    name: str
+    sources: tuple[int, ...]
+    result: int
+    module: nn.Module | None = None
+    constants: tuple[Any, ...] = ()
+
+
+class Memory(NamedTuple):
+    """What a module that is no neuron remembers.
+
+    Args:
+        before, after: numbers of its value before the step, and of that after it.
+        start: its value before the first step.
+    """
+
+    before: int
+    after: int
+    start: float
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a network consists of.
+
+    Args:
+        net: a copy of the network, in evaluation and single-step mode, and reset.
+        calls: its operations, in order.
+        shapes: of all values, for one sample.
+        output: number of the value that it returns.
+        memories: of modules that are no neurons.
+        starts: by the names of neurons, their memories before the first step.
+    """
+
+    net: nn.Module
+    calls: list[Call]
+    shapes: list[torch.Size]
+    output: int
+    memories: list[Memory]
+    starts: dict[str, list[Any]]
+
+
+def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Recording:
+    """Run a copy of a network for three time steps, and say what it consists of.
+
+    Args:
+        net: the network.
+        shape: of the input of one sample and time step.
+        dtype: of its input.
+    Raises:
+        ConversionError: it does something that is not one of these operations.
+    """
+    net = _copied(net).eval().requires_grad_(False).to(dtype)
+    functional.set_step_mode(net, "s")
+    functional.set_backend(net, "torch", BaseNode)
+    functional.reset_net(net)
+    steps = []
+    for _ in range(3):  # in the first one memories may still be numbers; the others have to be alike
+        recorder = _Recorder(net, steps[0].starts if steps else {}, is_first=not steps)
+        steps.append(recorder.step(torch.rand(1, *shape, dtype=dtype)))
+    functional.reset_net(net)
+    if not _alike(*steps[1:]):
+        raise ConversionError(
+            "`net` must do the same at each time step, but the second and the third differ. Look for random "
+            f"numbers, and for attributes that change with time. {CURE}"
+        )
+    return steps[1]
+
+
+def _copied(net: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(net)
+    except RuntimeError as error:
+        raise ConversionError(
+            f"`net` must be a network that copy.deepcopy can copy, got {error} Make weights that hooks "
+            "compute plain ones first (torch.nn.utils.remove_weight_norm, prune.remove)."
+        ) from error
+
+
+def _alike(one: Recording, other: Recording) -> bool:
+    """Whether two steps consist of the same operations, with the same numbers."""
+    if (len(one.calls), one.output, one.memories) != (len(other.calls), other.output, other.memories):
+        return False
+    return all(
+        replace(a, constants=()) == replace(b, constants=())
+        and len(a.constants) == len(b.constants)
+        and all(map(_same, a.constants, b.constants))
+        for a, b in zip(one.calls, other.calls, strict=True)
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """Which operation a module is, if it is one."""
+    if isinstance(module, BaseNode):
+        return "neuron"
+    computed = module._forward_pre_hooks or "forward" in vars(module)  # weights, or all of it
+    found = (kind for kind, classes in OPERATIONS.items() if type(module) in classes)
+    return None if computed else next(found, None)
+
+
+class _Recorder(TorchFunctionMode):
+    """Watches the calls of modules, and PyTorch's functions between them."""
+
+    def __init__(self, net: nn.Module, starts: dict[str, Any], is_first: bool):
+        super().__init__()
+        self.net, self.starts, self.is_first = net, starts, is_first
+        self.calls: list[Call] = []
+        self.shapes: list[torch.Size] = []
+        self.numbers: dict[int, int] = {}  # of values, by the identity of tensors
+        self.alive: list[Tensor] = []  # or another tensor could get their identity
+        self.memories: list[Memory] = []
+        self.begun: dict[str, int] = {}  # numbers of their values before the step, by their names
+        self.inside: list[str] = [""]  # names of the modules that run
+        self.closed = 0  # how many of them are an operation, or within one
+
+    def step(self, x: Tensor) -> Recording:
+        """Run one time step."""
+        self.note(x)
+        handles = []
+        for name, module, kind in [(name, one, kind_of(one)) for name, one in self.net.named_modules()]:
+            handles.append(module.register_forward_pre_hook(self._before(name, kind)))
+            handles.append(module.register_forward_hook(self._after(name, kind)))
+        try:
+            with torch.no_grad(), self:
+                output = self.net(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not isinstance(output, Tensor) or id(output) not in self.numbers:
+            raise ConversionError("`net` must return one tensor, which depends on its input.")
+        number = self.numbers[id(output)]
+        if output.shape[1:] != self.shapes[number]:
+            raise ConversionError(
+                f"`net` must return [N, F] or [N, C, H, W], got {list(output.shape)}. {CURE}"
+            )
+        return Recording(self.net, self.calls, self.shapes, number, self.memories, self.starts)
+
+    def note(self, tensor: Tensor) -> int:
+        """A number for a new value."""
+        shape = tensor.shape
+        if len(shape) in (3, 5) and shape[0] == 1:  # a sequence of one step
+            shape = shape[1:]
+        if len(shape) not in (2, 4) or shape[0] != 1:
+            raise ConversionError(
+                f"{self._where()} must give [N, F] or [N, C, H, W], but gives {list(shape)} for one sample. "
+                f"{CURE}"
+            )
+        self.alive.append(tensor)
+        self.shapes.append(shape[1:])
+        self.numbers[id(tensor)] = len(self.shapes) - 1
+        return len(self.shapes) - 1
+
+    def _before(self, name: str, kind: str | None) -> Any:
+        def hook(module: nn.Module, _args: Any) -> None:
+            self.inside.append(name)
+            if self.closed or kind is not None:
+                self.closed += 1
+            if isinstance(module, BaseNode):
+                if self.is_first:
+                    self.starts[name] = [copy.copy(value) for value in module.memories()]
+            elif isinstance(module, MemoryModule) and not self.closed:
+                self._enter(name, module)
+
+        return hook
+
+    def _after(self, name: str, kind: str | None) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if self.closed:
+                self.closed -= 1
+                if kind is not None and not self.closed:
+                    self._add_module(kind, module, args, output)
+            elif isinstance(module, MemoryModule) and not self.is_first:
+                self._leave(name, module)
+            self.inside.pop()
+
+        return hook
+
+    def _enter(self, name: str, module: MemoryModule) -> None:
+        """Note the memories of a module that is no neuron, as values that a step begins with."""
+        for key, value in module.named_memories():
+            if self.is_first:
+                # The output of both containers is 0 before the first step.
+                if value is None and type(module) in RECURRENT:
+                    value = 0.0
+                self.starts[f"{name}.{key}"] = [value]
+                if not is_number(value):
+                    raise ConversionError(f"{self._where()} must begin with numbers, not its '{key}'. {CURE}")
+            elif isinstance(value, Tensor):
+                self.begun[f"{name}.{key}"] = self.note(value)
+
+    def _leave(self, name: str, module: MemoryModule) -> None:
+        """Note what has become of them."""
+        for key, value in module.named_memories():
+            before, after = self.begun.get(f"{name}.{key}"), self.numbers.get(id(value))
+            if before is None or after is None:
+                raise ConversionError(f"{self._where()} must remember tensors, not its '{key}'. {CURE}")
+            self.memories.append(Memory(before, after, float(self.starts[f"{name}.{key}"][0])))
+
+    def _add_module(self, kind: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        number = self.numbers.get(id(args[0])) if len(args) == 1 else None
+        if number is None or not isinstance(output, Tensor):
+            raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
+        if kind == "nothing":
+            self.alive.append(output)
+            self.numbers[id(output)] = number
+        else:
+            self.calls.append(Call(kind, self.inside[-1], (number,), self.note(output), module))
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        numbers = [self.numbers.get(id(arg)) if isinstance(arg, Tensor) else None for arg in args]
+        given = [one for one in _leaves([args, kwargs]) if id(one) in self.numbers]
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func)).strip("_")
+        if self.closed or not given or name in CONSTANTS:
+            return result
+        parts = [one for one in _leaves(result) if isinstance(one, Tensor)]
+        if not parts and name not in VALUES:
+            return result
+        if len(parts) != 1 or name in VALUES or parts[0].dtype != given[0].dtype:
+            raise ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
+        self._add_function(name, args, kwargs, numbers, given, parts[0])
+        return result
+
+    def _add_function(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        numbers: list[int | None],
+        given: list[Any],
+        result: Tensor,
+    ) -> None:
+        """Note what a function of PyTorch's has done."""
+        where = self.inside[-1]
+        sources = tuple(self.numbers[id(one)] for one in given)
+        if name in RESHAPES and len(given) == 1:
+            self.calls.append(Call("reshape", where, sources, self.note(result)))
+        elif name in JOINS and result.dim() == 2:
+            if len(sources) != len(args[0]) and not self.is_first:
+                raise ConversionError(f"{self._where()} must join values that depend on its input. {CURE}")
+            self.calls.append(Call("join", where, sources, self.note(result)))
+        elif name in ARITHMETIC and not kwargs and len(args) <= 2:
+            self._check_alone(result)
+            constants = tuple(
+                None if number is not None else arg for arg, number in zip(args, numbers, strict=True)
+            )
+            self.calls.append(Call(ARITHMETIC[name], where, sources, self.note(result), None, constants))
+        else:
+            raise ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
+
+    def _check_alone(self, result: Tensor) -> None:
+        """Refuse to change a value in place that has another shape elsewhere: that would change there too."""
+        storage = result.untyped_storage().data_ptr()
+        if any(one is not result and one.untyped_storage().data_ptr() == storage for one in self.alive):
+            raise ConversionError(
+                f"{self._where()} changes a tensor in place that is used elsewhere. Write y = y + x for "
+                "y += x."
+            )
+
+    def _where(self) -> str:
+        return f"'{self.inside[-1]}' of `net`" if self.inside[-1] else "`net`"
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    """What is in lists, tuples and dictionaries."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list | tuple):
+        for one in tree:
+            yield from _leaves(one)
+    else:
+        yield tree
