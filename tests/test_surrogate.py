@@ -100,6 +100,15 @@ def test_a_spike_count_lets_the_gradient_through_in_its_window_only():
     assert gradient(curve, x).tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("name", ["ATan", "Sigmoid", "Dspike"])
+def test_without_gradients_nothing_is_recorded(name, monkeypatch):
+    curve, x = getattr(surrogate, name)(), torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    expected = curve(x).detach()
+    monkeypatch.setattr(surrogate.base._Spike, "apply", None)
+    with torch.no_grad():
+        assert torch.equal(curve(x), expected)
+
+
 @over_binary
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_forward_is_heaviside_and_keeps_the_type(curve, dtype):

@@ -201,7 +201,7 @@ class Shift(neuron.base.MemoryModule):
     def __init__(self):
         super().__init__()
         self.register_memory("last", 0.0)
-        self.register_memory("one_before", 7.0)
+        self.register_memory("one_before", 0.7)
 
     def single_step_forward(self, x):
         output = x + 10 * self.last + 100 * self.one_before
@@ -221,9 +221,9 @@ class Swapped(Shift):
 @pytest.mark.parametrize("cls", [Shift, Swapped])
 def test_memories_that_change_places(cls):
     net = cls()
-    x = torch.arange(1.0, 13).view(6, 1, 2)
+    x = torch.arange(1.0, 13, dtype=torch.float64).view(6, 1, 2)
     expected = torch.stack([net(one) for one in x])
-    assert torch.equal(Runner(net, (2,))(x), expected)
+    assert torch.equal(Runner(net, (2,), torch.float64)(x), expected)
 
 
 @pytest.mark.parametrize("method", ["max", "percentile"])
@@ -304,6 +304,19 @@ def test_the_report_is_a_table_and_the_runner_says_what_it_is():
     assert repr(runner) == "Runner(shape=[40], dtype=torch.float32, layers with weights: 0)"
 
 
+def test_layers_without_memories_may_run_twice():
+    net, x = Twice(nn.Linear(4, 4)).double(), spikes(2, 4, dtype=torch.float64)
+    torch.testing.assert_close(Runner(net, (4,), torch.float64).step(x), net(x).detach())
+
+
+def test_a_runner_draws_no_random_numbers():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    Runner(nn.Identity(), (4,))
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_an_empty_batch():
     assert Runner(nn.Linear(4, 3), (4,))(torch.zeros(2, 0, 4)).shape == (2, 0, 3)
 
@@ -313,6 +326,25 @@ def test_images_come_out_with_their_channels_first():
     output = Runner(conv, (2, 6, 7))(x)
     assert output.shape == (4, 5, 3, 4, 5)
     torch.testing.assert_close(output[1], conv(x[1]).detach())
+
+
+class Twice(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(self.module(x))
+
+
+class Stores(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("stored", torch.zeros(1, 4))
+
+    def forward(self, x):
+        self.stored[:] = x
+        return x + self.stored
 
 
 class Decides(nn.Module):
@@ -365,6 +397,9 @@ class Elsewhere(nn.Module):
         (Random(), "must do the same at each time step"),
         (Counts(), "must do the same at each time step"),
         (TwoOutputs(), "must return one tensor"),
+        (Stores(), "must do the same at each time step"),
+        (Twice(neuron.IFNode()), "'module' of `net` runs twice"),
+        (Twice(layer.SynapseFilter()), "'module' of `net` runs twice"),
         (Transposed(), "calls"),
         (Elsewhere(), "calls 'numpy'"),
         (nn.LSTM(4, 4), "calls 'lstm'"),

@@ -92,7 +92,8 @@ class Program:
         remembered = {memory.before: memory.start for memory in self.recording.memories}
         for number, shape in enumerate(self.shapes[1:], 1):
             if number in remembered:
-                self.places.append(-1 - self._memorise(torch.full((shape.numel(),), remembered[number])))
+                start = torch.full((shape.numel(),), remembered[number], dtype=self.dtype)
+                self.places.append(-1 - self._memorise(start))
             else:
                 self.places.append(self._reserve(shape.numel()))
 

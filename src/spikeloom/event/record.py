@@ -126,14 +126,15 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
     Raises:
         ConversionError: it does something that is not one of these operations.
     """
-    net = _copied(net).eval().requires_grad_(False).to(dtype)
+    net = _copied(net).eval().requires_grad_(False).to("cpu", dtype)
     functional.set_step_mode(net, "s")
     functional.set_backend(net, "torch", BaseNode)
     functional.reset_net(net)
-    steps = []
-    for _ in range(3):  # in the first one memories may still be numbers; the others have to be alike
-        recorder = _Recorder(net, steps[0].starts if steps else {}, is_first=not steps)
-        steps.append(recorder.step(torch.rand(1, *shape, dtype=dtype)))
+    steps, generator = [], torch.Generator().manual_seed(0)
+    with torch.random.fork_rng([]):
+        for _ in range(3):  # in the first one memories may still be numbers; the others have to be alike
+            recorder = _Recorder(net, steps[0].starts if steps else {}, is_first=not steps)
+            steps.append(recorder.step(torch.rand(1, *shape, dtype=dtype, generator=generator)))
     functional.reset_net(net)
     if not _alike(*steps[1:]):
         raise ConversionError(
@@ -191,7 +192,7 @@ class _Recorder(TorchFunctionMode):
         self.numbers: dict[int, int] = {}  # of values, by the identity of tensors
         self.alive: list[Tensor] = []  # or another tensor could get their identity
         self.memories: list[Memory] = []
-        self.begun: dict[str, int] = {}  # numbers of their values before the step, by their names
+        self.begun: dict[str, int | None] = {}  # numbers of their values before the step, by their names
         self.inside: list[str] = [""]  # names of the modules that run
         self.closed = 0  # how many of them are an operation, or within one
 
@@ -260,6 +261,9 @@ class _Recorder(TorchFunctionMode):
     def _enter(self, name: str, module: MemoryModule) -> None:
         """Note the memories of a module that is no neuron, as values that a step begins with."""
         for key, value in module.named_memories():
+            if f"{name}.{key}" in self.begun:
+                raise self._used_twice()
+            self.begun[f"{name}.{key}"] = None
             if self.is_first:
                 # The output of both containers is 0 before the first step.
                 if value is None and type(module) in RECURRENT:
@@ -282,6 +286,8 @@ class _Recorder(TorchFunctionMode):
         number = self.numbers.get(id(args[0])) if len(args) == 1 else None
         if number is None or not isinstance(output, Tensor):
             raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
+        if kind == "neuron" and any(call.module is module for call in self.calls):
+            raise self._used_twice()
         if kind == "nothing":
             self.alive.append(output)
             self.numbers[id(output)] = number
@@ -296,7 +302,7 @@ class _Recorder(TorchFunctionMode):
         given = [one for one in _leaves([args, kwargs]) if id(one) in self.numbers]
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func)).strip("_")
-        if self.closed or not given or name in CONSTANTS:
+        if self.closed or not given or name in CONSTANTS or (name in RESHAPES and result is given[0]):
             return result
         parts = [one for one in _leaves(result) if isinstance(one, Tensor)]
         if not parts and name not in VALUES:
@@ -327,7 +333,8 @@ class _Recorder(TorchFunctionMode):
         elif name in ARITHMETIC and not kwargs and len(args) <= 2:
             self._check_alone(result)
             constants = tuple(
-                None if number is not None else arg for arg, number in zip(args, numbers, strict=True)
+                None if number is not None else copy.deepcopy(arg)  # a buffer may be written into later
+                for arg, number in zip(args, numbers, strict=True)
             )
             self.calls.append(Call(ARITHMETIC[name], where, sources, self.note(result), None, constants))
         else:
@@ -341,6 +348,9 @@ class _Recorder(TorchFunctionMode):
                 f"{self._where()} changes a tensor in place that is used elsewhere. Write y = y + x for "
                 "y += x."
             )
+
+    def _used_twice(self) -> ConversionError:
+        return ConversionError(f"{self._where()} runs twice in a time step, but remembers one. {CURE}")
 
     def _where(self) -> str:
         return f"'{self.inside[-1]}' of `net`" if self.inside[-1] else "`net`"

@@ -64,6 +64,8 @@ def fire(x: Tensor, owner: Any, *parameters: Any) -> Tensor:
     A learnable parameter gets the gradient of the primitive with respect to it.
     """
     fixed = tuple(value.detach() if isinstance(value, Tensor) else value for value in parameters)
+    if not torch.is_grad_enabled():  # applying a function takes ten times as long
+        return owner.step(x, *fixed)
     slope = _slope(owner)
     if slope is None:
         return _Spike.apply(x.detach(), owner.primitive_function(x, *parameters), owner.step, None, fixed)
