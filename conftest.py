@@ -1,8 +1,11 @@
-"""What pytest leaves out of the source, files whose library is not installed; and how its processes share the
-cores."""
+"""What pytest leaves out of the source, files whose library is not installed; how its processes share the
+cores; and that each test draws the same random numbers in whichever of them it runs."""
 
 import importlib.util
 import os
+import random
+
+import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Threads that spin while they wait for work take the cores from those that have some.
@@ -13,3 +16,13 @@ NEED_TRITON = [
     "src/spikeloom/encoding/philox_triton.py",
 ]
 collect_ignore = [] if importlib.util.find_spec("triton") else NEED_TRITON
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures
+def pytest_runtest_setup(item):
+    import numpy
+    import torch
+
+    random.seed(0)
+    numpy.random.seed(0)  # noqa: NPY002 - the old generator is that of tests that name none
+    torch.manual_seed(0)
