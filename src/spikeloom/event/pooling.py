@@ -27,6 +27,8 @@ class Windows(NamedTuple):
 def windows(module: Any, shape: torch.Size, to_shape: torch.Size) -> Windows | str:
     """The windows of a pooling of one sample; or what it would have to do."""
     if isinstance(module, layer.VotingLayer):
+        if len(shape) != 1:
+            return f"take [N, F], gets images {list(shape)}"
         voters = module.voting_size
         one, votes = _strided(1, 1, 1, 1, 0), _strided(shape[0], to_shape[0], voters, voters, 0)
         return Windows([1, shape[0], 1, to_shape[0], 0, voters], one, votes)
@@ -41,8 +43,8 @@ def windows(module: Any, shape: torch.Size, to_shape: torch.Size) -> Windows | s
         return "pool without dilation and without indices"
     if not is_max and module.ceil_mode:
         return "average whole windows, without ceil_mode"
-    counts_inside = not is_max and padding != (0, 0) and not module.count_include_pad
-    divisor = 0 if counts_inside else getattr(module, "divisor_override", None) or size[0] * size[1]
+    counts_all = is_max or module.count_include_pad
+    divisor = getattr(module, "divisor_override", None) or (size[0] * size[1] if counts_all else 0)
     rows, columns = map(_strided, shape[1:], to_shape[1:], size, stride, padding)
     return Windows([*sizes, int(is_max), divisor], rows, columns)
 

@@ -1,5 +1,6 @@
 """A network as a program for the compiled loop: stages, which are rows of numbers, and what they point to."""
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -135,9 +136,11 @@ class Program:
         shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
         weight = module.weight.double() * torch.as_tensor(scale).view(-1, *[1] * (module.weight.dim() - 1))
         bias = torch.zeros(len(weight)).double() if module.bias is None else module.bias.double()
+        if len(shape) != (1 if isinstance(module, nn.Linear) else 3):
+            raise self._refusal(
+                call, f"take [N, F], or [N, C, H, W] if it is a convolution; gets {list(shape)}"
+            )
         if isinstance(module, nn.Linear):
-            if len(shape) != 1:
-                raise self._refusal(call, f"take [N, F], gets images {list(shape)}")
             sides, groups, packed = (Side(), Side()), 1, weight.t()[None, :, None]
         else:
             if module.padding_mode != "zeros":
@@ -160,9 +163,9 @@ class Program:
     def _add_norm(self, call: Call) -> None:
         shape, module = self.shapes[call.result], call.module
         assert module is not None
-        zeros = torch.zeros(1, *shape, dtype=self.dtype)
-        if self.dtype != torch.float64:
-            module, zeros = module.double(), zeros.double()
+        if len(shape) != (1 if isinstance(module, nn.BatchNorm1d) else 3):
+            raise self._refusal(call, f"take [N, F], or [N, C, H, W] if it is of images; gets {list(shape)}")
+        module, zeros = copy.deepcopy(module).double(), torch.zeros(1, *shape, dtype=torch.float64)
         shift, both = module(zeros)[0], module(zeros + 1)[0]
         scale = both - shift
         if self._is_folded(call):
@@ -187,7 +190,12 @@ class Program:
         x = torch.empty(1, *shape, dtype=self.dtype)
         if x.dim() == 4:
             x = x.to(memory_format=torch.channels_last)
-        step = row_function(call.module, x, self.recording.starts[call.name])
+        module: Any = call.module
+        starts = {**module._memories, **self.recording.starts[call.name]}
+        for name, start in starts.items():
+            if not isinstance(start, int | float | Tensor):
+                raise self._refusal(call, f"remember numbers, not {start!r} in its '{name}'")
+        step = row_function(module, x, [starts[name] for name in module._memories])
         places = [self._memorise(channels_last(one[0])) for one in step.memories]
         words = [
             x.numel(),
@@ -241,6 +249,9 @@ class Program:
         """Write what modules remember to where the next step finds it, all at once."""
         memories = [memory for memory in self.recording.memories if memory.before != memory.after]
         befores = {memory.before for memory in memories}
+        if self.output in befores:
+            self._copy(self.output, self._reserve(self.shapes[self.output].numel()))
+            self.output = len(self.places) - 1
         for number, memory in enumerate(memories):
             if memory.after in befores:  # which may be written before it is read
                 self._copy(memory.after, self._reserve(self.shapes[memory.after].numel()))
@@ -279,7 +290,8 @@ class Program:
         return len(self._rows)
 
     def _refusal(self, call: Call, what: str) -> ConversionError:
-        return ConversionError(f"'{call.name}' of `net` must {what}. {CURE}")
+        where = f"'{call.name}' of `net`" if call.name else "`net`"
+        return ConversionError(f"{where} must {what}. {CURE}")
 
 
 def channels_last(values: Tensor) -> Tensor:

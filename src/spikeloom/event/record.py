@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.overrides import TorchFunctionMode
 
 from spikeloom import functional, layer
 from spikeloom.errors import ConversionError
 from spikeloom.memory import MemoryModule
-from spikeloom.neuron import BaseNode
+from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 from spikeloom.neuron.base import is_number
 
 OPERATIONS: dict[str, tuple[type[nn.Module], ...]] = {
@@ -46,15 +47,20 @@ ARITHMETIC = {
     **dict.fromkeys(("div", "truediv", "itruediv", "divide"), "div"),
     **dict.fromkeys(("rsub", "neg"), "rsub"),
 }
-VALUES = {
-    "item",
-    "tolist",
-    "numpy",
-    "bool",
-    "int",
-    "index",
-    "iter",
-}  # become numbers by which a network may decide
+HARMLESS = {
+    *("get", "dim", "ndimension", "size", "numel", "nelement", "len", "stride", "type", "get_device", "hash"),
+    *(
+        "is_floating_point",
+        "is_complex",
+        "is_signed",
+        "is_contiguous",
+        "is_inference",
+        "is_same_size",
+        "is_view",
+    ),
+    *("element_size", "storage_offset", "untyped_storage", "data_ptr", "repr", "format"),
+}
+"""What may be asked of a value: nothing that depends on its numbers."""
 CONSTANTS = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 RECURRENT = (layer.LinearRecurrentContainer, layer.ElementWiseRecurrentContainer)
 JOINS = {"cat", "concat", "concatenate"}
@@ -113,7 +119,7 @@ class Recording:
     shapes: list[torch.Size]
     output: int
     memories: list[Memory]
-    starts: dict[str, list[Any]]
+    starts: dict[str, Any]
 
 
 def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Recording:
@@ -126,14 +132,20 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
     Raises:
         ConversionError: it does something that is not one of these operations.
     """
+    _check_modules(net)
     net = _copied(net).eval().requires_grad_(False).to("cpu", dtype)
-    functional.set_step_mode(net, "s")
+    try:
+        functional.set_step_mode(net, "s")
+    except ValueError as error:
+        raise ConversionError(f"`net` must have a single-step mode, got: {error} {CURE}") from error
     functional.set_backend(net, "torch", BaseNode)
     functional.reset_net(net)
     steps, generator = [], torch.Generator().manual_seed(0)
+    starts: dict[str, Any] = {}
+    old: dict[int, Tensor] = {}
     with torch.random.fork_rng([]):
         for _ in range(3):  # in the first one memories may still be numbers; the others have to be alike
-            recorder = _Recorder(net, steps[0].starts if steps else {}, is_first=not steps)
+            recorder = _Recorder(net, starts, old, is_first=not steps)
             steps.append(recorder.step(torch.rand(1, *shape, dtype=dtype, generator=generator)))
     functional.reset_net(net)
     if not _alike(*steps[1:]):
@@ -144,13 +156,35 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
     return steps[1]
 
 
+def _check_modules(net: nn.Module) -> None:
+    """Refuse what would go unnoticed: hooks, which may change what a module gives, and neurons that are more
+    than their step."""
+    for name, module in net.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ConversionError(
+                f"'{name}' of `net` has forward hooks, which a compiled loop does not call. Remove them (a "
+                "monitor's with remove_hooks(); torch.nn.utils.remove_weight_norm; prune.remove)."
+            )
+        if getattr(module, "running_mean", module) is None:
+            raise ConversionError(f"'{name}' of `net` uses the statistics of each batch. {CURE}")
+        if isinstance(module, BaseNode) and kind_of(module) is None:
+            raise ConversionError(
+                f"'{name}' of `net` must be its step over time, without a forward or multi_step_forward of "
+                f"its own, and without `decode`. {CURE}"
+            )
+    if _has_any_global_hook():
+        raise ConversionError(
+            "There are global forward hooks, which a compiled loop does not call. Remove them."
+        )
+
+
 def _copied(net: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(net)
     except RuntimeError as error:
         raise ConversionError(
-            f"`net` must be a network that copy.deepcopy can copy, got {error} Make weights that hooks "
-            "compute plain ones first (torch.nn.utils.remove_weight_norm, prune.remove)."
+            f"`net` must be a network that copy.deepcopy can copy, got {error} Make weights that are "
+            "computed plain ones first."
         ) from error
 
 
@@ -169,24 +203,29 @@ def _alike(one: Recording, other: Recording) -> bool:
 def _same(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
-    return torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+    one, other = torch.as_tensor(one), torch.as_tensor(other)
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def kind_of(module: nn.Module) -> str | None:
     """Which operation a module is, if it is one."""
+    if "forward" in vars(module):
+        return None
     if isinstance(module, BaseNode):
-        return "neuron"
-    computed = module._forward_pre_hooks or "forward" in vars(module)  # weights, or all of it
-    found = (kind for kind, classes in OPERATIONS.items() if type(module) in classes)
-    return None if computed else next(found, None)
+        base = NonSpikingBaseNode if isinstance(module, NonSpikingBaseNode) else BaseNode
+        own = type(module).forward, type(module).multi_step_forward
+        is_plain = own == (base.forward, base.multi_step_forward) and not getattr(module, "decode", None)
+        return "neuron" if is_plain else None
+    return next((kind for kind, classes in OPERATIONS.items() if type(module) in classes), None)
 
 
 class _Recorder(TorchFunctionMode):
     """Watches the calls of modules, and PyTorch's functions between them."""
 
-    def __init__(self, net: nn.Module, starts: dict[str, Any], is_first: bool):
+    def __init__(self, net: nn.Module, starts: dict[str, Any], old: dict[int, Tensor], is_first: bool):
         super().__init__()
         self.net, self.starts, self.is_first = net, starts, is_first
+        self.old = old  # by their identity, tensors of steps before, and what was made of them
         self.calls: list[Call] = []
         self.shapes: list[torch.Size] = []
         self.numbers: dict[int, int] = {}  # of values, by the identity of tensors
@@ -216,6 +255,7 @@ class _Recorder(TorchFunctionMode):
             raise ConversionError(
                 f"`net` must return [N, F] or [N, C, H, W], got {list(output.shape)}. {CURE}"
             )
+        self.old.update((id(one), one) for one in self.alive)
         return Recording(self.net, self.calls, self.shapes, number, self.memories, self.starts)
 
     def note(self, tensor: Tensor) -> int:
@@ -240,7 +280,7 @@ class _Recorder(TorchFunctionMode):
                 self.closed += 1
             if isinstance(module, BaseNode):
                 if self.is_first:
-                    self.starts[name] = [copy.copy(value) for value in module.memories()]
+                    self.starts[name] = dict(module.named_memories())
             elif isinstance(module, MemoryModule) and not self.closed:
                 self._enter(name, module)
 
@@ -268,7 +308,7 @@ class _Recorder(TorchFunctionMode):
                 # The output of both containers is 0 before the first step.
                 if value is None and type(module) in RECURRENT:
                     value = 0.0
-                self.starts[f"{name}.{key}"] = [value]
+                self.starts[f"{name}.{key}"] = value
                 if not is_number(value):
                     raise ConversionError(f"{self._where()} must begin with numbers, not its '{key}'. {CURE}")
             elif isinstance(value, Tensor):
@@ -278,16 +318,19 @@ class _Recorder(TorchFunctionMode):
         """Note what has become of them."""
         for key, value in module.named_memories():
             before, after = self.begun.get(f"{name}.{key}"), self.numbers.get(id(value))
-            if before is None or after is None:
+            start = self.starts.get(f"{name}.{key}")
+            if before is None or after is None or start is None:
                 raise ConversionError(f"{self._where()} must remember tensors, not its '{key}'. {CURE}")
-            self.memories.append(Memory(before, after, float(self.starts[f"{name}.{key}"][0])))
+            self.memories.append(Memory(before, after, float(start)))
 
     def _add_module(self, kind: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         number = self.numbers.get(id(args[0])) if len(args) == 1 else None
         if number is None or not isinstance(output, Tensor):
             raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
-        if kind == "neuron" and any(call.module is module for call in self.calls):
-            raise self._used_twice()
+        if isinstance(module, BaseNode):
+            if any(call.module is module for call in self.calls):
+                raise self._used_twice()
+            self.old.update((id(one), one) for one in module.memories() if isinstance(one, Tensor))
         if kind == "nothing":
             self.alive.append(output)
             self.numbers[id(output)] = number
@@ -298,18 +341,33 @@ class _Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        numbers = [self.numbers.get(id(arg)) if isinstance(arg, Tensor) else None for arg in args]
-        given = [one for one in _leaves([args, kwargs]) if id(one) in self.numbers]
-        result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func)).strip("_")
-        if self.closed or not given or name in CONSTANTS or (name in RESHAPES and result is given[0]):
+        given = [one for one in _leaves([args, kwargs]) if id(one) in self.numbers]
+        is_old = any(id(one) in self.old and id(one) not in self.numbers for one in _leaves([args, kwargs]))
+        if self.closed or not given:
+            result = func(*args, **kwargs)
+            if is_old and not self.closed:
+                self.old.update((id(one), one) for one in _leaves(result) if isinstance(one, Tensor))
             return result
+        if is_old:
+            raise ConversionError(
+                f"{self._where()} uses a tensor of the step before, or a neuron's memory. What an attribute "
+                f"remembers must be a memory: register_memory(). {CURE}"
+            )
+        sources = tuple(self.numbers[id(one)] for one in given)
+        # Copied, as a function may write into them.
+        constants = tuple(
+            None if id(arg) in self.numbers else copy.deepcopy(arg) if name in ARITHMETIC else arg
+            for arg in args
+        )
+        result = func(*args, **kwargs)
         parts = [one for one in _leaves(result) if isinstance(one, Tensor)]
-        if not parts and name not in VALUES:
+        if name in CONSTANTS or (name in HARMLESS and not parts):
             return result
-        if len(parts) != 1 or name in VALUES or parts[0].dtype != given[0].dtype:
-            raise ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
-        self._add_function(name, args, kwargs, numbers, given, parts[0])
+        if len(parts) != 1 or parts[0].dtype != given[0].dtype:
+            raise self._unknown(name)
+        if not (name in RESHAPES and parts[0] is given[0]):
+            self._add_function(name, args, kwargs, sources, constants, parts[0])
         return result
 
     def _add_function(
@@ -317,28 +375,29 @@ class _Recorder(TorchFunctionMode):
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        numbers: list[int | None],
-        given: list[Any],
+        sources: tuple[int, ...],
+        constants: tuple[Any, ...],
         result: Tensor,
     ) -> None:
         """Note what a function of PyTorch's has done."""
         where = self.inside[-1]
-        sources = tuple(self.numbers[id(one)] for one in given)
-        if name in RESHAPES and len(given) == 1:
+        if name == "getitem" and not _keeps_order(args[1]):
+            raise self._unknown("getitem with such an index")
+        if name in RESHAPES and len(sources) == 1:
             self.calls.append(Call("reshape", where, sources, self.note(result)))
-        elif name in JOINS and result.dim() == 2:
+        elif name in JOINS and result.dim() == 2 and args:
             if len(sources) != len(args[0]) and not self.is_first:
                 raise ConversionError(f"{self._where()} must join values that depend on its input. {CURE}")
             self.calls.append(Call("join", where, sources, self.note(result)))
         elif name in ARITHMETIC and not kwargs and len(args) <= 2:
             self._check_alone(result)
-            constants = tuple(
-                None if number is not None else copy.deepcopy(arg)  # a buffer may be written into later
-                for arg, number in zip(args, numbers, strict=True)
-            )
             self.calls.append(Call(ARITHMETIC[name], where, sources, self.note(result), None, constants))
         else:
-            raise ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
+            known = name in ARITHMETIC and kwargs
+            raise self._unknown(f"{name} with {', '.join(kwargs)}" if known else name)
+
+    def _unknown(self, name: str) -> ConversionError:
+        return ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
 
     def _check_alone(self, result: Tensor) -> None:
         """Refuse to change a value in place that has another shape elsewhere: that would change there too."""
@@ -354,6 +413,12 @@ class _Recorder(TorchFunctionMode):
 
     def _where(self) -> str:
         return f"'{self.inside[-1]}' of `net`" if self.inside[-1] else "`net`"
+
+
+def _keeps_order(index: Any) -> bool:
+    """Whether an index takes numbers as they lie."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
 
 
 def _leaves(tree: Any) -> Iterator[Any]:

@@ -1,5 +1,7 @@
 """A trained network as one compiled loop over events."""
 
+import operator
+import threading
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeloom.errors import ShapeError
+from spikeloom import functional
+from spikeloom.errors import ConversionError, ShapeError
 from spikeloom.event import sparse, stages
 from spikeloom.event.program import Program
-from spikeloom.event.record import record
+from spikeloom.event.record import CURE, record
 from spikeloom.event.report import LayerWork, Report
 from spikeloom.loom import numba_job, threads
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.native import Native
 from spikeloom.loom.numba_job import DONE, RANGES
 
+CHECKED = 4  # time steps, of growing inputs
 DTYPES = (torch.float32, torch.float64)
 _loaded: list[Native] = []
 
@@ -68,21 +72,27 @@ class Runner:
             raise TypeError(f"`net` must be a network, got a {type(net).__name__}.")
         if dtype not in DTYPES:
             raise ValueError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}.")
-        if len(shape) not in (1, 3) or not all(isinstance(size, int) and size > 0 for size in shape):
-            raise ValueError(
-                f"`shape` must be [F] or [C, H, W], of one sample and time step, got {list(shape)}. Give "
-                "x.shape[2:] of a sequence [T, N, *]."
-            )
-        self._net, self._shape, self._dtype = net, tuple(shape), dtype
+        shown = (
+            "`shape` must be [F] or [C, H, W], of one sample and time step, such as x.shape[2:] of [T, N, *]"
+        )
+        try:
+            shape = tuple(map(operator.index, shape))
+        except TypeError:
+            raise TypeError(f"{shown}; got {shape!r}.") from None
+        if len(shape) not in (1, 3) or min(shape) < 1:
+            raise ValueError(f"{shown}; got {list(shape)}.")
+        self._net, self._shape, self._dtype = net, shape, dtype
         self._prepare()
         self.reset()
         self.reset_work()
+        self._check_itself()
 
     def _prepare(self) -> None:
         recording = record(self._net, self._shape, self._dtype)
         self._net = recording.net
         with torch.no_grad():
             program = self._program = Program(recording, self._dtype)
+        self._lock = threading.Lock()
         self._where, self._settings = np.array(program.places, np.int64), np.zeros(stages.SETTINGS, np.int64)
         self._settings[stages.STAGES] = len(program.stages)
         self._settings[stages.INPUTS :] = [
@@ -90,6 +100,36 @@ class Runner:
             *(len(program.starts), program.most_inputs, program.most_pixels, program.most_words),
             len(program.layers),
         ]
+
+    def _check_itself(self) -> None:
+        """Refuse a network that does something else than what was recorded, with other inputs or later.
+
+        In float32 rounding may turn a spike: what differs there is looked at again in float64.
+        """
+        generator = torch.Generator().manual_seed(1)
+        x = torch.rand(CHECKED, 2, *self._shape, generator=generator, dtype=self._dtype)
+        x *= (4.0 ** torch.arange(CHECKED, dtype=self._dtype)).view(-1, *[1] * (x.dim() - 1))
+        with torch.no_grad(), torch.random.fork_rng([]), functional.fresh_state(self._net):
+            try:
+                expected = torch.stack([self._net(one) for one in x])
+            except Exception as error:
+                raise ConversionError(f"`net` must take two samples, got: {error} {CURE}") from error
+        output = self(x)
+        self.reset()
+        self.reset_work()
+        close = 1e-5 * expected.abs().max().item() if expected.numel() else 0.0
+        is_close = output.shape == expected.shape and torch.allclose(
+            output, expected, 1e-4, close, equal_nan=True
+        )
+        if not is_close and self._dtype != torch.float64:
+            Runner(self._net, self._shape, torch.float64)
+        elif not is_close:
+            raise ConversionError(
+                "`net` must do the same at each time step and for each sample, but gives something else than "
+                "what was recorded. Look for decisions by values or by the number of samples, for time steps "
+                "that are counted, and for tensors that are remembered in attributes: make these memories "
+                f"with register_memory(). {CURE}"
+            )
 
     def reset(self) -> None:
         """Forget: the next call begins a new sequence."""
@@ -108,19 +148,19 @@ class Runner:
 
     def __call__(self, x: Tensor) -> Tensor:
         """A sequence, or a part of it, ``[T, N, *]``."""
+        with self._lock:  # its memory is one
+            return self._called(x)
+
+    def _called(self, x: Tensor) -> Tensor:
         self._check(x)
         num_steps, num_samples = x.shape[:2]
-        if self._state is None:
+        if self._state is None and num_samples:
             self._state = self._program.starts.repeat(num_samples, 1)
         if len(self._counted) < num_samples:
-            self._counted = np.concatenate(
-                [
-                    self._counted,
-                    np.zeros((num_samples - len(self._counted), *self._counted.shape[1:]), np.int64),
-                ]
-            )
+            new = np.zeros((num_samples - len(self._counted), *self._counted.shape[1:]), np.int64)
+            self._counted = np.concatenate([self._counted, new])
         is_same = num_steps > 1 and x.stride(0) == 0  # a picture that is shown again and again
-        x = (x[:1] if is_same else x).detach().to(self._dtype)
+        x = (x[:1] if is_same else x).detach().resolve_neg().to(self._dtype)
         x = (x.movedim(2, -1) if x.dim() == 5 else x).contiguous()
         shape = self._program.output_shape
         out = x.new_empty(num_steps, num_samples, *(*shape[1:], shape[0]) if len(shape) == 3 else shape)
@@ -185,6 +225,10 @@ class Runner:
     def _check(self, x: Any) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"`x` must be a tensor, got a {type(x).__name__}. Use torch.as_tensor(x).")
+        if x.is_complex() or x.device.type != "cpu" or x.layout != torch.strided:
+            raise ValueError(
+                f"`x` must hold real numbers on the CPU, got {x.dtype} in layout {x.layout} on {x.device}."
+            )
         shape = list(self._shape)
         if x.dim() != len(shape) + 2 or list(x.shape[2:]) != shape or x.shape[0] == 0:
             shown = ", ".join(map(str, ["T", "N", *shape]))
@@ -192,8 +236,6 @@ class Runner:
                 f"`x` must be [{shown}] with at least one time step, got {list(x.shape)}. Give one time step "
                 "to step(x), or make a Runner for this shape."
             )
-        if x.is_complex() or x.device.type != "cpu":
-            raise ValueError(f"`x` must hold real numbers on the CPU, got {x.dtype} on {x.device}.")
         if self._state is not None and len(self._state) != x.shape[1]:
             raise ShapeError(
                 f"The runner remembers {len(self._state)} samples, but got {x.shape[1]}. Call reset() before "
@@ -202,7 +244,7 @@ class Runner:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the program, which is full of addresses."""
-        made = ("_program", "_where", "_settings")
+        made = ("_program", "_where", "_settings", "_lock")
         return {name: value for name, value in vars(self).items() if name not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

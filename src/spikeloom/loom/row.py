@@ -44,6 +44,9 @@ def row_function(node: Any, x: Tensor, memories: Sequence[Source]) -> RowFunctio
     if not isinstance(loops, NumbaLoops):
         raise BackendError(f"{describe(node)} cannot run in a compiled loop: {loops}.")
 
+    if len(memories) != loops.step.num_memories:
+        raise BackendError(f"{describe(node)} has {loops.step.num_memories} memories, got {len(memories)}.")
+
     def row(value: Source) -> Tensor:
         return torch.empty_like(x).copy_(torch.as_tensor(value).detach())
 
