@@ -123,6 +123,7 @@ def test_masked_with_lambda_1_sees_the_last_k_inputs_only(k):
 
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_sliding_is_masked_with_the_same_weights_at_every_step(k):
+    torch.manual_seed(1)  # with which neurons fire
     T = 8
     sliding = SlidingPSN(k, exp_init=False, step_mode="m").double()
     masked = MaskedPSN(k, T, lambda_init=1.0, step_mode="m").double()
