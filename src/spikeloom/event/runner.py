@@ -42,7 +42,7 @@ class Runner:
     converted.
 
     Weights are copied: a network that is trained on needs a new runner. Memories are kept from call to call
-    until :meth:`reset`, so that a stream can come in parts.
+    until :meth:`reset`, so that a stream can come in parts. Calls from several threads wait for each other.
 
     Args:
         net: the network, in either step mode; it is not changed.
