@@ -31,6 +31,13 @@ class _Spike(torch.autograd.Function):
 
     generate_vmap_rule = True
 
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        if torch._C._are_functorch_transforms_active():
+            return super().apply(*args, **kwargs)
+        # PyTorch's own looks at the signature of forward() at each call, which takes longer than all else.
+        return super(torch.autograd.Function, cls).apply(*args, **kwargs)  # type: ignore[misc]
+
     @staticmethod
     def forward(
         x: Tensor,
