@@ -10,7 +10,7 @@ class Linear(TimeWise, nn.Linear, shapes=("* C",)):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
-        return super(TimeWise, self).forward(input)  # of any dimensions, without folding time
+        return nn.Linear.forward(self, input)
 
 
 class Flatten(TimeWise, nn.Flatten, shapes=("N *",)):

@@ -10,7 +10,7 @@ from torch import Tensor
 from spikeloom.errors import BackendError, describe
 from spikeloom.loom.loops import NumbaLoops
 from spikeloom.loom.running import Source
-from spikeloom.loom.select import _named_tensors, find
+from spikeloom.loom.select import find, named_tensors
 
 
 class RowFunction(NamedTuple):
@@ -50,7 +50,7 @@ def row_function(node: Any, x: Tensor, memories: Sequence[Source]) -> RowFunctio
     def row(value: Source) -> Tensor:
         return torch.empty_like(x).copy_(torch.as_tensor(value).detach())
 
-    literals, operands = loops.literals[x.dtype][0], [row(value) for _, value in _named_tensors(node)]
+    literals, operands = loops.literals[x.dtype][0], [row(value) for _, value in named_tensors(node)]
     prepared = [torch.empty_like(x) for _ in range(loops.module.HOISTED[0])]
     if prepared:
         words = array("q", [x.numel(), *(one.data_ptr() for one in (literals, *operands, *prepared))])

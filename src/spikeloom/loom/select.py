@@ -123,7 +123,7 @@ def run(
     if wanted == "torch":
         return None
     target = target_of(wanted, x_seq.device.type)
-    tensors = _named_tensors(node)
+    tensors = named_tensors(node)
     unsuited = _unsuited(node, tensors, x_seq, target)
     sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target)
     loops = unsuited or find(*sought)
@@ -427,7 +427,8 @@ def _plain_steps(node: Any) -> set[Any]:
     }
 
 
-def _named_tensors(node: MemoryModule) -> list[tuple[str, Tensor]]:
+def named_tensors(node: MemoryModule) -> list[tuple[str, Tensor]]:
+    """What a step reads besides its input and memories, in the order of a loop's operands."""
     found = []
     for prefix, module in node.named_modules():
         memories = getattr(module, "_memories", ())

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 from spikeloom import functional
-from spikeloom.data import as_float
-from spikeloom.encoding import SampleGenerator
 from spikeloom.errors import BackendError, ConversionError, RunError, ShapeError
 from spikeloom.event import Runner
 from spikeloom.train.experiment import Experiment
@@ -37,9 +35,9 @@ def event_driven_test(
     experiment = build_seeded(build, seed)
     load_weights(run, experiment, state)
     net = experiment.net.eval()
-    one, two = (_encoded(experiment, seed, torch.zeros(count, dtype=torch.int64)) for count in (1, 2))
-    repeats = len(one) != len(two)  # [N, *], without time
-    shape = one.shape[1:] if repeats else one.shape[2:]
+    few = experiment.encoded_test(seed, [0, 0])
+    repeats = not experiment.has_time(seed)
+    shape = few.shape[1:] if repeats else few.shape[2:]
     try:
         runner = Runner(net, tuple(shape))
     except (BackendError, ConversionError, ShapeError, ValueError) as error:
@@ -54,7 +52,7 @@ def event_driven_test(
             return net(x)
 
     for way in (by_events, by_steps):  # loops are compiled now, or loaded
-        way(two)
+        way(few)
     runner.reset_work()
     ways = {"event-driven": by_events, "all inputs": by_steps}
     lines = [f"{name:12}  {_tested(experiment, seed, way)}" for name, way in ways.items()]
@@ -62,18 +60,11 @@ def event_driven_test(
     return "\n".join([*lines, "", "per sample", str(report)])
 
 
-def _encoded(experiment: Experiment, seed: int, indices: Tensor) -> Tensor:
-    """Test samples as the network gets them in a test."""
-    return experiment.encode(
-        as_float(experiment.data.test_x[indices]), SampleGenerator(seed, indices, "test")
-    )
-
-
 def _tested(experiment: Experiment, seed: int, way: Callable[[Tensor], Tensor]) -> str:
     """What a way to run the network reaches on the test samples, and how long it takes for them."""
     labels, seconds, loss, correct = experiment.data.test_y, 0.0, 0.0, 0
     for indices in torch.arange(len(labels)).split(TEST_BATCH):
-        x = _encoded(experiment, seed, indices)
+        x = experiment.encoded_test(seed, indices)
         begun = time.perf_counter()
         output = way(x)
         seconds += time.perf_counter() - begun

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from spikeloom.data import Dataset
+from spikeloom.data import Dataset, as_float
 from spikeloom.encoding import SampleGenerator
 
 if TYPE_CHECKING:
@@ -55,3 +56,12 @@ class Experiment:
     before_epoch: Callable[[int], Mapping[str, float]] | None = None
     draw: Callable[[nn.Module, Tensor, str], Mapping[str, Figure]] | None = None
     done: Callable[[Mapping[str, Any]], bool] | None = None
+
+    def encoded_test(self, seed: int, indices: Sequence[int] | Tensor) -> Tensor:
+        """Test samples as the network gets them in a test."""
+        which = torch.as_tensor(indices)
+        return self.encode(as_float(self.data.test_x[which]), SampleGenerator(seed, which, "test"))
+
+    def has_time(self, seed: int) -> bool:
+        """Whether encoded samples are ``[T, N, *]`` and not ``[N, *]``: then two are as long as one."""
+        return len(self.encoded_test(seed, [0])) == len(self.encoded_test(seed, [0, 0]))

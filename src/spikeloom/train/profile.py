@@ -1,17 +1,14 @@
 """What the network of a run costs: operations, energy, memory; as text, numbers and a figure."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spikeloom import profile
-from spikeloom.data import as_float
-from spikeloom.encoding import SampleGenerator
 from spikeloom.errors import RunError, ShapeError
 from spikeloom.profile.table import energy_lines, memory_table, operations_table
 from spikeloom.train import checkpoint
@@ -63,9 +60,9 @@ def profile_run(
     _restore_optimizer(experiment, run, state)
     samples = min(samples, len(experiment.data.test_y))
     # A network that is given an image once makes the time steps itself.
-    steps = None if _has_time(experiment, seed) else num_steps or 1
+    steps = None if experiment.has_time(seed) else num_steps or 1
     counted = profile.count(net, _batches(experiment, seed, samples), steps)
-    x = _encoded(experiment, seed, range(min(samples, MEMORY_SAMPLES)))
+    x = experiment.encoded_test(seed, range(min(samples, MEMORY_SAMPLES)))
     memory = _memory(experiment, x) if steps is None else _memory_of_images(experiment, x, steps, build)
     return write_profile(run, counted, memory, mac=mac, ac=ac)
 
@@ -102,21 +99,9 @@ def write_profile(
     return "\n".join(lines)
 
 
-def _encoded(experiment: Experiment, seed: int, indices: Sequence[int]) -> Tensor:
-    """Test samples as the network gets them in a test."""
-    which = torch.tensor(indices)
-    return experiment.encode(as_float(experiment.data.test_x[which]), SampleGenerator(seed, which, "test"))
-
-
-def _has_time(experiment: Experiment, seed: int) -> bool:
-    """Whether encoded samples are ``[T, N, *]`` and not ``[N, *]``: then two are as long as one."""
-    one, two = (_encoded(experiment, seed, indices) for indices in ([0], [0, 0]))
-    return len(one) == len(two)
-
-
 def _batches(experiment: Experiment, seed: int, samples: int) -> Iterator[Tensor]:
     for start in range(0, samples, BATCH):
-        yield _encoded(experiment, seed, range(start, min(start + BATCH, samples)))
+        yield experiment.encoded_test(seed, range(start, min(start + BATCH, samples)))
 
 
 def _restore_optimizer(experiment: Experiment, run: Run, state: dict[str, Any]) -> None:
