@@ -15,7 +15,7 @@ from spikeloom import ann2snn, functional, layer, model, neuron, profile
 from spikeloom.errors import BackendError, ConversionError, ShapeError
 from spikeloom.event import Runner
 from spikeloom.event import runner as runner_module
-from spikeloom.event.record import CURE
+from spikeloom.event.calls import CURE
 from spikeloom.memory import MemoryModule
 
 

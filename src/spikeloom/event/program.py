@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.errors import ConversionError
+from spikeloom.event.calls import CURE, Call, Recording
 from spikeloom.event.pooling import windows
-from spikeloom.event.record import CURE, Call, Recording
 from spikeloom.event.stages import (
     ADD,
     MULTIPLY,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from spikeloom import functional
 from spikeloom.errors import ConversionError, ShapeError
 from spikeloom.event import sparse, stages
+from spikeloom.event.calls import CURE
 from spikeloom.event.program import Program
-from spikeloom.event.record import CURE, record
+from spikeloom.event.record import record
 from spikeloom.event.report import LayerWork, Report
 from spikeloom.loom import numba_job, threads
 from spikeloom.loom.cache import load_module

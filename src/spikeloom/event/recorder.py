@@ -1,0 +1,254 @@
+"""Watches a time step of a network.
+
+Modules that are one operation to the compiled loop are watched from outside, PyTorch's functions between them
+one by one. What is not known is refused: it would be missing from the loop.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from spikeloom import layer
+from spikeloom.errors import ConversionError
+from spikeloom.event.calls import CURE, Call, Memory, Recording, kind_of
+from spikeloom.memory import MemoryModule
+from spikeloom.neuron import BaseNode
+from spikeloom.neuron.base import is_number
+
+RESHAPES = {
+    *("flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "contiguous", "clone", "detach"),
+    *("to", "type", "float", "double", "getitem", "unbind", "stack"),
+}
+ARITHMETIC = {
+    **dict.fromkeys(("add", "iadd", "radd"), "add"),
+    **dict.fromkeys(("sub", "isub", "subtract"), "sub"),
+    **dict.fromkeys(("mul", "imul", "rmul", "multiply"), "mul"),
+    **dict.fromkeys(("div", "truediv", "itruediv", "divide"), "div"),
+    **dict.fromkeys(("rsub", "neg"), "rsub"),
+}
+HARMLESS = {
+    *("get", "dim", "ndimension", "size", "numel", "nelement", "len", "stride", "type", "get_device", "hash"),
+    *("is_floating_point", "is_complex", "is_signed", "is_contiguous", "is_inference", "is_same_size"),
+    *("is_view", "element_size", "storage_offset", "untyped_storage", "data_ptr", "repr", "format"),
+}
+"""What may be asked of a value: nothing that depends on its numbers."""
+CONSTANTS = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
+RECURRENT = (layer.LinearRecurrentContainer, layer.ElementWiseRecurrentContainer)
+JOINS = {"cat", "concat", "concatenate"}
+
+
+class Recorder(TorchFunctionMode):
+    """Watches the calls of modules, and PyTorch's functions between them."""
+
+    def __init__(self, net: nn.Module, starts: dict[str, Any], old: dict[int, Tensor], is_first: bool):
+        super().__init__()
+        self.net, self.starts, self.is_first = net, starts, is_first
+        self.old = old  # by their identity, tensors of steps before, and what was made of them
+        self.calls: list[Call] = []
+        self.shapes: list[torch.Size] = []
+        self.numbers: dict[int, int] = {}  # of values, by the identity of tensors
+        self.alive: list[Tensor] = []  # or another tensor could get their identity
+        self.memories: list[Memory] = []
+        self.begun: dict[str, int | None] = {}  # numbers of their values before the step, by their names
+        self.inside: list[str] = [""]  # names of the modules that run
+        self.closed = 0  # how many of them are an operation, or within one
+
+    def step(self, x: Tensor) -> Recording:
+        """Run one time step."""
+        self.note(x)
+        handles = []
+        for name, module, kind in [(name, one, kind_of(one)) for name, one in self.net.named_modules()]:
+            handles.append(module.register_forward_pre_hook(self._before(name, kind)))
+            handles.append(module.register_forward_hook(self._after(name, kind)))
+        try:
+            with torch.no_grad(), self:
+                output = self.net(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not isinstance(output, Tensor) or id(output) not in self.numbers:
+            raise ConversionError("`net` must return one tensor, which depends on its input.")
+        number = self.numbers[id(output)]
+        if output.shape[1:] != self.shapes[number]:
+            raise ConversionError(
+                f"`net` must return [N, F] or [N, C, H, W], got {list(output.shape)}. {CURE}"
+            )
+        self.old.update((id(one), one) for one in self.alive)
+        return Recording(self.net, self.calls, self.shapes, number, self.memories, self.starts)
+
+    def note(self, tensor: Tensor) -> int:
+        """A number for a new value."""
+        shape = tensor.shape
+        if len(shape) in (3, 5) and shape[0] == 1:  # a sequence of one step
+            shape = shape[1:]
+        if len(shape) not in (2, 4) or shape[0] != 1:
+            raise ConversionError(
+                f"{self._where()} must give [N, F] or [N, C, H, W], but gives {list(shape)} for one sample. "
+                f"{CURE}"
+            )
+        self.alive.append(tensor)
+        self.shapes.append(shape[1:])
+        self.numbers[id(tensor)] = len(self.shapes) - 1
+        return len(self.shapes) - 1
+
+    def _before(self, name: str, kind: str | None) -> Any:
+        def hook(module: nn.Module, _args: Any) -> None:
+            self.inside.append(name)
+            if self.closed or kind is not None:
+                self.closed += 1
+            if isinstance(module, BaseNode):
+                if self.is_first:
+                    self.starts[name] = dict(module.named_memories())
+            elif isinstance(module, MemoryModule) and not self.closed:
+                self._enter(name, module)
+
+        return hook
+
+    def _after(self, name: str, kind: str | None) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if self.closed:
+                self.closed -= 1
+                if kind is not None and not self.closed:
+                    self._add_module(kind, module, args, output)
+            elif isinstance(module, MemoryModule) and not self.is_first:
+                self._leave(name, module)
+            self.inside.pop()
+
+        return hook
+
+    def _enter(self, name: str, module: MemoryModule) -> None:
+        """Note the memories of a module that is no neuron, as values that a step begins with."""
+        for key, value in module.named_memories():
+            if f"{name}.{key}" in self.begun:
+                raise self._used_twice()
+            self.begun[f"{name}.{key}"] = None
+            if self.is_first:
+                # The output of both containers is 0 before the first step.
+                if value is None and type(module) in RECURRENT:
+                    value = 0.0
+                self.starts[f"{name}.{key}"] = value
+                if not is_number(value):
+                    raise ConversionError(f"{self._where()} must begin with numbers, not its '{key}'. {CURE}")
+            elif isinstance(value, Tensor):
+                self.begun[f"{name}.{key}"] = self.note(value)
+
+    def _leave(self, name: str, module: MemoryModule) -> None:
+        """Note what has become of them."""
+        for key, value in module.named_memories():
+            before, after = self.begun.get(f"{name}.{key}"), self.numbers.get(id(value))
+            start = self.starts.get(f"{name}.{key}")
+            if before is None or after is None or start is None:
+                raise ConversionError(f"{self._where()} must remember tensors, not its '{key}'. {CURE}")
+            self.memories.append(Memory(before, after, float(start)))
+
+    def _add_module(self, kind: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        number = self.numbers.get(id(args[0])) if len(args) == 1 else None
+        if number is None or not isinstance(output, Tensor):
+            raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
+        if isinstance(module, BaseNode):
+            if any(call.module is module for call in self.calls):
+                raise self._used_twice()
+            self.old.update((id(one), one) for one in module.memories() if isinstance(one, Tensor))
+        if kind == "nothing":
+            self.alive.append(output)
+            self.numbers[id(output)] = number
+        else:
+            self.calls.append(Call(kind, self.inside[-1], (number,), self.note(output), module))
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", str(func)).strip("_")
+        given = [one for one in _leaves([args, kwargs]) if id(one) in self.numbers]
+        is_old = any(id(one) in self.old and id(one) not in self.numbers for one in _leaves([args, kwargs]))
+        if self.closed or not given:
+            result = func(*args, **kwargs)
+            if is_old and not self.closed:
+                self.old.update((id(one), one) for one in _leaves(result) if isinstance(one, Tensor))
+            return result
+        if is_old:
+            raise ConversionError(
+                f"{self._where()} uses a tensor of the step before, or a neuron's memory. What an attribute "
+                f"remembers must be a memory: register_memory(). {CURE}"
+            )
+        sources = tuple(self.numbers[id(one)] for one in given)
+        # Copied, as a function may write into them.
+        constants = tuple(
+            None if id(arg) in self.numbers else copy.deepcopy(arg) if name in ARITHMETIC else arg
+            for arg in args
+        )
+        result = func(*args, **kwargs)
+        parts = [one for one in _leaves(result) if isinstance(one, Tensor)]
+        if name in CONSTANTS or (name in HARMLESS and not parts):
+            return result
+        if len(parts) != 1 or parts[0].dtype != given[0].dtype:
+            raise self._unknown(name)
+        if not (name in RESHAPES and parts[0] is given[0]):
+            self._add_function(name, args, kwargs, sources, constants, parts[0])
+        return result
+
+    def _add_function(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        sources: tuple[int, ...],
+        constants: tuple[Any, ...],
+        result: Tensor,
+    ) -> None:
+        """Note what a function of PyTorch's has done."""
+        where = self.inside[-1]
+        if name == "getitem" and not _keeps_order(args[1]):
+            raise self._unknown("getitem with such an index")
+        if name in RESHAPES and len(sources) == 1:
+            self.calls.append(Call("reshape", where, sources, self.note(result)))
+        elif name in JOINS and result.dim() == 2 and args:
+            if len(sources) != len(args[0]) and not self.is_first:
+                raise ConversionError(f"{self._where()} must join values that depend on its input. {CURE}")
+            self.calls.append(Call("join", where, sources, self.note(result)))
+        elif name in ARITHMETIC and not kwargs and len(args) <= 2:
+            self._check_alone(result)
+            self.calls.append(Call(ARITHMETIC[name], where, sources, self.note(result), None, constants))
+        else:
+            known = name in ARITHMETIC and kwargs
+            raise self._unknown(f"{name} with {', '.join(kwargs)}" if known else name)
+
+    def _unknown(self, name: str) -> ConversionError:
+        return ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
+
+    def _check_alone(self, result: Tensor) -> None:
+        """Refuse to change a value in place that has another shape elsewhere: that would change there too."""
+        storage = result.untyped_storage().data_ptr()
+        if any(one is not result and one.untyped_storage().data_ptr() == storage for one in self.alive):
+            raise ConversionError(
+                f"{self._where()} changes a tensor in place that is used elsewhere. Write y = y + x for "
+                "y += x."
+            )
+
+    def _used_twice(self) -> ConversionError:
+        return ConversionError(f"{self._where()} runs twice in a time step, but remembers one. {CURE}")
+
+    def _where(self) -> str:
+        return f"'{self.inside[-1]}' of `net`" if self.inside[-1] else "`net`"
+
+
+def _keeps_order(index: Any) -> bool:
+    """Whether an index takes numbers as they lie."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    """What is in lists, tuples and dictionaries."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list | tuple):
+        for one in tree:
+            yield from _leaves(one)
+    else:
+        yield tree
