@@ -22,7 +22,7 @@ from spikeloom.encoding import SampleGenerator
 from spikeloom.recipe import RECIPES
 from spikeloom.train import checkpoint
 from spikeloom.train.launch import build_seeded
-from spikeloom.train.loop import load_weights
+from spikeloom.train.progress import load_weights
 from spikeloom.train.run import Run
 
 RESULTS = Path(__file__).parent / "results"

@@ -73,8 +73,7 @@ def test_a_sample_is_mixed_with_another_one_and_so_is_its_loss(tmp_path):
     order = torch.randperm(96, generator=torch.Generator().manual_seed(derive_seed(0, "order", 0)))
     for step, seen in enumerate(one.experiment.net.seen):
         indices = order[32 * step : 32 * (step + 1)]
-        one.progress.epoch = 0
-        share, others = one._mixed_with(indices, step)
+        share, others = one.samples.partners(indices, 0, step)
         assert 0 < share < 1
         assert_same("mixed", share * images[indices] + (1 - share) * images[others], seen)
         (first, labels), (second, other_labels) = losses[2 * step : 2 * step + 2]
@@ -96,19 +95,19 @@ def _first_weights():
 
 def test_partners_do_not_depend_on_the_batch_and_the_share_is_one_for_all(tmp_path):
     one = trainer(tmp_path / "run", mixup=0.4)
-    share, together = one._mixed_with(torch.arange(32), 0)
+    share, together = one.samples.partners(torch.arange(32), 0, 0)
     for part in (slice(0, 32, 2), slice(1, 32, 2)):  # as two processes would have them
-        alone_share, alone = one._mixed_with(torch.arange(32)[part], 0)
+        alone_share, alone = one.samples.partners(torch.arange(32)[part], 0, 0)
         assert alone_share == share
         assert_same("partners", together[part], alone)
-    assert one._mixed_with(torch.arange(32), 1)[0] != share
+    assert one.samples.partners(torch.arange(32), 0, 1)[0] != share
     assert len(together.unique()) > 16
     assert together.max() < 96
 
 
 def test_shares_have_the_distribution_that_they_are_said_to_have(tmp_path):
     one = trainer(tmp_path / "run", mixup=0.5)
-    shares = torch.tensor([one._mixed_with(torch.arange(1), step)[0] for step in range(1000)])
+    shares = torch.tensor([one.samples.partners(torch.arange(1), 0, step)[0] for step in range(1000)])
     assert shares.mean().item() == pytest.approx(0.5, abs=0.04)
     assert shares.var().item() == pytest.approx(1 / 8, abs=0.01)  # of Beta(a, a): 1 / (4 (2 a + 1))
 

@@ -14,9 +14,10 @@ from spikeloom import data, functional, layer, neuron
 from spikeloom.encoding import PoissonEncoder
 from spikeloom.errors import RunError
 from spikeloom.train import checkpoint, shard
+from spikeloom.train.evaluation import evaluate
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import build_seeded, make_fabric
-from spikeloom.train.loop import Trainer, evaluate
+from spikeloom.train.loop import Trainer
 from spikeloom.train.run import Run
 from train.together import in_processes
 
@@ -86,10 +87,10 @@ class Noting(Trainer):
 
     def __init__(self, *args, num_steps=None, **options):
         super().__init__(*args, **options)
-        self.left, self.samples, self.losses = num_steps, [], []
+        self.left, self.seen, self.losses = num_steps, [], []
 
     def train_step(self, indices, following):
-        self.samples.append(indices.tolist())
+        self.seen.append(indices.tolist())
         if self.left is not None and self.fabric.global_rank == self.fabric.world_size - 1:
             self.left -= 1
             self.interrupt.noted = self.left == 0
@@ -118,7 +119,7 @@ def train(folder, size, *, norm=True, divide=False, precision="64-true", draws=F
 
 
 def noted(trainer):
-    return {"samples": trainer.samples, "losses": trainer.losses, "history": trainer.progress.history}
+    return {"samples": trainer.seen, "losses": trainer.losses, "history": trainer.progress.history}
 
 
 PARTS = {"micro_batch": 4, "time_chunk": 4, "norm": False, "num_steps": 2}

@@ -190,7 +190,7 @@ class Ann2Snn(Recipe):
         from spikeloom import ann2snn
         from spikeloom.data import as_float
         from spikeloom.train.launch import build_seeded
-        from spikeloom.train.loop import load_weights
+        from spikeloom.train.progress import load_weights
 
         experiment = build_seeded(self.build, self.seed)
         load_weights(run, experiment, state)
@@ -207,7 +207,7 @@ class Ann2Snn(Recipe):
         from spikeloom import ann2snn
         from spikeloom.data import as_float
         from spikeloom.train.launch import build_seeded, make_fabric
-        from spikeloom.train.loop import load_weights
+        from spikeloom.train.progress import load_weights
 
         assert self.T is not None
         experiment = build_seeded(self.build, self.seed)

@@ -248,7 +248,7 @@ class Recipe(BaseRecipe):
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         from spikeloom.train.launch import build_seeded
-        from spikeloom.train.loop import load_weights
+        from spikeloom.train.progress import load_weights
         from spikeloom.train.report import draw_curves, draw_sample
 
         experiment = build_seeded(self.build, self.seed)

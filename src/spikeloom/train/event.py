@@ -10,9 +10,10 @@ from torch import Tensor
 from spikeloom import functional
 from spikeloom.errors import BackendError, ConversionError, RunError, ShapeError
 from spikeloom.event import Runner
+from spikeloom.train.evaluation import TEST_BATCH
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import build_seeded
-from spikeloom.train.loop import TEST_BATCH, load_weights
+from spikeloom.train.progress import load_weights
 from spikeloom.train.run import Run
 
 

@@ -14,9 +14,11 @@ from torch.multiprocessing.spawn import ProcessException
 from spikeloom.errors import RunError
 from spikeloom.train import processes
 from spikeloom.train.allocator import keep_freed_memory
+from spikeloom.train.evaluation import evaluate
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.interrupt import interrupt_raised
-from spikeloom.train.loop import Trainer, evaluate, load_weights
+from spikeloom.train.loop import Trainer
+from spikeloom.train.progress import load_weights
 from spikeloom.train.run import Run
 
 # Announcements of every process that starts or is stopped, between the lines that matter.

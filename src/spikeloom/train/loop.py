@@ -1,4 +1,4 @@
-"""The loops: fit and evaluate, in plain sight.
+"""The training loop, in plain sight.
 
 All random numbers of an epoch are drawn from (seed, epoch, step or sample), so a run that was killed goes on
 with the numbers that it would have seen, and several processes together see what one would.
@@ -9,10 +9,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -21,36 +20,23 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from spikeloom import functional, layer
-from spikeloom.data import as_float
 from spikeloom.diagnose import ALWAYS, FiringCheck
-from spikeloom.encoding import SampleGenerator, derive_seed
+from spikeloom.encoding import derive_seed
 from spikeloom.errors import CheckpointError, RunError
 from spikeloom.train import checkpoint
 from spikeloom.train.cuda_graph import CudaGraph
+from spikeloom.train.evaluation import TEST_BATCH, evaluate, summed
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.interrupt import interrupt_noted
 from spikeloom.train.processes import is_orphan, is_spawned
+from spikeloom.train.progress import Progress, restore
 from spikeloom.train.report import draw_curves, draw_sample
 from spikeloom.train.run import Run
-from spikeloom.train.shard import ShardedStrategy, gathered, is_sharded, load_whole, shard_state
+from spikeloom.train.samples import Prepared, TrainingSamples
+from spikeloom.train.shard import ShardedStrategy, gathered, is_sharded
 from spikeloom.train.time_chunks import InTimeChunks
 
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
-TEST_BATCH = 500  # samples, over all processes; more where a training has large batches
-
-
-@dataclass
-class Progress:
-    """Where a training stands; with the states of network and optimiser, all that a resumed one needs."""
-
-    epoch: int = 0
-    step: int = 0  # steps done within the epoch
-    sums: list[float] = field(
-        default_factory=lambda: [0.0, 0.0, 0.0]
-    )  # of this epoch: loss, correct, samples
-    notes: dict[str, float] = field(default_factory=dict)  # of this epoch: what `before_epoch` returned
-    seconds: float = 0.0  # of training, in all
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Trainer:
@@ -112,8 +98,9 @@ class Trainer:
         self.progress = restore(experiment, run, state) if state else Progress()
         self._check_agreement()
         self.graph = CudaGraph(self._pass_through, self.net) if cuda_graph else None
+        self.samples = TrainingSamples(fabric, experiment, seed, pin=cuda_graph)
         self.eager_steps = 0
-        self.ahead: tuple[Tensor, ...] | None = None  # the samples of the next step
+        self.ahead: Prepared | None = None  # the samples of the next step
         self.is_sharded = is_sharded(experiment.net)
 
     def fit(self) -> list[dict[str, Any]]:
@@ -218,8 +205,8 @@ class Trainer:
                 ]
         self.eager_steps += 1
         if self.graph and len(following) == len(indices):
-            self.ahead = self._prepared(following, progress.step + 1)
-        *totals, save_due, stop_due = _summed(self.fabric, [*sums, *self._requests()])
+            self.ahead = self.samples.prepare(following, progress.epoch, progress.step + 1)
+        *totals, save_due, stop_due = summed(self.fabric, [*sums, *self._requests()])
         self.save_due, self.stop_due = save_due > 0, stop_due > 0
         mean_loss = totals[0] / totals[2]
         if not math.isfinite(mean_loss):
@@ -247,7 +234,11 @@ class Trainer:
         Returns:
             summed loss, correctly classified samples, samples
         """
-        prepared, self.ahead = self.ahead or self._prepared(indices, self.progress.step), None
+        progress = self.progress
+        prepared, self.ahead = (
+            self.ahead or self.samples.prepare(indices, progress.epoch, progress.step),
+            None,
+        )
         if self.graph and self.eager_steps >= CHECKED_STEPS:
             loss, correct = self.graph(*prepared)
         else:
@@ -260,7 +251,7 @@ class Trainer:
         """Forward and backward through the network.
 
         Args:
-            x, classes, shares: as :meth:`_prepared` returns them.
+            x, classes, shares: as of :class:`~spikeloom.train.samples.Prepared`.
             weight: of the samples in the step.
         Returns:
             mean loss, and correctly classified samples
@@ -272,19 +263,6 @@ class Trainer:
         self.fabric.backward(loss * weight)
         functional.reset_net(self.experiment.net)
         return loss.detach(), correct
-
-    def _prepared(self, indices: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples of a step as the network takes them, their classes ``[K, N]``, one or two for each, and the
-        shares of the loss that these have, ``[K]``."""
-        experiment, epoch = self.experiment, self.progress.epoch
-        x, labels = self._batch(indices)
-        classes, shares = labels[None], x.new_ones(1)
-        if experiment.mixup:
-            share, others = self._mixed_with(indices, step)
-            other_x, other_labels = self._batch(others)
-            x = share * x + (1 - share) * other_x
-            classes, shares = torch.stack([labels, other_labels]), shares.new_tensor([share, 1 - share])
-        return experiment.encode(x, SampleGenerator(self.seed, indices, "train", epoch)), classes, shares
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch: history, curves, checkpoints, one line on the screen."""
@@ -368,7 +346,7 @@ class Trainer:
     def _check_agreement(self) -> None:
         """Refuse processes that have loaded different checkpoints."""
         place = self.progress.epoch * self.num_steps + self.progress.step
-        (total,) = _summed(self.fabric, [place])
+        (total,) = summed(self.fabric, [place])
         if total != place * self.fabric.world_size:
             raise CheckpointError(
                 f"The processes have found different checkpoints: this one stands at step {place}. "
@@ -385,26 +363,6 @@ class Trainer:
     def is_main(self) -> bool:
         """Whether this process is the one that writes."""
         return self.fabric.is_global_zero
-
-    def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Training samples, augmented, and their labels."""
-        data, augment = self.experiment.data, self.experiment.augment
-        x, labels = data.train_x[indices], data.train_y[indices]
-        if self.graph:
-            x, labels = x.pin_memory(), labels.pin_memory()  # so that nobody waits while they are copied
-        x, labels = self.fabric.to_device((x, labels))
-        x = as_float(x)
-        if augment:
-            x = augment(x, SampleGenerator(self.seed, indices, "augment", self.progress.epoch))
-        return x, labels
-
-    def _mixed_with(self, indices: Tensor, step: int) -> tuple[float, Tensor]:
-        """The share that samples keep, one for the step, and the samples that they are mixed with, drawn for
-        each from all; both are the same for any number of processes."""
-        epoch, mixup = self.progress.epoch, self.experiment.mixup
-        share = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, step)).beta(mixup, mixup)
-        drawn = SampleGenerator(self.seed, indices, "mixup", epoch).rand([len(indices)], dtype=torch.float64)
-        return float(share), (drawn * self.num_samples).long()
 
     def _progress_bar(self, first_step: int) -> Iterator[int]:
         title = f"epoch {self.progress.epoch + 1}/{self.epochs}"
@@ -423,94 +381,6 @@ class Trainer:
         if self.is_main:
             for line in lines:
                 tqdm.write(line)
-
-
-@torch.no_grad()  # and not inference mode, whose tensors a sharded network would keep for training
-def evaluate(
-    fabric: Fabric, experiment: Experiment, seed: int = 0, batch_size: int = TEST_BATCH
-) -> tuple[float, float]:
-    """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
-
-    Args:
-        fabric, experiment: as of :class:`Trainer`.
-        seed: of the encoding.
-        batch_size: over all processes together; without gradients, several times those of a training fit.
-    Returns:
-        mean loss, and the fraction of samples that are classified correctly
-    """
-    net, data = experiment.net, experiment.data
-    was_training, dtype = net.training, next(net.parameters()).dtype
-    net.eval()
-    _share_buffers(fabric, net)
-    totals = torch.zeros(3, dtype=torch.float64)
-    for start in range(0, len(data.test_y), batch_size):
-        batch = torch.arange(start, min(start + batch_size, len(data.test_y)))
-        indices = batch[fabric.global_rank :: fabric.world_size]
-        count = len(indices)
-        if count == 0:  # a sharded network runs in all processes, or in none
-            indices = batch[:1]
-        x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
-        x = as_float(x).to(dtype)
-        with functional.fresh_state(net), fabric.autocast():
-            output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
-        loss = experiment.loss(output.float(), labels)
-        correct = (experiment.predict(output) == labels).sum()
-        if count:
-            totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
-    net.train(was_training)
-    loss, correct, count = _summed(fabric, totals.tolist())
-    return loss / count, correct / count
-
-
-def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress:
-    """Load a checkpoint's ``state`` into the experiment, whose network is on its device and of its number
-    format already, and say where the training stands.
-
-    Raises:
-        CheckpointError: the state belongs to another network.
-    """
-    load_weights(run, experiment, state)
-    try:
-        experiment.optimizer.load_state_dict(state["optimizer"])
-        shard_state(experiment.optimizer)
-        if experiment.scheduler:
-            experiment.scheduler.load_state_dict(state["scheduler"])
-        return Progress(**state["progress"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
-            f"describes: {error}"
-        ) from None
-
-
-def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> None:
-    """Load the network of a checkpoint's ``state``.
-
-    Raises:
-        CheckpointError: the state belongs to another network.
-    """
-    try:
-        load_whole(experiment.net, state["net"])
-    except (RuntimeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
-            f"describes: {' '.join(str(error).split())}"
-        ) from None
-
-
-def _share_buffers(fabric: Fabric, net: nn.Module) -> None:
-    """Give all processes the first one's buffers, such as running statistics of batches that only it saw."""
-    for buffer in net.buffers() if fabric.world_size > 1 else ():
-        if buffer.is_floating_point():
-            torch.distributed.broadcast(buffer, 0)
-
-
-def _summed(fabric: Fabric, values: list[Any]) -> list[float]:
-    """Each value summed over all processes."""
-    total = torch.stack([torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in values])
-    if fabric.world_size > 1:
-        total = fabric.all_reduce(total.to(fabric.device), reduce_op="sum")
-    return total.tolist()  # type: ignore[union-attr]
 
 
 def _generator(*names: Any) -> torch.Generator:

@@ -15,7 +15,7 @@ from spikeloom.train import checkpoint
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.files import write_beside
 from spikeloom.train.launch import build_seeded
-from spikeloom.train.loop import load_weights
+from spikeloom.train.progress import load_weights
 from spikeloom.train.report import save_figure
 from spikeloom.train.run import Run
 

@@ -1,0 +1,66 @@
+"""Loss and accuracy on the test samples, by one process or several."""
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from spikeloom import functional
+from spikeloom.data import as_float
+from spikeloom.encoding import SampleGenerator
+from spikeloom.train.experiment import Experiment
+
+TEST_BATCH = 500  # samples, over all processes; more where a training has large batches
+
+
+@torch.no_grad()  # and not inference mode, whose tensors a sharded network would keep for training
+def evaluate(
+    fabric: Fabric, experiment: Experiment, seed: int = 0, batch_size: int = TEST_BATCH
+) -> tuple[float, float]:
+    """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
+
+    Args:
+        fabric, experiment: as of :class:`Trainer`.
+        seed: of the encoding.
+        batch_size: over all processes together; without gradients, several times those of a training fit.
+    Returns:
+        mean loss, and the fraction of samples that are classified correctly
+    """
+    net, data = experiment.net, experiment.data
+    was_training, dtype = net.training, next(net.parameters()).dtype
+    net.eval()
+    _share_buffers(fabric, net)
+    totals = torch.zeros(3, dtype=torch.float64)
+    for start in range(0, len(data.test_y), batch_size):
+        batch = torch.arange(start, min(start + batch_size, len(data.test_y)))
+        indices = batch[fabric.global_rank :: fabric.world_size]
+        count = len(indices)
+        if count == 0:  # a sharded network runs in all processes, or in none
+            indices = batch[:1]
+        x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
+        x = as_float(x).to(dtype)
+        with functional.fresh_state(net), fabric.autocast():
+            output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
+        loss = experiment.loss(output.float(), labels)
+        correct = (experiment.predict(output) == labels).sum()
+        if count:
+            totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
+    net.train(was_training)
+    loss, correct, count = summed(fabric, totals.tolist())
+    return loss / count, correct / count
+
+
+def summed(fabric: Fabric, values: list[Any]) -> list[float]:
+    """Each value summed over all processes."""
+    total = torch.stack([torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in values])
+    if fabric.world_size > 1:
+        total = fabric.all_reduce(total.to(fabric.device), reduce_op="sum")
+    return total.tolist()  # type: ignore[union-attr]
+
+
+def _share_buffers(fabric: Fabric, net: nn.Module) -> None:
+    """Give all processes the first one's buffers, such as running statistics of batches that only it saw."""
+    for buffer in net.buffers() if fabric.world_size > 1 else ():
+        if buffer.is_floating_point():
+            torch.distributed.broadcast(buffer, 0)
