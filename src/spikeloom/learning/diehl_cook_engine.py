@@ -2,8 +2,9 @@
 
 It computes what :mod:`spikeloom.learning.diehl_cook_reference` computes, number by number, in float32. What
 makes it fast: a spike of an input touches one row of the weights and nothing else, inhibition follows from
-the number of inhibitory spikes, a trace is looked up by the time since the spike that set it, and the loop
-over a population's neurons becomes vector instructions. Loaded by diehl_cook_compiled.py.
+the number of inhibitory spikes, a trace is looked up by the time since the spike that set it, inhibitory
+neurons at rest are passed over, as are weights whose sum is right, and the loop over the excitatory neurons
+becomes vector instructions. Loaded by diehl_cook_compiled.py.
 """
 
 import numpy as np
@@ -48,7 +49,7 @@ def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, coun
     for n in range(len(keys)):
         for presentation in range(numbers.presentations):
             if learn:
-                normalise(weight, numbers.total)
+                normalise(weight, numbers.total, space)
             else:
                 _rest(numbers, memories)
             chance = numbers.chance * (numbers.intensity + presentation)
@@ -77,16 +78,15 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
     steps, total = len(starts) - 1, 0
     for j in range(count.size):
         count[j] = 0
+        space.awake[j], space.is_awake[j] = j, True
+    num_awake = count.size
     num_recent = list_recent(numbers.post_trace, memories.last_excitatory, 0, space.recent)
     for now in range(steps):
-        spikes = _advance(
-            numbers, numbers.excitatory, memories.v_excitatory, theta, memories.excitation,
-            memories.inhibition, memories.last_excitatory, now, space.fired,
+        spikes = _advance_excitatory(
+            numbers, memories.v_excitatory, theta, memories.excitation, memories.inhibition,
+            memories.last_excitatory, now, space.fired,
         )  # fmt: skip
-        inhibitory_spikes = _advance(
-            numbers, numbers.inhibitory, memories.v_inhibitory, space.fixed, memories.relayed, space.none,
-            memories.last_inhibitory, now, space.relayed,
-        )  # fmt: skip
+        inhibitory_spikes, num_awake = _advance_inhibitory(numbers, memories, space, num_awake, now)
         if starts[now] < starts[now + 1]:
             arrived = sources[starts[now] : starts[now + 1]]
             _arrive(weight, memories, arrived, now)
@@ -102,6 +102,9 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
             for j in range(count.size):
                 if space.fired[j]:
                     memories.relayed[j] += numbers.relay
+                    if not space.is_awake[j]:
+                        space.awake[num_awake], space.is_awake[j] = j, True
+                        num_awake += 1
                     memories.last_excitatory[j] = now
                     count[j] += shown
             num_recent = list_recent(numbers.post_trace, memories.last_excitatory, now, space.recent)
@@ -113,9 +116,10 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
 
 
 @_jit
-def _advance(numbers, cell, v, theta, excitation, inhibition, last, now, fired):
-    """One time step of a population; returns how many of its neurons fire."""
-    spikes, ready = 0, np.int32(now - cell.refractory)
+def _advance_excitatory(numbers, v, theta, excitation, inhibition, last, now, fired):
+    """One time step of the excitatory neurons; returns how many of them fire."""
+    cell, spikes = numbers.excitatory, 0
+    ready = np.int32(now - cell.refractory)
     for j in range(v.size):
         pull = cell.pace * (_ONE + excitation[j] + inhibition[j])
         drive = cell.pace * (cell.rest + cell.reversal * inhibition[j])
@@ -129,6 +133,35 @@ def _advance(numbers, cell, v, theta, excitation, inhibition, last, now, fired):
         excitation[j] *= numbers.keep_excitation
         inhibition[j] *= numbers.keep_inhibition
     return spikes
+
+
+@_jit
+def _advance_inhibitory(numbers, memories, space, num_awake, now):
+    """One time step of the inhibitory neurons that are awake; returns how many fire, and how many stay awake.
+
+    One falls asleep when its partner's spikes have faded to 0 and a step leaves its potential as it was: all
+    further ones would, until its partner fires.
+    """
+    cell, spikes, stay = numbers.inhibitory, 0, 0
+    ready = np.int32(now - cell.refractory)
+    for place in range(num_awake):
+        j = space.awake[place]
+        v, excitation = memories.v_inhibitory[j], memories.relayed[j]
+        pull = cell.pace * (_ONE + excitation)
+        half_on = _ONE + _HALF * pull
+        moved = (v + cell.pace * cell.rest * half_on) / (_ONE + pull * half_on)
+        free = memories.last_inhibitory[j] < ready
+        spike = free & (moved > cell.threshold)
+        memories.v_inhibitory[j] = moved if free & (not spike) else cell.reset
+        memories.relayed[j] = excitation * numbers.keep_excitation
+        space.relayed[j] = spike
+        spikes += spike
+        if free & (excitation == 0) & (moved == v) & (not spike):
+            space.is_awake[j] = False
+        else:
+            space.awake[stay] = j
+            stay += 1
+    return spikes, stay
 
 
 @_jit
@@ -148,6 +181,8 @@ def _depress(numbers, weight, memories, space, num_recent, arrived, now):
     read_traces(numbers.post_trace, memories.last_excitatory, now, recent, space.post)
     for i in arrived:
         depress(weight[i], recent, space.post, numbers.nu_pre)
+    for j in recent:
+        space.is_settled[j] = False
 
 
 @_jit
@@ -161,6 +196,7 @@ def _potentiate(numbers, weight, theta, memories, space, now):
             gain = numbers.nu_post * trace(numbers.slow_trace, now - memories.last_excitatory[j])
             if gain > 0:
                 potentiate(weight, j, active, space.pre, gain, numbers.w_max)
+                space.is_settled[j] = False
             theta[j] += numbers.theta_plus
 
 

@@ -65,12 +65,16 @@ class Memories(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Working memory of a presentation."""
+    """Working memory: who fires, and lists of neurons or inputs, with what belongs to them."""
 
     fired: Any
     relayed: Any
-    fixed: Any
-    none: Any
+    is_awake: Any
+    awake: Any
+    is_settled: Any
+    unsettled: Any
+    sums: Any
+    scale: Any
     recent: Any
     post: Any
     active: Any
@@ -118,10 +122,11 @@ def numbers_of(constants: DiehlCookConstants) -> Numbers:
 
 def space_of(inputs: int, neurons: int) -> Space:
     """Working memory for a network."""
-    fired, relayed = np.empty((2, neurons), np.bool_)
-    # Inhibitory neurons have fixed thresholds and no inhibition. Two arrays: where arguments overlap, the
-    # loop runs without vector instructions, in three times the time.
-    fixed, none = np.zeros(neurons, np.float32), np.zeros(neurons, np.float32)
-    recent, post = np.empty(neurons, np.int64), np.empty(neurons, np.float32)
+    fired, relayed, is_awake, is_settled = np.zeros((4, neurons), np.bool_)
+    awake, unsettled, recent = np.empty((3, neurons), np.int64)
+    scale, post = np.empty((2, neurons), np.float32)
     active, pre = np.empty(inputs, np.int64), np.empty(inputs, np.float32)
-    return Space(fired, relayed, fixed, none, recent, post, active, pre)
+    sums = np.empty(neurons)
+    return Space(
+        fired, relayed, is_awake, awake, is_settled, unsettled, sums, scale, recent, post, active, pre
+    )

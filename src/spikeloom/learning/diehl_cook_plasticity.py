@@ -3,24 +3,45 @@
 import numpy as np
 from numba import njit
 
+MANY = 8  # all neurons' weights together are read in the time of this part of them one by one
+
 _jit = njit(nogil=True, error_model="numpy")
 
 
 @_jit
-def normalise(weight, total):
-    """Scale the weights of each neuron so that their sum is ``total``; those that are all 0 stay."""
+def normalise(weight, total, space):
+    """Scale the weights of each neuron so that their sum is ``total``; those that are all 0 stay.
+
+    Left out, where they are many, are neurons that the last call scaled by 1 and whose weights have not
+    changed since.
+    """
     inputs, neurons = weight.shape
-    sums = np.zeros(neurons)  # float64: the order of a sum in float32 would show
-    for i in range(inputs):
-        for j in range(neurons):
-            sums[j] += weight[i, j]
-    scale = np.ones(neurons, np.float32)
+    sums, scale = space.sums, space.scale  # sums in float64: the order of a sum in float32 would show
+    count = 0
     for j in range(neurons):
-        if sums[j] > 0:
-            scale[j] = np.float32(total / sums[j])
+        sums[j] = 0
+        if not space.is_settled[j]:
+            space.unsettled[count] = j
+            count += 1
+    unsettled = space.unsettled[:count]
+    few = count < neurons // MANY
     for i in range(inputs):
-        for j in range(neurons):
-            weight[i, j] *= scale[j]
+        if few:
+            for j in unsettled:
+                sums[j] += weight[i, j]
+        else:
+            for j in range(neurons):
+                sums[j] += weight[i, j]
+    for j in range(neurons):
+        scale[j] = np.float32(total / sums[j]) if sums[j] > 0 else np.float32(1)
+        space.is_settled[j] = scale[j] == 1
+    for i in range(inputs):
+        if few:
+            for j in unsettled:
+                weight[i, j] *= scale[j]
+        else:
+            for j in range(neurons):
+                weight[i, j] *= scale[j]
 
 
 @_jit
