@@ -195,6 +195,21 @@ def test_half_inputs_keep_float32_memories(dtype, step_mode):
     assert node.v[0].item() == pytest.approx(500 * x[0, 0].item(), rel=1e-4)
 
 
+def test_an_input_that_is_given_by_its_name_is_checked_like_any_other():
+    node = neuron.IFNode()
+    assert node(x=torch.ones(3, 2, dtype=torch.float16)).dtype == torch.float16
+    assert node.v.dtype == torch.float32
+    with pytest.raises(ShapeError, match="reset_net"):
+        node(x=torch.ones(4, 2))
+    with pytest.raises(TypeError, match="`x` of IFNode must be a tensor"):
+        node(x=[1.0])
+    with pytest.raises(TypeError, match="y"):
+        node(y=torch.ones(3, 2))
+    node.step_mode = "m"
+    node.reset()
+    assert_same("spikes", torch.ones(5, 2), node(x_seq=torch.ones(5, 2)))
+
+
 def test_float64_is_computed_in_float64():
     node = neuron.LIFNode()
     assert node(torch.rand(3, dtype=torch.float64)).dtype == torch.float64

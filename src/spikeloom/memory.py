@@ -8,6 +8,7 @@ number, and becomes a tensor with the first input. Nothing here knows what a neu
 import contextlib
 import contextvars
 import copy
+import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -24,9 +25,9 @@ BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
 HALF = (torch.float16, torch.bfloat16)
 """Types of input that are computed in float32."""
-# Whether the backward pass that is running keeps its graph (``retain_graph=True``); private, so optional.
 _recomputing: contextvars.ContextVar[bool] = contextvars.ContextVar("spikeloom_recomputing", default=False)
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+# Whether the backward pass that is running keeps its graph (``retain_graph=True``); private, so optional.
 _keeps_graph = getattr(
     getattr(torch._C, "_autograd", None), "_get_current_graph_task_keep_graph", lambda: False
 )
@@ -220,13 +221,17 @@ class MemoryModule(nn.Module, StepModule):
         """One time step or a whole sequence, as ``step_mode`` says."""
         step = self.single_step_forward if self.step_mode == "s" else self.multi_step_forward
         if not args:
-            return step(**kwargs)
-        if not isinstance(args[0], Tensor):
+            name = next(iter(inspect.signature(step).parameters), "")
+            if name not in kwargs:
+                return step(**kwargs)
+            args = (kwargs.pop(name),)
+        given = args[0]
+        if not isinstance(given, Tensor):
             raise TypeError(
-                f"`x` of {describe(self)} must be a tensor, got a {type(args[0]).__name__}. "
+                f"`x` of {describe(self)} must be a tensor, got a {type(given).__name__}. "
                 "Use torch.as_tensor(x)."
             )
-        x = self._prepared(args[0])
+        x = self._prepared(given)
         self._stepping = True
         try:
             output = step(x, *args[1:], **kwargs)
@@ -236,8 +241,8 @@ class MemoryModule(nn.Module, StepModule):
             output = output.clone()
         if not torch.compiler.is_compiling():
             self._graph.watch(output)
-        if args[0].dtype in HALF and isinstance(output, Tensor) and output.is_floating_point():
-            output = output.to(args[0].dtype)
+        if given.dtype in HALF and isinstance(output, Tensor) and output.is_floating_point():
+            output = output.to(given.dtype)
         return output
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -439,6 +439,16 @@ class Slotted:
         self.values = []
 
 
+class Single:
+    """There is only one of it."""
+
+    def __init__(self):
+        self.values = []
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 class Recording(nn.Module):
     """A module that keeps what it sees, in an attribute that is not registered."""
 
@@ -516,6 +526,11 @@ HELD = {
         lambda: [np.zeros(2)],
         lambda held, v: np.add(held[0], 1.0, out=held[0]),
         lambda held: held[0].tolist(),
+    ),
+    "an object that is its own copy": (
+        Single,
+        lambda held, v: held.values.append(v),
+        lambda held: held.values,
     ),
     "a set": (
         lambda: [set()],

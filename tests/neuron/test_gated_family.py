@@ -168,6 +168,8 @@ def test_settings_of_glif():
         GLIFNode(v_threshold=0.0)
     with pytest.raises(TypeError, match="`tau` must be a number; `shape` makes it many"):
         GLIFNode(tau=torch.tensor(0.5))
+    with pytest.raises(TypeError, match="`v_threshold` must be a number"):
+        GLIFNode(v_threshold=torch.tensor(0.5))
 
 
 def test_the_first_spike_of_clif_is_that_of_a_leaky_neuron():

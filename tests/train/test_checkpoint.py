@@ -49,6 +49,12 @@ def test_tied_tensors_are_saved(tmp_path):
     assert_same("two", weight, checkpoint.load(tmp_path / "a.safetensors")["two"])
 
 
+def test_keys_that_look_like_paths_are_keys(tmp_path):
+    state = {"a/b": torch.tensor(1), "a": {"b": torch.tensor(2)}, 1: torch.tensor(3), "1": torch.tensor(4)}
+    checkpoint.save(tmp_path / "a.safetensors", state)
+    assert_equal(state, checkpoint.load(tmp_path / "a.safetensors"))
+
+
 @pytest.mark.parametrize("value", [object(), {1.5: 1}, {"f": print}])
 def test_what_could_run_code_is_refused(tmp_path, value):
     with pytest.raises(TypeError, match="checkpoint"):

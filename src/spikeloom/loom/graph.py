@@ -18,13 +18,13 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
 from spikeloom.errors import BackendError
+from spikeloom.loom.fingerprint import settings_of
 from spikeloom.loom.select import (
     COMPILED,
     HAS_TRITON,
     broadcasts,
     effective_backend,
     misplaced,
-    settings_of,
     target_of,
     tell,
     weave_anew,
@@ -103,7 +103,7 @@ def program_of(
     if isinstance(loops, str):
         tell(node, loops)
         return "", loops, (), (), True
-    from spikeloom.loom.trace import operands_of
+    from spikeloom.loom.operands import operands_of
 
     paths = tuple(
         tuple((False, name) for name in (*operand.path, operand.name)) for operand in operands_of(node)

@@ -7,6 +7,7 @@ carried along, but not used.
 """
 
 import copyreg
+import enum
 import itertools
 import types
 from collections.abc import Callable
@@ -174,6 +175,7 @@ class Isolated:
         if hasattr(kind, "__deepcopy__"):
             copied = value.__deepcopy__({})
             if copied is value:
+                _require_fixed(value)
                 return self._keep(value, value)
             _look_at_object(copied)  # it raises if changes could not be seen
             return self._keep(value, copied, name, _look_at_object)
@@ -264,6 +266,13 @@ def _reduced(value: Any) -> Any:
     finally:
         if not noted and "__slotnames__" in vars(kind):
             del kind.__slotnames__
+
+
+def _require_fixed(value: Any) -> None:
+    """Refuse an object that copies to itself, but could change. Members of an enumeration do not."""
+    slots = any(getattr(kind, "__slots__", ()) for kind in type(value).__mro__)
+    if (slots or hasattr(value, "__dict__")) and not isinstance(value, enum.Enum):
+        raise TypeError("there is only one, which has a state")
 
 
 def _parts(reduced: tuple[Any, ...]) -> tuple[Any, ...]:

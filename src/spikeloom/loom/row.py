@@ -9,8 +9,9 @@ from torch import Tensor
 
 from spikeloom.errors import BackendError, describe
 from spikeloom.loom.loops import NumbaLoops
+from spikeloom.loom.operands import named_tensors
 from spikeloom.loom.running import Source
-from spikeloom.loom.select import find, named_tensors
+from spikeloom.loom.select import find
 
 
 class RowFunction(NamedTuple):

@@ -3,26 +3,24 @@
 import contextlib
 import contextvars
 import importlib.util
-import itertools
 import logging
-import operator
 import os
 import threading
-import types
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.errors import BackendError, describe
+from spikeloom.loom.fingerprint import class_version, fingerprint
 from spikeloom.loom.isolate import CHANGES
+from spikeloom.loom.operands import named_tensors
 from spikeloom.loom.running import CannotCompile, Loops
-from spikeloom.memory import BOOKKEEPING, HALF, MemoryModule
+from spikeloom.memory import HALF
 
 ON_CPU = ("auto", "torch", "numba")
 BACKENDS = (*ON_CPU, "triton")
@@ -33,14 +31,6 @@ _REAL = (torch.float32, torch.float64)
 TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
 """Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
-_INTERNAL = (
-    (frozenset(nn.Module().__dict__) - {"training"})
-    | BOOKKEEPING
-    | {"_memories", "_backend", "_v_steps", "_window"}
-)
-_SIMPLE = (bool, int, float, str, type(None))
-_PLAIN = frozenset(_SIMPLE)
-_DEEPEST = 3  # levels of containers and objects that are looked into
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
@@ -48,8 +38,6 @@ _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend
 _open_blocks: list[str] = []
 _woven: "OrderedDict[Any, Loops | str]" = OrderedDict()
 _lock = threading.Lock()
-_stateful: weakref.WeakSet[type] = weakref.WeakSet()
-_STATEFUL = "a step changes what an attribute of the neuron holds; register it as a memory"
 # Neurons whose own step changes what they hold, with what was known then, and the reason.
 _changing: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 _told: set[tuple[type, str]] = set()
@@ -221,141 +209,7 @@ def give_up(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str, 
 
 def _version(node: Any) -> tuple[Any, ...]:
     """What decides whether a step still changes what its neuron holds: its class and its memories' names."""
-    return _class_version(type(node)), tuple(node._memories)
-
-
-class _Same:
-    """An object that equals only itself, and nothing once it is gone."""
-
-    def __init__(self, value: Any):
-        try:
-            self.value = weakref.ref(value)
-        except TypeError:
-            self.value = lambda: value
-        self.hash = id(value)
-
-    def __eq__(self, other: object) -> bool:
-        value = self.value()
-        return isinstance(other, _Same) and value is not None and value is other.value()
-
-    def __hash__(self) -> int:
-        return self.hash
-
-
-def fingerprint(module: nn.Module) -> tuple[Any, ...]:
-    """All that decides what a step computes but for the values of tensors: class, attributes, submodules."""
-    memories = getattr(module, "_memories", ())
-    parts: list[Any] = [type(module), _class_version(type(module)), tuple(memories)]
-    for name, value in module.__dict__.items():
-        if name not in _INTERNAL and name not in memories:
-            kind = type(value)
-            parts += (name, kind, value) if kind in _PLAIN else (name, _frozen(value))
-    for tensors in (module._parameters, module._buffers):
-        parts += [(name, _frozen(value)) for name, value in tensors.items()]
-    parts += [
-        (name, None if child is None else fingerprint(child)) for name, child in module._modules.items()
-    ]
-    return tuple(parts)
-
-
-def settings_of(module: nn.Module, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, bool, Any]]:
-    """The numbers, names and types among what :func:`fingerprint` looks at.
-
-    Each is a path, whose parts say whether they are an item's key or an attribute's name; whether it is the
-    type's name or the value that follows; and that.
-    """
-    memories = getattr(module, "_memories", ())
-    below_torch = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
-    of_class = {name: value for base in reversed(below_torch) for name, value in vars(base).items()}
-    numbers = {
-        name: value
-        for name, value in of_class.items()
-        if isinstance(value, _SIMPLE) and not name.startswith("__")
-    }
-    for name, value in (numbers | module.__dict__).items():
-        if name not in _INTERNAL and name not in memories:
-            yield from _settings_in(value, (*path, (False, name)), 0)
-    for name, child in module._modules.items():
-        if child is not None:
-            below = (*path, (False, name))
-            yield below, True, type(child).__name__
-            yield from settings_of(child, below)
-
-
-def _settings_in(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[tuple[Any, bool, Any]]:
-    if isinstance(value, _SIMPLE):
-        yield path, False, value
-    elif isinstance(value, Tensor) or depth > _DEEPEST:
-        return
-    elif isinstance(value, list | tuple | dict):
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in pairs:
-            if isinstance(key, _SIMPLE):
-                yield from _settings_in(item, (*path, (True, key)), depth + 1)
-    elif hasattr(value, "__dict__") and not isinstance(
-        value, type | nn.Module | types.ModuleType | logging.Logger
-    ):
-        for name, item in vars(value).items():
-            yield from _settings_in(item, (*path, (False, name)), depth + 1)
-
-
-# Of classes: the classes that they derive from, what gives the contents of each, these contents as they were
-# last seen, and a number for each state.
-_seen: dict[type, tuple[tuple[type, ...], list[Any], list[Any], int]] = {}
-
-
-def _class_version(cls: type) -> int:
-    """A number that changes when something of ``cls`` is replaced, or of a base below ``nn.Module``."""
-    seen = _seen.get(cls)
-    if seen is None or seen[0] is not cls.__mro__:
-        own = itertools.takewhile(lambda base: base is not nn.Module, cls.__mro__)
-        seen = cls.__mro__, [vars(base).values for base in own], [], -1 if seen is None else seen[3]
-    mro, values, contents, number = seen
-    now = [one for each in values for one in each()]
-    if len(now) != len(contents) or not all(map(operator.is_, now, contents)):
-        number += 1
-        _seen[cls] = mro, values, now, number
-    return number
-
-
-def _frozen(value: Any, depth: int = 0) -> Any:
-    """What decides whether an attribute is still the same; below a few levels, only which object it is."""
-    if isinstance(value, _SIMPLE):
-        return type(value), value
-    if isinstance(value, Tensor):
-        return Tensor, value.requires_grad, value.dtype
-    if depth > _DEEPEST:
-        return _Same(value)
-    below = depth + 1
-    if isinstance(value, list | tuple):
-        return type(value), tuple(_frozen(item, below) for item in value)
-    if isinstance(value, dict):
-        return dict, tuple((_frozen(key, below), _frozen(item, below)) for key, item in value.items())
-    if isinstance(value, set | frozenset):
-        return type(value), frozenset(_frozen(item, below) for item in value)
-    if isinstance(value, np.ndarray):
-        return np.ndarray, value.shape, value.tobytes()
-    if isinstance(value, types.FunctionType):
-        cells = tuple(_cell(cell) for cell in value.__closure__ or ())
-        return (
-            _Same(value),
-            value.__code__,
-            _frozen(value.__defaults__, below),
-            cells,
-            _frozen(vars(value), below),
-        )
-    known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
-    if hasattr(value, "__dict__") and not known:  # such as a namespace of settings
-        return _Same(value), _class_version(type(value)), _frozen(vars(value), below)
-    return _Same(value)
-
-
-def _cell(cell: types.CellType) -> Any:
-    try:
-        value = cell.cell_contents
-    except ValueError:  # it is still empty
-        return None
-    return _frozen(value) if isinstance(value, (*_SIMPLE, Tensor)) else _Same(value)
+    return class_version(type(node)), tuple(node._memories)
 
 
 def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, target: str) -> str | None:
@@ -410,14 +264,7 @@ def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: st
         return "it overrides single_step_forward"
     from spikeloom.loom.weave import weave
 
-    if type(node) in _stateful:
-        return _STATEFUL
-    before = fingerprint(node)
-    loops = weave(node, shape, dtype, target)
-    if fingerprint(node) != before:  # containers are copied for the trace, but not what is within them
-        _stateful.add(type(node))
-        return _STATEFUL
-    return loops
+    return weave(node, shape, dtype, target)
 
 
 def _plain_steps(node: Any) -> set[Any]:
@@ -425,18 +272,6 @@ def _plain_steps(node: Any) -> set[Any]:
     return {
         vars(base)["single_step_forward"] for base in type(node).__mro__ if "charge_fire_reset" in vars(base)
     }
-
-
-def named_tensors(node: MemoryModule) -> list[tuple[str, Tensor]]:
-    """What a step reads besides its input and memories, in the order of a loop's operands."""
-    found = []
-    for prefix, module in node.named_modules():
-        memories = getattr(module, "_memories", ())
-        for tensors in (module._parameters, module._buffers, module.__dict__):
-            for name, value in tensors.items():
-                if isinstance(value, Tensor) and name not in memories:
-                    found.append((f"{prefix}.{name}".lstrip("."), value))
-    return found
 
 
 def tell(node: Any, reason: str) -> None:

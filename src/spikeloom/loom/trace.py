@@ -7,50 +7,18 @@ plan, and shows as a difference.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikeloom.loom.isolate import Isolated, uncopied
+from spikeloom.loom.operands import Operand
 from spikeloom.loom.outside import Outside
 from spikeloom.loom.plan import CannotWeave, Plan, PlanBuilder
 from spikeloom.memory import outside_of_checkpoints
-
-
-@dataclass(frozen=True)
-class Operand:
-    """A tensor of the neuron that a step reads: a parameter, a buffer, or a plain attribute.
-
-    Args:
-        path: names of the submodules that lead to its owner.
-        name: its own name.
-    """
-
-    path: tuple[str, ...]
-    name: str
-
-    def of(self, module: nn.Module) -> Tensor:
-        """The tensor itself."""
-        for child in self.path:
-            module = module._modules[child]  # type: ignore[assignment]
-        return getattr(module, self.name)
-
-
-def operands_of(module: Any) -> list[Operand]:
-    """Every tensor of ``module`` and its submodules that is not a memory."""
-    found = []
-    for prefix, child in module.named_modules():
-        path = tuple(prefix.split(".")) if prefix else ()
-        memories = getattr(child, "_memories", {})
-        for tensors in (child._parameters, child._buffers, child.__dict__):
-            for name, value in tensors.items():
-                if isinstance(value, Tensor) and name not in memories:
-                    found.append(Operand(path, name))
-    return found
 
 
 def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Operand]) -> Callable[..., Any]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
+from spikeloom.loom.operands import operands_of
 from spikeloom.loom.plan import CannotWeave
 from spikeloom.loom.running import Loops
 from spikeloom.loom.step import Step
-from spikeloom.loom.trace import operands_of, trace
+from spikeloom.loom.trace import trace
 
 OLDEST_TRITON = (3, 4)
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads

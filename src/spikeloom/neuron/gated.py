@@ -41,7 +41,7 @@ class GLIFNode(BaseNode):
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
         Parameters: ``shape`` each.
     Raises:
-        ValueError: a start is outside [0, 1], or ``v_threshold`` is 0.
+        TypeError, ValueError: a start is no number or outside [0, 1], or ``v_threshold`` is 0.
     Differs from: the authors' code and SpikingJelly's ``GatedLIFNode``, whose conductance differs from step
         to step and so needs ``T``, and whose gates start at random.
     Source: Yao et al., GLIF: a unified gated leaky integrate-and-fire neuron for spiking neural networks,
@@ -72,6 +72,7 @@ class GLIFNode(BaseNode):
         store_v_seq: bool = False,
     ):
         self._shape = shape
+        _refuse_tensor("v_threshold", v_threshold)  # which would become a buffer
         super().__init__(v_threshold, None, surrogate_function, detach_reset, step_mode, backend, store_v_seq)
         starts = {"alpha": alpha, "beta": beta, "gamma": gamma, "tau": tau, "conduct": conduct}
         starts |= {"linear_decay": linear_decay, "v_subreset": v_subreset}
@@ -90,8 +91,7 @@ class GLIFNode(BaseNode):
         self._add("v_threshold", start)
 
     def _add(self, name: str, start: float) -> None:
-        if isinstance(start, Tensor):
-            raise TypeError(f"`{name}` must be a number; `shape` makes it many. Got a tensor.")
+        _refuse_tensor(name, start)
         start = checked_range(name, start, 0.0, 1.0)
         fixed = start in (0.0, 1.0)
         logit = torch.full(_as_tuple(self._shape), start).logit()
@@ -115,6 +115,11 @@ class GLIFNode(BaseNode):
 
     def extra_repr(self) -> str:
         return f"shape={_as_tuple(self._shape)}, step_mode={self.step_mode}"
+
+
+def _refuse_tensor(name: str, start: Any) -> None:
+    if isinstance(start, Tensor):
+        raise TypeError(f"`{name}` must be a number; `shape` makes it many. Got a tensor.")
 
 
 def _as_tuple(shape: int | tuple[int, ...]) -> tuple[int, ...]:

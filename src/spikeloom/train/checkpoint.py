@@ -100,8 +100,9 @@ def load_last(folder: Path) -> Any | None:
 def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
     """``value`` as JSON; tensors move to ``tensors`` and leave their name, containers are tagged lists."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().cpu().contiguous().clone()
-        return ["tensor", path]
+        name = f"{len(tensors)}:{path}"  # "a/b" may be a key, or b in a
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return ["tensor", name]
     if isinstance(value, dict):
         return [
             "dict",

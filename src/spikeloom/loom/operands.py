@@ -1,0 +1,43 @@
+"""The tensors of a neuron that its step reads beside its input and memories, in the order that loops take."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor of the neuron that a step reads: a parameter, a buffer, or a plain attribute.
+
+    Args:
+        path: names of the submodules that lead to its owner.
+        name: its own name.
+    """
+
+    path: tuple[str, ...]
+    name: str
+
+    def of(self, module: nn.Module) -> Tensor:
+        """The tensor itself."""
+        for child in self.path:
+            module = module._modules[child]  # type: ignore[assignment]
+        return getattr(module, self.name)
+
+
+def named_tensors(node: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every tensor of ``node`` and its submodules that is not a memory, by its name and theirs."""
+    found = []
+    for prefix, module in node.named_modules():
+        memories = getattr(module, "_memories", ())
+        for tensors in (module._parameters, module._buffers, module.__dict__):
+            for name, value in tensors.items():
+                if isinstance(value, Tensor) and name not in memories:
+                    found.append((f"{prefix}.{name}".lstrip("."), value))
+    return found
+
+
+def operands_of(node: nn.Module) -> list[Operand]:
+    """The same, without their values."""
+    return [
+        Operand(tuple(path), name) for *path, name in (full.split(".") for full, _ in named_tensors(node))
+    ]
