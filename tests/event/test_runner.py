@@ -14,7 +14,6 @@ from model import narrow
 from spikeloom import ann2snn, functional, layer, model, neuron, profile
 from spikeloom.errors import BackendError, ConversionError, ShapeError
 from spikeloom.event import Runner
-from spikeloom.event import runner as runner_module
 from spikeloom.event.calls import CURE
 from spikeloom.memory import MemoryModule
 
@@ -629,6 +628,6 @@ def test_another_batch_without_a_reset_explains_itself():
 def test_too_little_memory_is_an_error(monkeypatch):
     runner = Runner(nn.Linear(4, 3), (4,))
     runner.step(spikes(1, 4))
-    monkeypatch.setattr(runner_module.threads, "run", lambda *_: None)
+    monkeypatch.setattr("spikeloom.loom.threads.run", lambda *_: None)
     with pytest.raises(MemoryError, match="Too little memory"):
         runner.step(spikes(1, 4))

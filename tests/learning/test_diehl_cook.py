@@ -271,7 +271,8 @@ def test_negative_delays_are_refused():
 
 def test_damaged_compiled_code_is_made_anew(monkeypatch):
     network().learn(images(), range(6))
-    whole, reloaded = diehl_cook_compiled._modules[0], []
+    engine, reloaded = diehl_cook_compiled.engine(), []
+    whole = engine.module
 
     class Damaged:
         @staticmethod
@@ -282,24 +283,40 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
         reloaded.append(1)
         return whole
 
-    monkeypatch.setattr(diehl_cook_compiled, "_modules", [SimpleNamespace(run=Damaged)])
-    monkeypatch.setattr(diehl_cook_compiled, "reload_module", reload_module)
+    monkeypatch.setattr(engine, "module", SimpleNamespace(run=Damaged))
+    monkeypatch.setattr("spikeloom.loom.jitted.reload_module", reload_module)
     fast, plain = network(), network()
     spikes = fast.learn(images(), range(6))
     assert_same("spikes", diehl_cook_reference.show(plain, images(), range(6), learn=True), spikes)
     assert reloaded
 
 
-def test_compiled_code_is_kept_and_made_anew_when_a_part_of_it_changes(tmp_path, monkeypatch):
-    before = diehl_cook_compiled._source()
-    assert diehl_cook_compiled._source() == before
-    for path in Path(diehl_cook_compiled.__file__).parent.glob("diehl_cook_*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(diehl_cook_compiled, "__file__", str(tmp_path / "diehl_cook_compiled.py"))
-    assert diehl_cook_compiled._source() == before
-    with (tmp_path / "diehl_cook_input.py").open("a") as file:
-        file.write("# changed\n")
-    assert diehl_cook_compiled._source() != before
+def test_compiled_code_is_made_anew_when_a_part_of_it_changes(tmp_path, monkeypatch):
+    """A part is whatever file the engine takes a compiled function from."""
+    parts, names = diehl_cook_compiled.PARTS, vars(diehl_cook_compiled.engine().module)
+    called = {one.__module__ for one in names.values() if hasattr(one, "signatures")}
+    assert called - {diehl_cook_compiled.engine().module.__name__} <= {part.__name__ for part in parts}
+    for part in parts:
+        changed = tmp_path / f"{part.__name__}.py"
+        changed.write_text(Path(part.__file__).read_text() + "# changed")
+        monkeypatch.setattr(part, "__file__", str(changed))
+        assert engine_name() != diehl_cook_compiled.engine().module.__name__
+        monkeypatch.undo()
+    assert engine_name() == diehl_cook_compiled.engine().module.__name__
+
+
+def engine_name():
+    return diehl_cook_compiled.engine.__wrapped__().module.__name__
+
+
+def test_without_a_compiler_the_reference_runs(monkeypatch):
+    compiled, plain = network(), network()
+    results = [compiled.learn(images(), range(6)), compiled.respond(images(), range(6))]
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    for expected, method in zip(results, (plain.learn, plain.respond), strict=True):
+        assert_same("spikes", expected, method(images(), range(6)))
+    assert_same_state(plain, compiled)
+    assert plain.learn(images()[:0], []).shape == (0, plain.neurons)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import copy
 import math
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from compare import assert_close, assert_gradient
+from spikeloom import loom
 from spikeloom.errors import BackendError, ShapeError
 from spikeloom.layer import constrain_sign
 from spikeloom.timing import (
@@ -349,17 +351,28 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
     expected = net(times)
 
     class Damaged:
-        signatures = ()
-
-        def __call__(self, *_):
+        @staticmethod
+        def compile(_):
             raise RuntimeError("damaged")
 
-    module = spike_prop_function._modules[0]
-    broken = type(module)("broken")
-    broken.fire = Damaged()
-    monkeypatch.setattr(spike_prop_function, "_modules", [broken])
-    monkeypatch.setattr("spikeloom.loom.cache.reload_module", lambda _: module)
+    loops = spike_prop_function._loops()
+    whole = loops.module
+    monkeypatch.setattr(loops, "module", SimpleNamespace(fire=Damaged))
+    monkeypatch.setattr("spikeloom.loom.jitted.reload_module", lambda _: whole)
     assert torch.equal(net(times), expected)
+
+
+def test_the_backend_is_that_of_a_block_where_the_layer_has_none(monkeypatch):
+    net, times = layer(), patterns()
+    expected = net(times)
+    monkeypatch.setattr(spike_prop_function, "_loops", None)
+    with loom.backend("torch"):
+        assert torch.allclose(net(times), expected, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert torch.allclose(net(times), expected, rtol=1e-9, atol=1e-9)
+    net.backend = "numba"
+    with pytest.raises(BackendError, match="NUMBA_DISABLE_JIT"):
+        net(times)
 
 
 @pytest.mark.parametrize(

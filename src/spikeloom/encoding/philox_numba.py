@@ -1,21 +1,15 @@
 """NumPy's generator Philox for many samples at once, on the CPU: the same numbers in a tenth of the time."""
 
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numba import config
 from torch import Tensor
 
 from spikeloom.encoding.philox import Place, key_words
-from spikeloom.loom import threads
-from spikeloom.loom.cache import load_module
-from spikeloom.loom.native import Native
-from spikeloom.loom.numba_job import DONE, RANGES
-
-_loaded: list[Native] = []
+from spikeloom.loom.available import unavailable
+from spikeloom.loom.native import loops_of_file
 
 
 def uniform_numbers(
@@ -40,15 +34,8 @@ def uniform_numbers(
     numbers = torch.empty(num_steps, len(keys), count, dtype=dtype, device="cpu")
     halves = key_words(keys)
     settings = np.array([*place, len(keys), num_steps, count], np.int64)
-    job = array("q", [0, 0, len(keys), len(keys), 1, *[0] * 7])
-    job.extend((settings.ctypes.data, settings.size, halves.ctypes.data, halves.size))
-    job.extend((numbers.data_ptr(), numbers.numel()))
-    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-        raise RuntimeError("its compiler is switched off, NUMBA_DISABLE_JIT")
-    if not _loaded:
-        _loaded.append(Native(load_module(Path(__file__).with_name("philox_loops.py").read_text())))
-    uniform = _loaded[0].native("uniform", dtype)
-    threads.run(uniform, job.buffer_info()[0], min(torch.get_num_threads(), len(keys)))
-    if job[DONE] != job[RANGES]:
-        raise MemoryError("Too little memory for random numbers.")
+    if reason := unavailable("numba"):
+        raise RuntimeError(reason)
+    loops = loops_of_file(Path(__file__).with_name("philox_loops.py"))
+    loops.run_pieces("uniform", dtype, len(keys), settings, halves, numbers)
     return numbers.to(device)

@@ -1,8 +1,8 @@
 """A trained network as one compiled loop over events."""
 
+import functools
 import operator
 import threading
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,12 @@ from spikeloom.event.calls import CURE
 from spikeloom.event.program import Program
 from spikeloom.event.record import record
 from spikeloom.event.report import LayerWork, Report
-from spikeloom.loom import numba_job, threads
+from spikeloom.loom import numba_job
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.native import Native
-from spikeloom.loom.numba_job import DONE, RANGES
 
 CHECKED = 4  # time steps, of growing inputs
 DTYPES = (torch.float32, torch.float64)
-_loaded: list[Native] = []
 
 
 class Runner:
@@ -178,20 +176,9 @@ class Runner:
 
     def _run(self, num_samples: int, x: Tensor, out: Tensor) -> None:
         """Run the compiled loop."""
-        job = array("q", [0, 0, num_samples, num_samples, 1, *[0] * 7])
-        for numbers in (self._settings, self._program.stages, self._where):
-            job.extend((numbers.ctypes.data, numbers.size))
-        for tensor in (x, self._state, out):
-            assert tensor is not None
-            job.extend((tensor.data_ptr(), tensor.numel()))
-        job.extend((self._counted.ctypes.data, self._counted.size))
-        if not _loaded:
-            source = Path(__file__).with_name("loops.py").read_text()
-            _loaded.append(Native(load_module(source, (numba_job, sparse, stages))))
-        loop = _loaded[0].native("network", self._dtype)
-        threads.run(loop, job.buffer_info()[0], min(torch.get_num_threads(), num_samples))
-        if job[DONE] != job[RANGES]:
-            raise MemoryError("Too little memory for what passes between the layers of a network.")
+        assert self._state is not None
+        arguments = (self._settings, self._program.stages, self._where, x, self._state, out, self._counted)
+        _loops().run_pieces("network", self._dtype, num_samples, *arguments)
 
     def report(self, num_samples: int = 1) -> Report:
         """What the layers have done since the runner was made, or :meth:`reset_work` was called.
@@ -255,3 +242,10 @@ class Runner:
     def __repr__(self) -> str:
         names = ", ".join(layer.name or layer.kind for layer in self._program.layers)
         return f"Runner(shape={list(self._shape)}, dtype={self._dtype}, layers with weights: {names})"
+
+
+@functools.cache
+def _loops() -> Native:
+    """The compiled loop, loaded once."""
+    source = Path(__file__).with_name("loops.py").read_text()
+    return Native(load_module(source, (numba_job, sparse, stages)))

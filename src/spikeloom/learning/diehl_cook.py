@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -124,6 +125,14 @@ class DiehlCook(nn.Module):
         return counts
 
     def _run(self, rates: Tensor, keys: Tensor, memories: dict[str, Tensor], learn: bool) -> Tensor:
+        from spikeloom.loom.available import unavailable
+
+        if unavailable("numba"):
+            from spikeloom.learning.diehl_cook_reference import show
+
+            same = copy.copy(self)  # with the same weights and thresholds
+            same.memories = memories
+            return show(same, rates, keys.tolist(), learn)
         from spikeloom.learning.diehl_cook_compiled import run
         from spikeloom.learning.diehl_cook_numbers import Memories, numbers_of, space_of
 

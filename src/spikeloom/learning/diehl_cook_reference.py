@@ -1,4 +1,5 @@
-"""Diehl & Cook's network step by step in plain PyTorch: the truth that the engine is tested against."""
+"""Diehl & Cook's network step by step in plain PyTorch: the truth that the engine is tested against, and what
+runs where nothing can be compiled."""
 
 import math
 from collections.abc import Sequence
@@ -30,20 +31,18 @@ def show(network: DiehlCook, rates: Tensor, keys: Sequence[int], learn: bool) ->
     Returns:
         spikes of each neuron, int32 ``[N, neurons]``
     """
-    constants, counts = network.constants, []
-    for sample, key in zip(rates, keys, strict=True):
-        count = torch.zeros(network.neurons, dtype=torch.int32)
+    constants, counts = network.constants, torch.zeros(len(keys), network.neurons, dtype=torch.int32)
+    for n, (sample, key) in enumerate(zip(rates, keys, strict=True)):
         for presentation in range(constants.presentations):
             if learn:
                 _normalise(network)
             else:
                 network.memories = resting(network.inputs, network.neurons)
             events = _events(network, sample, key, presentation, learn)
-            count = _present(network, events, learn)
-            if not any(len(step) for step in events) or count.sum() >= constants.min_spikes:
+            counts[n] = _present(network, events, learn)
+            if not any(len(step) for step in events) or counts[n].sum() >= constants.min_spikes:
                 break
-        counts.append(count)
-    return torch.stack(counts)
+    return counts
 
 
 def _normalise(network: DiehlCook) -> None:

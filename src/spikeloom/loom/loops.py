@@ -1,6 +1,5 @@
 """Running a pair of Numba's loops on the CPU: jobs, blocks, threads."""
 
-import functools
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +8,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from spikeloom.loom import threads
-from spikeloom.loom.cache import load_module
-from spikeloom.loom.native import REAL, Native
-from spikeloom.loom.numba_job import DONE, RANGES
+from spikeloom.loom.native import REAL, Native, loops_of_file
 from spikeloom.loom.pooled import Pooling, pooling
 from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in
@@ -80,11 +76,7 @@ class NumbaLoops(Native, Loops):
         job = array("q", [0, 0, num_ranges, total, size, num_steps, block, chunk, *windows])
         for argument in arguments:
             job.extend(argument)
-        threads.run(self.driver.native(name, x.dtype), job.buffer_info()[0], min(num_threads, num_ranges))
-        if job[DONE] != job[RANGES]:
-            raise MemoryError(
-                f"Too little memory for a {name} loop over {num_steps} steps of {total} neurons."
-            )
+        self.driver.run_job(name, x.dtype, job, min(num_threads, num_ranges))
 
     def forward(
         self,
@@ -167,10 +159,9 @@ class NumbaLoops(Native, Loops):
         return self.driver.address(name, real) if pooled else 0
 
 
-@functools.cache
 def driver() -> Native:
     """What runs row functions over time, compiled once for all neurons."""
-    return Native(load_module(Path(__file__).with_name("numba_driver.py").read_text()))
+    return loops_of_file(Path(__file__).with_name("numba_driver.py"))
 
 
 def _sequence(x: Tensor | None) -> Argument:

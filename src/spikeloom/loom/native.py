@@ -1,16 +1,22 @@
-"""Loops of an emitted module, as native functions of a job's address."""
+"""Loops of a module, as native functions of a job's address."""
 
 import ctypes
+import functools
+from array import array
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 import torch
+from torch import Tensor
 
-from spikeloom.loom.cache import reload_module
+from spikeloom.loom import threads
+from spikeloom.loom.cache import load_module, reload_module
 from spikeloom.loom.checked import compiled
+from spikeloom.loom.numba_job import DONE, RANGES
 
 # A row function reads and writes many arrays; to vectorise it LLVM checks each pair for overlap, and gives up
 # beyond 8 pairs unless it is told otherwise.
@@ -43,6 +49,30 @@ class Native:
         """The address of the loop ``name`` for a type; 0 if the module has none of that name."""
         return self._found(name, dtype).address if hasattr(self.module, f"{name}_job") else 0
 
+    def run_pieces(self, name: str, dtype: torch.dtype, pieces: int, *arguments: Tensor | np.ndarray) -> None:
+        """Run the loop ``name`` in as many threads as PyTorch uses, which share its work piece by piece.
+
+        Args:
+            name, dtype: of the loop.
+            pieces: of the work.
+            arguments: of the loop, contiguous.
+        Raises:
+            MemoryError: there is too little.
+        """
+        job = array("q", [0, 0, pieces, pieces, 1, *[0] * 7])
+        for one in arguments:
+            if isinstance(one, Tensor):
+                job.extend((one.data_ptr(), one.numel()))
+            else:
+                job.extend((one.ctypes.data, one.size))
+        self.run_job(name, dtype, job, min(torch.get_num_threads(), pieces))
+
+    def run_job(self, name: str, dtype: torch.dtype, job: "array[int]", num_threads: int) -> None:
+        """The same, for a job as :mod:`spikeloom.loom.numba_job` describes it."""
+        threads.run(self.native(name, dtype), job.buffer_info()[0], num_threads)
+        if job[DONE] != job[RANGES]:
+            raise MemoryError(f"Too little memory for the buffers of a compiled loop, {name!r}.")
+
     def _found(self, name: str, dtype: torch.dtype) -> Any:
         """The compiled function; what cannot be loaded is compiled anew."""
         natives = vars(self.module).setdefault("natives", {})  # of all that share the module
@@ -58,3 +88,9 @@ class Native:
     def _compiled(self, name: str, dtype: torch.dtype) -> Any:
         made = getattr(self.module, f"{name}_job")(*_ARGUMENTS[dtype])
         return compiled(made, "void(voidptr)", error_model="numpy")
+
+
+@functools.cache
+def loops_of_file(path: Path) -> Native:
+    """The loops of a file, loaded once."""
+    return Native(load_module(path.read_text()))

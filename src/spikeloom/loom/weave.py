@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
+from spikeloom.loom.available import unavailable
 from spikeloom.loom.operands import operands_of
 from spikeloom.loom.plan import CannotWeave
 from spikeloom.loom.running import Loops
 from spikeloom.loom.step import Step
 from spikeloom.loom.trace import trace
 
-OLDEST_TRITON = (3, 4)
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
 
 
@@ -40,7 +40,7 @@ def plans(
 
 def weave(node: Any, shape: Sequence[int], dtype: torch.dtype, target: str = "numba") -> Loops | str:
     """The loops of ``node`` for steps of a shape, by Numba or Triton; or why it has none."""
-    if reason := _unavailable(target):
+    if reason := unavailable(target):
         return reason
     try:
         with _one_at_a_time, torch.inference_mode(False), torch.no_grad():
@@ -67,23 +67,3 @@ def loops_of(
     from spikeloom.loom.numba_loop import emit
 
     return NumbaLoops(load_module(emit(step)), step, forward_literals, backward_literals, learned)
-
-
-def _unavailable(target: str) -> str | None:
-    """Why no loops can be compiled here."""
-    try:
-        if target == "triton":
-            import triton
-
-            if tuple(map(int, triton.__version__.split(".")[:2])) < OLDEST_TRITON:
-                needed = ".".join(map(str, OLDEST_TRITON))
-                return f"Triton {triton.__version__} is older than {needed}, which comes with PyTorch 2.8"
-        else:
-            from numba import config
-
-            if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-                return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
-    except ImportError as error:
-        cure = "; pip install 'spikeloom[gpu]'" if target == "triton" else ""
-        return f"{target.capitalize()} cannot be imported ({error}){cure}"
-    return None

@@ -5,6 +5,8 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
+from spikeloom.loom.available import unavailable
+from spikeloom.loom.select import effective_backend
 
 
 def check_finite(times: Tensor) -> None:
@@ -62,3 +64,33 @@ def check_gradient(layer: str, gradient: Tensor) -> None:
             f"A {layer} layer takes one gradient at a time, not a batch of them (is_grads_batched=True). "
             "Call torch.autograd.grad once for each."
         )
+
+
+def runs_compiled(layer: str, backend: str, times: Tensor, weight: Tensor) -> bool:
+    """Whether compiled loops take these, and not the reference.
+
+    Args:
+        layer: what runs, for the message.
+        backend: the layer's own.
+        times, weight: that it runs on.
+    Raises:
+        BackendError: the backend of the layer, or of a block, is ``'numba'``, whose loops cannot.
+    """
+    wanted = effective_backend(backend)
+    if wanted == "torch":
+        return False
+    reason = _unsuited(times) or _unsuited(weight) or unavailable("numba")
+    if reason and wanted == "numba":
+        raise BackendError(f"A {layer} layer cannot run with backend 'numba': {reason}. Take 'auto'.")
+    return reason is None
+
+
+def _unsuited(x: Tensor) -> str | None:
+    """Why compiled loops cannot run on these times or weights."""
+    if type(x) not in (Tensor, torch.nn.Parameter):
+        return f"it got a {type(x).__name__}, not a plain tensor"
+    if x.device.type != "cpu":
+        return f"it got a tensor on {x.device}"
+    if x.dtype not in (torch.float32, torch.float64):
+        return f"its weights have the type {x.dtype}"
+    return None

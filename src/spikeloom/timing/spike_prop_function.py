@@ -1,17 +1,14 @@
 """Firing times of SpikeProp layers, with their gradients, by compiled loops or in plain PyTorch."""
 
+import functools
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeloom.errors import BackendError
-from spikeloom.timing.checks import check_gradient
+from spikeloom.timing.checks import check_gradient, runs_compiled
 from spikeloom.timing.spike_response import Fired, SpikeResponse
-
-_modules: list[ModuleType] = []
 
 
 class Settings(NamedTuple):
@@ -34,10 +31,7 @@ def firing_times(arrivals: Tensor, weight: Tensor, response: SpikeResponse, sett
     Raises:
         BackendError: a backend was asked for by name, and cannot run this.
     """
-    on_cpu = arrivals.device.type == "cpu"
-    if settings.backend == "numba" and not on_cpu:
-        raise BackendError(f"backend='numba' runs on the CPU, got tensors on {arrivals.device}. Take 'auto'.")
-    compiled = on_cpu and settings.backend != "torch"
+    compiled = runs_compiled("SpikeProp", settings.backend, arrivals, weight)
     return Fired(*_FiringTimes.apply(arrivals, weight, response, settings, compiled))  # type: ignore[misc]
 
 
@@ -88,21 +82,16 @@ def _gradients(
 
 
 def _run(name: str, *arguments: Tensor | float) -> None:
-    """Run a loop; compiled code that cannot be loaded is compiled anew."""
-    from spikeloom.loom.cache import load_module, reload_module
-
     values = [
         value.detach().contiguous().numpy() if isinstance(value, Tensor) else float(value)
         for value in arguments
     ]
-    if not _modules:
-        _modules.append(load_module(Path(__file__).with_name("spike_prop_loops.py").read_text()))
-    loop = getattr(_modules[0], name)
-    is_loaded = bool(loop.signatures)
-    try:
-        loop(*values)
-    except Exception:
-        if is_loaded:
-            raise
-        _modules[0] = reload_module(_modules[0])
-        getattr(_modules[0], name)(*values)
+    _loops()(name, *values)
+
+
+@functools.cache
+def _loops() -> Any:
+    """The compiled loops, loaded once."""
+    from spikeloom.loom.jitted import Jitted
+
+    return Jitted(Path(__file__).with_name("spike_prop_loops.py"))

@@ -3,22 +3,17 @@
 Results do not depend on their number: sums are cut by the sizes of the tensors alone.
 """
 
-from array import array
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from spikeloom.loom import threads
-from spikeloom.loom.cache import load_module
-from spikeloom.loom.native import Native
-from spikeloom.loom.numba_job import DONE, RANGES
+from spikeloom.loom.native import loops_of_file
 from spikeloom.timing.rel_psp.geometry import Geometry
 
 BLOCK = 64  # neurons of a linear layer that move together
 PIECES = 32  # of the samples, so that threads that are held up do less
 PARTIAL = 1 << 21  # numbers in the partial sums of a weight gradient: 8 MiB in float32
-_loaded: list[Native] = []
 
 
 def first_crossing(
@@ -68,19 +63,7 @@ def _run(name: str, geometry: Geometry, neurons: int, chunk: int, *tensors: Tens
     pieces = -(-num_samples // chunk) if num_samples else 0
     if name != "time":
         pieces *= -(-neurons // block)
-    job = array("q", [0, 0, pieces, pieces, 1, *[0] * 7])
-    arguments = (sizes, *geometry.runs(), *tensors)  # kept until the loop has run
-    for tensor in arguments:
-        assert tensor.is_contiguous()
-        job.extend((tensor.data_ptr(), tensor.numel()))
     real = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
-    threads.run(_loops().native(name, real), job.buffer_info()[0], min(torch.get_num_threads(), pieces))
-    if job[DONE] != job[RANGES]:
-        raise MemoryError(f"Too little memory for the {name} loop of a ReL-PSP layer.")
-
-
-def _loops() -> Native:
-    """The loops, loaded once."""
-    if not _loaded:
-        _loaded.append(Native(load_module(Path(__file__).with_name("loops.py").read_text())))
-    return _loaded[0]
+    arguments = (sizes, *geometry.runs(), *tensors)
+    assert all(tensor.is_contiguous() for tensor in arguments)
+    loops_of_file(Path(__file__).with_name("loops.py")).run_pieces(name, real, pieces, *arguments)

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.errors import BackendError
-from spikeloom.loom.select import effective_backend
-from spikeloom.timing.checks import check_gradient
+from spikeloom.timing.checks import check_gradient, runs_compiled
 from spikeloom.timing.rel_psp import reference
 from spikeloom.timing.rel_psp.geometry import Geometry
 from spikeloom.timing.spike_response import Fired
@@ -48,7 +46,7 @@ def firing_times(
     Raises:
         BackendError: ``backend`` is ``'numba'``, and it cannot run this.
     """
-    loops = _loops(times, weight, effective_backend(backend))
+    loops = _loops(times, weight, backend)
     return Fired(*_FiringTimes.apply(times, weight, bias, geometry, settings, loops))  # type: ignore[misc]
 
 
@@ -92,32 +90,10 @@ def _lasting(times: Tensor, geometry: Geometry, T: float) -> Tensor:
     return geometry.windows(lasting).clamp(min=0).mean(0)  # padding is negative
 
 
-def _loops(times: Tensor, weight: Tensor, wanted: str) -> ModuleType:
+def _loops(times: Tensor, weight: Tensor, backend: str) -> ModuleType:
     """The module with the loops to run."""
-    if wanted == "torch":
+    if not runs_compiled("ReL-PSP", backend, times, weight):
         return reference
-    reason = _unsuited(times) or _unsuited(weight)
-    if reason is None:
-        from spikeloom.timing.rel_psp import compiled
+    from spikeloom.timing.rel_psp import compiled
 
-        return compiled
-    if wanted == "numba":
-        raise BackendError(f"A ReL-PSP layer cannot run with backend 'numba': {reason}. Take 'auto'.")
-    return reference
-
-
-def _unsuited(x: Tensor) -> str | None:
-    """Why the compiled loops cannot run on these times or weights."""
-    if type(x) not in (Tensor, torch.nn.Parameter):
-        return f"it got a {type(x).__name__}, not a plain tensor"
-    if x.device.type != "cpu":
-        return f"it got a tensor on {x.device}"
-    if x.dtype not in (torch.float32, torch.float64):
-        return f"its weights have the type {x.dtype}"
-    try:
-        from numba import config
-    except ImportError as error:
-        return f"Numba cannot be imported ({error})"
-    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-        return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
-    return None
+    return compiled
