@@ -5,7 +5,8 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Literal, get_origin, get_type_hints
+from types import UnionType
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -114,6 +115,20 @@ def test_a_name_is_one_of_those_that_the_command_line_takes(name):
                 RECIPES[name](**{setting: "wibble"})
             with pytest.raises(RunError, match=f"`{setting}` must be one of"):
                 RECIPES[name].from_settings({setting: "wibble"})
+
+
+@over_recipes
+def test_a_setting_has_the_type_that_the_command_line_gives_it(name):
+    """Optional ones too, whose default says nothing of their type."""
+    wrong = {int: (2.5, "two", True), float: ("two", math.nan, -0.5), bool: (1, "yes"), str: (3,)}
+    for setting, hint in get_type_hints(RECIPES[name]).items():
+        for kind in get_args(hint) if type(hint) is UnionType else (hint,):
+            for value in wrong.get(kind, ()):
+                with pytest.raises(ValueError, match=f"`{setting}` must be .*, got {value!r}"):
+                    RECIPES[name](**{setting: value})
+        if hint in wrong:
+            with pytest.raises(ValueError, match=f"`{setting}` must be .*, got None"):
+                RECIPES[name](**{setting: None})
 
 
 @over_experiments

@@ -72,19 +72,8 @@ class Ann2Snn(Recipe):
     untouched."""
 
     def __post_init__(self) -> None:
-        for name, defaults in (("epochs", EPOCHS), ("T", STEPS)):
-            if getattr(self, name) is None and self.dataset in defaults:
-                object.__setattr__(self, name, defaults[self.dataset])
         super().__post_init__()
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
-    def num_epochs(self) -> int:
-        assert self.epochs is not None
-        return self.epochs
+        self.fill(epochs=EPOCHS[self.dataset], T=STEPS[self.dataset])
 
     def network(
         self, shape: Sequence[int], num_classes: int, activation: Callable[[], nn.Module]
@@ -109,7 +98,6 @@ class Ann2Snn(Recipe):
 
         from spikeloom import ann2snn, data
         from spikeloom.train.experiment import Experiment
-        from spikeloom.train.schedule import warmup_cosine
 
         dataset = data.load(self.dataset, self.data_dir)
         if self.validate:
@@ -122,7 +110,6 @@ class Ann2Snn(Recipe):
             }
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(net.parameters(), self.lr, weight_decay=self.weight_decay)
-        num_steps = self.num_epochs * max(1, len(dataset.train_y) // self.batch_size)
         return Experiment(
             net,
             dataset,
@@ -130,7 +117,7 @@ class Ann2Snn(Recipe):
             loss=lambda outputs, y: cross_entropy(outputs[0], y) + cross_entropy(outputs[1], y),
             predict=lambda outputs: outputs[0].argmax(-1),
             optimizer=optimizer,
-            scheduler=warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps)),
+            scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             draw=self._draw,
         )
 

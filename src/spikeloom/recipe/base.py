@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -22,6 +24,10 @@ from spikeloom.errors import RunError
 from spikeloom.registry import Registry
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from spikeloom.data import Dataset
     from spikeloom.train.experiment import Experiment
     from spikeloom.train.run import Run
 
@@ -53,43 +59,27 @@ class BaseRecipe:
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for field in fields(self):
-            self._check(field.name, getattr(self, field.name), field.default)
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                choices = ", ".join(map(repr, get_args(hint)))
-                raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {self.seed}.")
+            value, hint = getattr(self, field.name), hints[field.name]
+            if not (value is None and NoneType in get_args(hint)):
+                _check(field.name, value, hint)
 
-    @staticmethod
-    def _check(name: str, value: Any, default: Any) -> None:
-        """Refuse another type than the default's, a count below 1, and a size that is not positive."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(default, float) and not (number and 0 < value < float("inf")):
-            raise ValueError(f"`{name}` must be a number greater than 0, got {value!r}.")
-        if (
-            isinstance(default, int)
-            and not isinstance(default, bool)
-            and not (number and value == int(value))
-        ):
-            raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
-        if isinstance(value, int) and number and name != "seed" and value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
-        if isinstance(default, bool) and not isinstance(value, bool):
-            raise ValueError(f"`{name}` must be true or false, got {value!r}.")
-        if isinstance(default, str) and not isinstance(value, str):
-            raise ValueError(f"`{name}` must be a name, got {value!r}.")
+    def fill(self, **defaults: Any) -> None:
+        """Give settings that are ``None`` what stands for that; for ``__post_init__``."""
+        for name, default in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
 
     @property
     def dataset_name(self) -> str:
-        """The dataset that the recipe loads."""
-        raise NotImplementedError
+        """The dataset that the recipe loads; that of its setting, if it has one."""
+        return vars(self)["dataset"]
 
     @property
     def num_epochs(self) -> int:
-        """Passes over the training samples."""
-        raise NotImplementedError
+        """Passes over the training samples; those of the setting, if they are always the recipe's."""
+        return vars(self)["epochs"]
 
     def train(self, run: Run) -> None:
         """Train into the run folder, from its last checkpoint on if there is one.
@@ -265,3 +255,36 @@ class Recipe(BaseRecipe):
 
         settings = {"seed": self.seed, "num_steps": getattr(self, "T", None), "samples": samples}
         return profile_run(run, build, state, **settings, mac=mac, ac=ac)
+
+    def steps_in_epoch(self, dataset: Dataset) -> int:
+        """Steps of the optimiser in an epoch; a dataset of less than a batch is one."""
+        return max(1, len(dataset.train_y) // self.batch_size)
+
+    def warmup_cosine(self, optimizer: Optimizer, dataset: Dataset, part: float) -> LRScheduler:
+        """The learning rate rises in this part of all steps, and then falls to 0."""
+        from spikeloom.train.schedule import warmup_cosine
+
+        num_steps = self.num_epochs * self.steps_in_epoch(dataset)
+        return warmup_cosine(optimizer, num_steps, int(part * num_steps))
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    """Refuse what a setting's type does not allow; and a count below 1, a size that is not positive."""
+    kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    whole = number and math.isfinite(value) and value == int(value)
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        choices = ", ".join(map(repr, get_args(hint)))
+        raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
+    if float in kinds and not (number and 0 < value < math.inf):
+        raise ValueError(f"`{name}` must be a number greater than 0, got {value!r}.")
+    if int in kinds and not whole:
+        raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
+    if name == "seed" and not 0 <= value < 2**63:
+        raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {value}.")
+    if int in kinds and name != "seed" and value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    if bool in kinds and not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false, got {value!r}.")
+    if str in kinds and not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a name, got {value!r}.")

@@ -38,10 +38,6 @@ class Blobs(Recipe):
     def dataset_name(self) -> str:
         return "blobs"
 
-    @property
-    def num_epochs(self) -> int:
-        return self.epochs
-
     def build(self):
         import torch
         import torch.nn.functional as F

@@ -32,16 +32,6 @@ class Competition(BaseRecipe):
     """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
     untouched."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("neurons", "epochs"):
-            if getattr(self, name) is not None:
-                self._check(name, getattr(self, name), 1)
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
     @property
     def num_neurons(self) -> int:
         """Excitatory neurons."""

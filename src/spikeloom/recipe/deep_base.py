@@ -74,26 +74,13 @@ class Deep(Recipe):
     untouched."""
 
     def __post_init__(self) -> None:
-        small = self.quick or self.dataset == "digits"
-        if self.epochs is None:
-            object.__setattr__(self, "epochs", self.QUICK_EPOCHS if small else self.EPOCHS)
-        if self.net is None:
-            object.__setattr__(self, "net", self.QUICK_NET if small else self.NET)
-        for name in ("label_smoothing", "mixup"):
-            if getattr(self, name) is not None:
-                self._check(name, getattr(self, name), 1.0)
+        super().__post_init__()
         if self.label_smoothing is not None and self.label_smoothing >= 1:
             raise ValueError(f"`label_smoothing` must be less than 1, got {self.label_smoothing}.")
-        super().__post_init__()
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
-    def num_epochs(self) -> int:
-        assert self.epochs is not None
-        return self.epochs
+        if self.quick or self.dataset == "digits":
+            self.fill(epochs=self.QUICK_EPOCHS, net=self.QUICK_NET)
+        else:
+            self.fill(epochs=self.EPOCHS, net=self.NET)
 
     @abstractmethod
     def network(self, name: str, dataset: Dataset) -> Network:
@@ -104,7 +91,6 @@ class Deep(Recipe):
 
         from spikeloom import data
         from spikeloom.train.experiment import Experiment
-        from spikeloom.train.schedule import warmup_cosine
 
         dataset = data.load(self.dataset, self.data_dir)
         if self.validate:
@@ -115,7 +101,6 @@ class Deep(Recipe):
         net = self.network(self.net, dataset)
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(net.parameters(), self.lr, momentum=0.9, weight_decay=self.weight_decay)
-        num_steps = self.num_epochs * max(1, len(dataset.train_y) // self.batch_size)
         mean, deviation = _mean_and_deviation(dataset.train_x)
 
         @functools.cache
@@ -134,7 +119,7 @@ class Deep(Recipe):
             loss=self.cost_of,
             predict=lambda output: output.mean(0).argmax(-1),
             optimizer=optimizer,
-            scheduler=warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps)),
+            scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=self.changed,
             mixup=self.mixup or 0.0,
             draw=_draw,

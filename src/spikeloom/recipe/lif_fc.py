@@ -46,14 +46,6 @@ class LifFc(Recipe):
     """Stands in for the derivative of the spike. With Rectangular (half-width 0.5) the network never
     fires."""
 
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
-    def num_epochs(self) -> int:
-        return self.epochs
-
     def build(self):
         import torch
         from torch import nn

@@ -90,24 +90,11 @@ class ReLPSP(Recipe):
         is_fc, dataset = self.net == "fc", self.dataset
         epochs = FC_EPOCHS[dataset] if is_fc else CNN_EPOCHS
         lr = FC_LR[dataset] if is_fc else CNN_LR
-        defaults = {"hidden": HIDDEN[dataset], "epochs": epochs, "lr": lr, "tau": TAU[self.net]}
-        for name, default in {**defaults, "black": not is_fc}.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-            self._check(name, getattr(self, name), default)
+        self.fill(hidden=HIDDEN[dataset], epochs=epochs, lr=lr, tau=TAU[self.net], black=not is_fc)
         if self.T < 1:
             raise ValueError(f"`T` must be at least 1, the time of the darkest pixels, got {self.T}.")
         if self.net == "cnn" and self.dataset == "digits":
             raise ValueError("`net` must be 'fc' on digits: images of 8 x 8 are too small for the other.")
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
-    def num_epochs(self) -> int:
-        assert self.epochs is not None
-        return self.epochs
 
     def build(self):
         import torch
@@ -115,7 +102,6 @@ class ReLPSP(Recipe):
         from spikeloom import data, timing
         from spikeloom.timing.figures import draw_spike_times
         from spikeloom.train.experiment import Experiment
-        from spikeloom.train.schedule import warmup_cosine
 
         dataset = data.load(self.dataset, self.data_dir)
         if self.validate:
@@ -124,7 +110,6 @@ class ReLPSP(Recipe):
         assert self.tau is not None
         net, tau = self.network(dataset), self.tau
         optimizer = torch.optim.Adam(net.parameters(), self.lr)
-        num_steps = self.num_epochs * max(1, len(dataset.train_y) // self.batch_size)
         return Experiment(
             net,
             dataset,
@@ -132,7 +117,7 @@ class ReLPSP(Recipe):
             loss=lambda times, label: timing.first_spike_cross_entropy(times, label, self.T, tau),
             predict=timing.first_spike,
             optimizer=optimizer,
-            scheduler=warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps)),
+            scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=_moved if self.augment else None,
             draw=lambda _net, times, title: draw_spike_times(net, times, title),
         )

@@ -89,24 +89,11 @@ class SpikeProp(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, defaults in (("epochs", EPOCHS), ("drive", DRIVE)):
-            default = defaults[self.dataset]
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-            self._check(name, getattr(self, name), default)
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
+        self.fill(epochs=EPOCHS[self.dataset], drive=DRIVE[self.dataset])
 
     @property
     def _central(self) -> bool:
         return self.dataset == "landsat" and self.pixels == "centre"
-
-    @property
-    def num_epochs(self) -> int:
-        assert self.epochs is not None
-        return self.epochs
 
     def build(self):
         import torch
@@ -115,7 +102,6 @@ class SpikeProp(Recipe):
         from spikeloom import timing
         from spikeloom.timing.spike_prop_figures import draw_spike_prop
         from spikeloom.train.experiment import Experiment
-        from spikeloom.train.schedule import warmup_cosine
 
         dataset = self._load()
         (features,), hidden = dataset.sample_shape, HIDDEN[self.dataset]
@@ -135,7 +121,6 @@ class SpikeProp(Recipe):
         first.reset_parameters(active, self.drive or DRIVE[self.dataset])
         net = nn.Sequential(first, second)
         optimizer = torch.optim.Adam(net.parameters(), self.lr)
-        num_steps = self.num_epochs * max(1, len(dataset.train_y) // self.batch_size)
         return Experiment(
             net,
             dataset,
@@ -143,7 +128,7 @@ class SpikeProp(Recipe):
             loss=self._loss,
             predict=timing.first_spike,
             optimizer=optimizer,
-            scheduler=warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps)),
+            scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=self._moved(dataset),
             draw=lambda _net, times, title: draw_spike_prop(net, times, title),
         )

@@ -63,10 +63,6 @@ class SpikePropXor(Recipe):
     def dataset_name(self) -> str:
         return "xor"
 
-    @property
-    def num_epochs(self) -> int:
-        return self.epochs
-
     def build(self):
         import torch
         from torch import nn

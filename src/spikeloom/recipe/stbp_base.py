@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from spikeloom.data import Dataset
     from spikeloom.encoding import SampleGenerator
     from spikeloom.neuron import LIFNode
 
@@ -59,25 +60,14 @@ class Stbp(Recipe):
     """Learning rate of Adam, in tuned the highest one; default: as the configuration says."""
 
     def __post_init__(self) -> None:
-        tuned = self.config == "tuned"
-        if self.epochs is None:
-            few = TUNED_EPOCHS_OF_SMALL_SETS if self.dataset in SMALL_SETS else self.TUNED_EPOCHS
-            object.__setattr__(self, "epochs", few if tuned else PLAIN_EPOCHS)
-        if self.lr is None:
-            object.__setattr__(self, "lr", self.TUNED_LR if tuned else self.PLAIN_LR)
-        self._check("lr", self.lr, 1.0)
         super().__post_init__()
+        if self.config == "tuned":
+            few = TUNED_EPOCHS_OF_SMALL_SETS if self.dataset in SMALL_SETS else self.TUNED_EPOCHS
+            self.fill(epochs=few, lr=self.TUNED_LR)
+        else:
+            self.fill(epochs=PLAIN_EPOCHS, lr=self.PLAIN_LR)
         if self.decay >= 1:
             raise ValueError(f"`decay` must be less than 1, got {self.decay}.")
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
-    def num_epochs(self) -> int:
-        assert self.epochs is not None
-        return self.epochs
 
     def lif(self) -> LIFNode:
         """A layer's neurons: ``v = v * decay * (1 - spike) + x``."""
@@ -112,7 +102,7 @@ class Stbp(Recipe):
             loss=functional.firing_rate_mse,
             predict=lambda spikes: spikes.sum(0).argmax(-1),
             optimizer=optimizer,
-            scheduler=self._scheduler(optimizer, max(1, len(dataset.train_y) // self.batch_size)),
+            scheduler=self._scheduler(optimizer, dataset),
             augment=None if self.config == "plain" else _moved_frames if is_events else _moved,
         )
 
@@ -126,16 +116,13 @@ class Stbp(Recipe):
         """Recordings ``[N, T, C, H, W]``, which are spikes already, time first."""
         return x.movedim(1, 0)
 
-    def _scheduler(self, optimizer: Optimizer, epoch: int) -> LRScheduler:
-        """The configuration's, for epochs of ``epoch`` steps."""
+    def _scheduler(self, optimizer: Optimizer, dataset: Dataset) -> LRScheduler:
+        """The configuration's."""
         from torch.optim.lr_scheduler import StepLR
 
-        from spikeloom.train.schedule import warmup_cosine
-
         if self.config == "plain":
-            return StepLR(optimizer, PLAIN_LR_EPOCHS * epoch, 0.1)
-        num_steps = self.num_epochs * epoch
-        return warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps))
+            return StepLR(optimizer, PLAIN_LR_EPOCHS * self.steps_in_epoch(dataset), 0.1)
+        return self.warmup_cosine(optimizer, dataset, WARMUP)
 
 
 def _moved(x: Tensor, random: SampleGenerator) -> Tensor:

@@ -67,17 +67,6 @@ class Tempotron(Recipe):
         super().__post_init__()
         if self.m < 3:
             raise ValueError(f"`m` must be at least 3, got {self.m}.")
-        for name in ("weight_decay", "jitter", "shift"):
-            if getattr(self, name) is not None:
-                self._check(name, getattr(self, name), 1.0)
-
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
-    def num_epochs(self) -> int:
-        return self.epochs
 
     def build(self):
         import torch
@@ -87,7 +76,6 @@ class Tempotron(Recipe):
         from spikeloom.timing.figures import draw_pattern
         from spikeloom.train.augment import random_affine
         from spikeloom.train.experiment import Experiment
-        from spikeloom.train.schedule import warmup_cosine
 
         dataset = data.load(self.dataset, self.data_dir)
         if self.validate:
@@ -106,7 +94,6 @@ class Tempotron(Recipe):
         )
         net = nn.Sequential(timing.Jitter(self.jitter, self.T), neuron) if self.jitter else neuron
         optimizer = torch.optim.AdamW(net.parameters(), self.lr, weight_decay=self.weight_decay or 0.0)
-        num_steps = self.epochs * max(1, len(dataset.train_y) // self.batch_size)
         return Experiment(
             net,
             dataset,
@@ -114,7 +101,7 @@ class Tempotron(Recipe):
             loss=self._loss,
             predict=lambda v_max: v_max.argmax(-1),
             optimizer=optimizer,
-            scheduler=warmup_cosine(optimizer, num_steps, int(WARMUP * num_steps)),
+            scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=(lambda x, random: random_affine(x, random, shift=self.shift or 0))
             if self.shift
             else None,
