@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import warnings
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from compare import assert_same
-from spikeloom import functional, neuron
+from spikeloom import functional, layer, neuron
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError
 from spikeloom.memory import MemoryModule, StepModule, loop_over_time
 
@@ -337,6 +338,45 @@ class StartsAsATensor(neuron.SimpleBaseNode):
         self.trace = x if self.trace is None else self.trace + x
         self.fatigue = self.fatigue + 1.0
         self.v = self.v + x
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_what_a_step_leaves_for_others_to_look_at_is_no_state(step_mode):
+    class Looked(neuron.SimpleBaseNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + x
+
+        def neuronal_fire(self):
+            self.spike = super().neuronal_fire()
+            return self.spike
+
+    node = Looked(step_mode=step_mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            assert_same("spike", node(torch.ones(2, 3)).view(-1, 3)[-1], node.spike.view(-1, 3)[-1])
+    assert dict(node.named_memories()).keys() == {"v"}
+    node.reset()
+    assert isinstance(node.spike, torch.Tensor)
+
+
+def test_memories_that_are_set_by_hand_may_have_another_shape():
+    """As when samples that are done leave a batch."""
+    node = neuron.IFNode()
+    node(torch.rand(8, 3))
+    kept = node.v[[0, 2, 5]]
+    node.v = kept
+    node(torch.full((3, 3), 0.125))
+    assert_same("v", torch.where(kept + 0.125 >= 1, 0, kept + 0.125), node.v)
+    node.v = 0.0
+    assert node(torch.rand(2, 3)).shape == (2, 3)
+
+
+def test_a_step_that_failed_remembers_nothing_of_its_input():
+    node = layer.LinearRecurrentContainer(neuron.LIFNode(), 4, 4)
+    with pytest.raises(ShapeError, match="expects 4 features"):
+        node(torch.rand(2, 5))
+    assert node(torch.rand(2, 4)).shape == (2, 4)
 
 
 def test_state_that_starts_as_a_tensor_or_as_nothing_is_reset_too():

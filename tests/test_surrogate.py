@@ -456,6 +456,15 @@ def test_from_function():
         from_function(torch.atan, 2)
 
 
+@pytest.mark.parametrize(
+    ("curve", "at"), [(surrogate.LogTailedReLU(), 1.0), (surrogate.FakeNumericalGradient(0.5), 2.0)]
+)
+def test_where_two_pieces_of_a_primitive_meet_it_has_one_slope(curve, at):
+    x = torch.tensor([at], requires_grad=True)
+    (slope,) = torch.autograd.grad(curve.primitive_function(x, *settings(curve)), x)
+    assert torch.equal(slope, curve.derivative(x.detach(), *settings(curve)))
+
+
 def test_from_function_learns_what_its_primitive_uses():
     curve = from_function(nn.Sequential(nn.Linear(1, 1), nn.Sigmoid()))
     x = torch.randn(4, 1, requires_grad=True)

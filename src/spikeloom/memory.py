@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
 
 STEP_MODES = ("s", "m")
-BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping"})
+BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
 HALF = (torch.float16, torch.bfloat16)
 """Types of input that are computed in float32."""
@@ -154,6 +154,7 @@ class MemoryModule(nn.Module, StepModule):
         self._graph = _Graph()
         self._step_shape: torch.Size | None = None  # of one step's input since the last reset
         self._stepping = False
+        self._recorded: frozenset[str] = frozenset()  # attributes that a step made, for others to look at
         self.step_mode = step_mode
 
     def register_memory(self, name: str, value: Any) -> None:
@@ -235,6 +236,7 @@ class MemoryModule(nn.Module, StepModule):
         self._stepping = True
         try:
             output = step(x, *args[1:], **kwargs)
+            self._step_shape = self._shape_of_step(x)  # a step that failed remembers nothing
         finally:
             self._stepping = False
         if self.step_mode == "s" and isinstance(output, Tensor) and self._shares(output):
@@ -266,9 +268,12 @@ class MemoryModule(nn.Module, StepModule):
                 "'s')."
             )
         self._refuse_to_recompute()
-        self._check_shape(x.shape[1:] if self.step_mode == "m" else x.shape)
+        self._check_shape(self._shape_of_step(x))
         self._follow(x)
         return x
+
+    def _shape_of_step(self, x: Tensor) -> torch.Size:
+        return x.shape[1:] if self.step_mode == "m" else x.shape
 
     def _reads_half(self, x: Tensor) -> bool:
         """Whether what runs this module reads half input itself, and computes in float32."""
@@ -314,7 +319,6 @@ class MemoryModule(nn.Module, StepModule):
                 f"{describe(self)} remembers inputs of shape {list(self._step_shape)} per time step, but got "
                 f"{list(shape)}. Call functional.reset_net(net) before a batch of another size."
             )
-        self._step_shape = shape
 
     def _follow(self, x: Tensor) -> None:
         """Bring the memories to the input's device and type; refuse those whose graph is gone."""
@@ -340,12 +344,16 @@ class MemoryModule(nn.Module, StepModule):
     def __setattr__(self, name: str, value: Any) -> None:
         memories = self.__dict__.get("_memories", {})
         if name in memories:
-            if not self._stepping:  # set by hand: a new start, whatever graph the old value had
-                self._graph = _Graph()
+            if not self._stepping:  # set by hand: a new start, whatever graph and shape the old value had
+                self._graph, self._step_shape = _Graph(), None
             self.__dict__[name] = value
-        elif self.__dict__.get("_stepping") and isinstance(value, Tensor) and name in self.__dict__:
-            self._adopt(name)
-            self.__dict__[name] = value
+        elif self.__dict__.get("_stepping") and isinstance(value, Tensor) and name not in self._recorded:
+            if name in self.__dict__:
+                self._adopt(name)
+                self.__dict__[name] = value
+            else:
+                self._recorded |= {name}
+                super().__setattr__(name, value)
         elif name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
             self.__dict__[name] = value  # as torch does, which looks for more that it might be
         else:

@@ -24,7 +24,7 @@ def network(inputs=30, neurons=7, seed=0, **constants):
     return DiehlCook(inputs, neurons, numbers, torch.Generator().manual_seed(seed))
 
 
-def images(count=6, inputs=30, rate=200.0):
+def images(count=6, inputs=30, rate=260.0):
     """Rates of which a third is 0; the second image is empty, the third faint."""
     generator = torch.Generator().manual_seed(1)
     rates = torch.rand(count, inputs, generator=generator) * rate
@@ -166,6 +166,28 @@ def test_potentials_follow_the_equation_to_second_order(a):
         errors.append(abs(state["v_excitatory"].item() - exact))
     for coarse, fine in pairwise(errors):
         assert 3 < coarse / fine < 5
+
+
+@pytest.mark.parametrize("dt", [0.5, 0.25, 0.1])
+@pytest.mark.parametrize("spike", ["excitatory", "inhibitory"])
+def test_a_spike_moves_the_potential_as_in_continuous_time(dt, spike):
+    """For any time step; a conductance that acted with its first value would move it by a quarter more."""
+    constants = DiehlCookConstants(dt=dt, theta_start=999.0)
+    one = DiehlCook(1, 1, constants)
+    one.weight[:] = 0.3
+    memory, steps = one.memories, constants.steps(20.0)
+    if spike == "inhibitory":
+        memory["inhibition"][:] = 17.0 * constants.mean(constants.tau_inhibition)
+        diehl_cook_reference._present(one, [[] for _ in range(steps)], learn=False)
+        tau, g, reversal = 2.0, 17.0, -100.0
+    else:
+        diehl_cook_reference._present(one, [[0], *([] for _ in range(steps))], learn=False)
+        tau, g, reversal = 1.0, 0.3, 0.0
+    v, fine = -65.0, 1e-3
+    for _ in range(round(20.0 / fine)):
+        v += fine / 100 * (-65.0 - v + g * (reversal - v))
+        g -= fine / tau * g
+    assert memory["v_excitatory"].item() + 65 == pytest.approx(v + 65, rel=0.02)
 
 
 def test_potentials_stay_between_the_reversal_potentials_for_any_conductance():

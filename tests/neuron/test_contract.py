@@ -287,3 +287,17 @@ def test_repr_shows_what_a_neuron_is():
     assert "tau=2.0" in repr(neuron.LIFNode())
     assert "tau=3" in repr(neuron.ParametricLIFNode(3.0))
     assert "ATan(alpha=2.0)" in repr(neuron.IFNode(surrogate_function=surrogate.ATan()))
+    assert "  tau=tensor[200], decay_input=True," in repr(neuron.LIFNode(torch.full((200,), 2.0)))
+
+
+def test_repr_shows_what_a_neuron_of_ones_own_was_given():
+    class Mine(neuron.BaseNode):
+        def __init__(self, gain, name="x", **settings):
+            super().__init__(**settings)
+            self.gain, self.unseen = gain, name
+
+        def neuronal_charge(self, x):
+            self.v = self.v + self.gain * x
+
+    shown = "gain=2, v_threshold=1.0, v_reset=None, detach_reset=False, step_mode=s"
+    assert Mine(2, v_reset=None).extra_repr() == shown

@@ -31,7 +31,7 @@ def check_range(x: Tensor, high: float, cure: str) -> None:
         raise ValueError(_NAN)
     if high <= 1 < top:
         cure = "Divide an image of bytes by 255, or scale the features by their training minimum and maximum."
-    raise ValueError(f"`x` must be in [0, {high:.10g}], got values from {low:.4g} to {top:.4g}. {cure}")
+    raise ValueError(f"`x` must be in [0, {high:.10g}], got values from {low:.9g} to {top:.9g}. {cure}")
 
 
 def check_num_steps(name: str, value: int, most: int | None = None) -> int:

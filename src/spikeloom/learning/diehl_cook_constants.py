@@ -110,6 +110,10 @@ class DiehlCookConstants:
         """What remains after a time step of something that decays with time constant ``tau``."""
         return math.exp(-self.dt / tau)
 
+    def mean(self, tau: float) -> float:
+        """The mean over a time step of something that begins at 1 and decays with time constant ``tau``."""
+        return tau / self.dt * -math.expm1(-self.dt / tau)
+
     def trace(self, tau: float) -> Tensor:
         """A trace by the time steps since the spike that set it to 1; the last value, 0, is for all later
         steps."""

@@ -89,7 +89,7 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
         inhibitory_spikes, num_awake = _advance_inhibitory(numbers, memories, space, num_awake, now)
         if starts[now] < starts[now + 1]:
             arrived = sources[starts[now] : starts[now + 1]]
-            _arrive(weight, memories, arrived, now)
+            _arrive(numbers, weight, memories, arrived, now)
             if learn and num_recent:
                 _depress(numbers, weight, memories, space, num_recent, arrived, now)
         if inhibitory_spikes:
@@ -165,13 +165,13 @@ def _advance_inhibitory(numbers, memories, space, num_awake, now):
 
 
 @_jit
-def _arrive(weight, memories, arrived, now):
+def _arrive(numbers, weight, memories, arrived, now):
     """Add the weights of the inputs whose spikes arrive."""
     for i in arrived:
         memories.last_input[i] = now
         row = weight[i]
         for j in range(row.size):
-            memories.excitation[j] += row[j]
+            memories.excitation[j] += numbers.arrival * row[j]
 
 
 @_jit

@@ -26,12 +26,14 @@ class Cell(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """The network's constants as the loop needs them: in float32, with times in time steps."""
+    """The network's constants as the loop needs them: in float32, times in time steps, conductances as their
+    means over one; ``arrival`` is that of a weight of 1."""
 
     excitatory: Cell
     inhibitory: Cell
     keep_excitation: Any
     keep_inhibition: Any
+    arrival: Any
     relay: Any
     lateral: Any
     theta_plus: Any
@@ -100,8 +102,9 @@ def numbers_of(constants: DiehlCookConstants) -> Numbers:
         cell(INHIBITORY),
         keep_excitation=np.float32(constants.keep(constants.tau_excitation)),
         keep_inhibition=np.float32(constants.keep(constants.tau_inhibition)),
-        relay=np.float32(constants.relay),
-        lateral=np.float32(constants.lateral),
+        arrival=np.float32(constants.mean(constants.tau_excitation)),
+        relay=np.float32(constants.relay * constants.mean(constants.tau_excitation)),
+        lateral=np.float32(constants.lateral * constants.mean(constants.tau_inhibition)),
         theta_plus=np.float32(constants.theta_plus),
         keep_theta=np.float32(math.exp(-duration / constants.tau_theta)),
         nu_pre=np.float32(constants.nu_pre),

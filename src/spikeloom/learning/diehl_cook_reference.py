@@ -68,6 +68,8 @@ def _present(network: DiehlCook, events: list[list[int]], learn: bool) -> Tensor
     """One presentation; the spikes of each neuron while the sample is shown."""
     constants, memory = network.constants, network.memories
     shown = constants.steps(constants.shown)
+    arrival = constants.mean(constants.tau_excitation)
+    relay, lateral = constants.relay * arrival, constants.lateral * constants.mean(constants.tau_inhibition)
     count = torch.zeros(network.neurons, dtype=torch.int32)
     for now, arrived in enumerate(events):
         fired = advance(constants, EXCITATORY, memory, "excitatory", network.theta, now)
@@ -76,10 +78,10 @@ def _present(network: DiehlCook, events: list[list[int]], learn: bool) -> Tensor
         memory["inhibition"] *= constants.keep(constants.tau_inhibition)
         memory["relayed"] *= constants.keep(constants.tau_excitation)
         for i in arrived:
-            memory["excitation"] += network.weight[i]
+            memory["excitation"] += arrival * network.weight[i]
             memory["last_input"][i] = now
-        memory["relayed"] += constants.relay * fired
-        memory["inhibition"] += constants.lateral * (relayed.sum() - relayed)  # of all but the own partner
+        memory["relayed"] += relay * fired
+        memory["inhibition"] += lateral * (relayed.sum() - relayed)  # of all but the own partner
         if learn:
             depress(network, arrived, now)
             potentiate(network, fired, now)

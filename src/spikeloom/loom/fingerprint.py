@@ -16,7 +16,7 @@ from spikeloom.memory import BOOKKEEPING
 _INTERNAL = (
     (frozenset(nn.Module().__dict__) - {"training"})
     | BOOKKEEPING
-    | {"_memories", "_backend", "_v_steps", "_window"}
+    | {"_memories", "_backend", "_v_steps", "_v_seq", "_window"}
 )
 _SIMPLE = (bool, int, float, str, type(None))
 _PLAIN = frozenset(_SIMPLE)

@@ -90,7 +90,3 @@ class ALIFNode(BaseNode):
             super().neuronal_reset(spike)
         rho = function("exp", -1.0 / self.tau_adaptation)
         self.b = self.b * rho + spike
-
-    def extra_repr(self) -> str:
-        shown = f"tau={self.tau}, tau_adaptation={self.tau_adaptation}, beta={self.beta}"
-        return f"{shown}, {super().extra_repr()}"

@@ -1,5 +1,6 @@
 """The contract of a neuron: charge, fire, reset."""
 
+import inspect
 import numbers
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from spikeloom import loom, surrogate
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import HALF, MemoryModule
+
+_SHOWN_LAST = ("v_threshold", "v_reset", "detach_reset", "step_mode")
+_HIDDEN = ("backend", "store_v_seq")
 
 
 class BaseNode(MemoryModule):
@@ -73,9 +77,11 @@ class BaseNode(MemoryModule):
         store_v_seq: bool = False,
     ):
         super().__init__(step_mode)
+        if isinstance(backend, bool):  # by position, as in scripts for SpikingJelly 2.0
+            backend, store_v_seq = "auto", backend
         self.v_reset = None if v_reset is None else checked_number("v_reset", v_reset)
         self.add_setting("v_threshold", v_threshold)
-        if surrogate_function is not None and not callable(surrogate_function):
+        if isinstance(surrogate_function, type) or not callable(surrogate_function or surrogate.Sigmoid):
             raise TypeError(
                 f"`surrogate_function` must be callable, as surrogate.ATan() is, got {surrogate_function!r}."
             )
@@ -84,6 +90,7 @@ class BaseNode(MemoryModule):
         self.backend = backend
         self.store_v_seq = store_v_seq
         self._v_steps: list[Tensor] = []
+        self._v_seq: Any = None
         self.register_memory("v", self.rest)
 
     @property
@@ -92,9 +99,14 @@ class BaseNode(MemoryModule):
         return 0.0 if self.v_reset is None else self.v_reset
 
     @property
-    def v_seq(self) -> Tensor | None:
-        """The potential after each step ``[T, N, *]``, with ``store_v_seq``; else ``None``."""
-        return torch.stack(self._v_steps) if self._v_steps else None
+    def v_seq(self) -> Any:
+        """The potential after each step ``[T, N, *]``, with ``store_v_seq``; else what was assigned, such as a
+        list that a hook fills, or ``None``."""
+        return torch.stack(self._v_steps) if self._v_steps else self._v_seq
+
+    @v_seq.setter
+    def v_seq(self, value: Any) -> None:
+        self._v_steps, self._v_seq = [], value
 
     @property
     def backend(self) -> str:
@@ -200,9 +212,11 @@ class BaseNode(MemoryModule):
         return state
 
     def extra_repr(self) -> str:
-        shown = {"v_threshold": getattr(self, "v_threshold", None), "v_reset": self.v_reset}
-        shown |= {"detach_reset": self.detach_reset, "step_mode": self.step_mode}
-        return ", ".join(f"{name}={_short(value)}" for name, value in shown.items())
+        """What the constructor was given, as the attributes of these names are now: first the class's own."""
+        given = inspect.signature(type(self)).parameters
+        names = [name for name in given if name not in _SHOWN_LAST] + [*_SHOWN_LAST]
+        values = {name: getattr(self, name) for name in names if name not in _HIDDEN and hasattr(self, name)}
+        return ", ".join(f"{name}={_short(one)}" for name, one in values.items() if _is_shown(one))
 
 
 class SimpleBaseNode(BaseNode):
@@ -256,6 +270,10 @@ def checked_number(name: str, value: Any) -> float:
     if value != value:
         raise ValueError(f"`{name}` must be a number, got NaN.")
     return float(value)
+
+
+def _is_shown(value: Any) -> bool:
+    return value is None or isinstance(value, numbers.Real | str | Tensor | tuple)
 
 
 def _short(value: Any) -> str:

@@ -64,6 +64,3 @@ class CLIFNode(BaseNode):
             spike = spike.detach()
         self.m = self.m * (self.v / self.tau).sigmoid() + spike
         self.v = self.v - spike * (self.m.sigmoid() + self.v_threshold)
-
-    def extra_repr(self) -> str:
-        return f"tau={self.tau}, {super().extra_repr()}"

@@ -74,10 +74,6 @@ class EIFNode(BaseNode):
         drift = exponent.exp() * self.delta_T - (self.v - self.v_rest)
         self.v = self.v + (x + drift) / self.tau
 
-    def extra_repr(self) -> str:
-        shown = f"tau={self.tau}, delta_T={self.delta_T}, theta_rh={self.theta_rh}, v_rest={self.v_rest}"
-        return f"{shown}, {super().extra_repr()}"
-
 
 class AdExNode(EIFNode):
     r"""Adaptive exponential integrate-and-fire neuron: :class:`EIFNode` with a slow current.
@@ -158,6 +154,3 @@ class AdExNode(EIFNode):
     def neuronal_reset(self, spike: Tensor) -> None:
         self.w = self.w + spike * self.b
         super().neuronal_reset(spike)
-
-    def extra_repr(self) -> str:
-        return f"tau_w={self.tau_w}, a={self.a}, b={self.b}, {super().extra_repr()}"

@@ -125,5 +125,4 @@ class HomeostaticLIFNode(RefractoryLIFNode):
         super()._check_shape(shape)
 
     def extra_repr(self) -> str:
-        shown = f"shape={tuple(self.theta.shape)}, theta_plus={self.theta_plus}, tau_theta={self.tau_theta}"
-        return f"{shown}, {super().extra_repr()}"
+        return f"shape={tuple(self.theta.shape)}, {super().extra_repr()}"

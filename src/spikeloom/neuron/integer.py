@@ -65,6 +65,3 @@ class ILIFNode(BaseNode):
 
     def neuronal_fire(self) -> Tensor:
         return self.surrogate_function(self.v / self.v_threshold)
-
-    def extra_repr(self) -> str:
-        return f"tau={self.tau}, {super().extra_repr()}"

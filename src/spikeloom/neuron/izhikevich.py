@@ -92,9 +92,6 @@ class IzhikevichNode(QIFNode):
         self.w = self.w + spike * self.b
         super().neuronal_reset(spike)
 
-    def extra_repr(self) -> str:
-        return f"tau_w={self.tau_w}, a={self.a}, b={self.b}, {super().extra_repr()}"
-
 
 class BiologicalIzhikevichNode(BaseNode):
     r"""Izhikevich's neuron as published, in millivolts and milliseconds.
@@ -168,6 +165,3 @@ class BiologicalIzhikevichNode(BaseNode):
     def neuronal_reset(self, spike: Tensor) -> None:
         self.u = self.u + spike * self.d
         super().neuronal_reset(spike)
-
-    def extra_repr(self) -> str:
-        return f"a={self.a}, b={self.b}, d={self.d}, dt={self.dt}, {super().extra_repr()}"

@@ -74,7 +74,3 @@ class KLIFNode(BaseNode):
         super().neuronal_reset(spike)
         if self.scale_reset and self.v_reset is None:
             self.v = self.v / self.k
-
-    def extra_repr(self) -> str:
-        shown = f"scale_reset={self.scale_reset}, tau={self.tau}, decay_input={self.decay_input}"
-        return f"{shown}, {super().extra_repr()}"

@@ -74,9 +74,6 @@ class LIFNode(BaseNode):
         if self.leak_after_reset:
             self.v = (self.v - self.rest) * (1.0 - 1.0 / self.tau) + self.rest
 
-    def extra_repr(self) -> str:
-        return f"tau={self.tau}, decay_input={self.decay_input}, {super().extra_repr()}"
-
 
 class SimpleLIFNode(SimpleBaseNode):
     """:class:`LIFNode` with the arguments of :class:`~spikeloom.neuron.SimpleBaseNode`; it starts at 0.

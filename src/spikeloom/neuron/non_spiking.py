@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.errors import describe
 from spikeloom.neuron.base import BaseNode
 from spikeloom.neuron.leaky import checked_tau, leaky_charge
 
@@ -20,24 +21,34 @@ class NonSpikingBaseNode(BaseNode):
     """A neuron that never fires: each step returns its potential; a sequence may be decoded into one value.
 
     Args:
-        decode: what a sequence is reduced to in multi-step mode: ``'max-mem'``, ``'max-abs-mem'`` (the
+        decode: what a sequence is reduced to, in multi-step mode only: ``'max-mem'``, ``'max-abs-mem'`` (the
             potential of largest magnitude, with its sign), ``'mean-mem'``, ``'last-mem'``, or ``None`` for
             every step's potential.
-        step_mode, backend: as for :class:`~spikeloom.neuron.BaseNode`.
+        step_mode: as for :class:`~spikeloom.neuron.BaseNode`; default: ``'m'`` with ``decode``, else ``'s'``.
+        backend: as for :class:`~spikeloom.neuron.BaseNode`.
     Shape:
         input ``[N, *]`` (single-step), output the same; or input ``[T, N, *]`` (multi-step), output ``[N,
         *]``, or ``[T, N, *]`` with ``decode=None``.
     Raises:
-        ValueError: ``decode`` is unknown.
-    Differs from: SpikingJelly 2.0's, which takes sequences only.
+        ValueError: ``decode`` is unknown, or a step is run by itself.
+    Differs from: SpikingJelly 2.0's, which takes sequences without ``decode`` too, and begins each at 0: here
+        give ``step_mode='m'``, and the potential is kept until a reset.
     """
 
-    def __init__(self, decode: str | None = None, step_mode: str = "s", backend: str = "auto"):
-        super().__init__(step_mode=step_mode, backend=backend)
+    def __init__(self, decode: str | None = None, step_mode: str | None = None, backend: str = "auto"):
+        super().__init__(step_mode=step_mode or ("m" if decode else "s"), backend=backend)
         decode = decode.replace("_", "-") if decode else None
         if decode is not None and decode not in _DECODERS:
             raise ValueError(f"`decode` must be None or one of {list(_DECODERS)}, got {decode!r}.")
         self.decode = decode
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.decode and self.step_mode == "s":
+            raise ValueError(
+                f"`decode` of {describe(self)} must be None in single-step mode, got {self.decode!r}, which "
+                "reduces a sequence. Call functional.set_step_mode(net, 'm')."
+            )
+        return super().forward(*args, **kwargs)
 
     def neuronal_fire(self) -> Tensor:
         return self.v
@@ -48,9 +59,6 @@ class NonSpikingBaseNode(BaseNode):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         v_seq = super().multi_step_forward(x_seq)
         return v_seq if self.decode is None else _DECODERS[self.decode](v_seq)
-
-    def extra_repr(self) -> str:
-        return f"decode={self.decode}, step_mode={self.step_mode}"
 
 
 class NonSpikingIFNode(NonSpikingBaseNode):
@@ -92,7 +100,7 @@ class NonSpikingLIFNode(NonSpikingBaseNode):
         self,
         tau: float | Tensor = 2.0,
         decode: str | None = None,
-        step_mode: str = "s",
+        step_mode: str | None = None,
         backend: str = "auto",
     ):
         super().__init__(decode, step_mode, backend)
@@ -100,6 +108,3 @@ class NonSpikingLIFNode(NonSpikingBaseNode):
 
     def neuronal_charge(self, x: Tensor) -> None:
         self.v = leaky_charge(self.v, x, self.tau, 0.0, decay_input=True)
-
-    def extra_repr(self) -> str:
-        return f"tau={self.tau}, {super().extra_repr()}"

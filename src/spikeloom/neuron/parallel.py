@@ -151,6 +151,14 @@ class MaskedPSN(MemoryModule):
         row = self.weight[t : t + 1, t + 1 - len(self.queue) : t + 1]  # [1, steps in the queue]
         return self.surrogate_function((_mixed(row, self.queue) + self.bias[t].to(x.dtype))[0])
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Takes SpikingJelly's checkpoints too, which have the buffer under another name, and the masks."""
+        if f"{prefix}_lambda_" in state_dict:
+            state_dict[f"{prefix}lambda_value"] = state_dict.pop(f"{prefix}_lambda_").reshape(())
+            for name in ("mask0", "mask1"):
+                state_dict.pop(f"{prefix}{name}", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def extra_repr(self) -> str:
         return f"k={self.k}, T={self.T}, lambda_={self.lambda_:.4g}, step_mode={self.step_mode}"
 

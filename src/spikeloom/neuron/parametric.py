@@ -63,4 +63,4 @@ class ParametricLIFNode(BaseNode):
 
     def extra_repr(self) -> str:
         tau = 1.0 / self.w.detach().sigmoid().item()
-        return f"tau={tau:.4g}, decay_input={self.decay_input}, {super().extra_repr()}"
+        return f"tau={tau:.4g}, {super().extra_repr()}"

@@ -68,9 +68,6 @@ class QIFNode(BaseNode):
     def neuronal_charge(self, x: Tensor) -> None:
         self.v = self.v + (x + quadratic(self.v, self.a0, self.v_rest, self.v_c)) / self.tau
 
-    def extra_repr(self) -> str:
-        return f"tau={self.tau}, v_c={self.v_c}, a0={self.a0}, v_rest={self.v_rest}, {super().extra_repr()}"
-
 
 def quadratic(v: Tensor, a0: Any, v_rest: Any, v_c: Any) -> Tensor:
     """The drift ``a0 (v - v_rest) (v - v_c)``."""

@@ -80,6 +80,3 @@ class RefractoryLIFNode(LIFNode):
         # A comparison, which has no gradient; half, so that a smooth surrogate in place of spikes works too.
         left = (self.countdown - 1.0).clamp(min=0.0)
         self.countdown = torch.where(spike >= 0.5, float(self.refractory_steps), left)
-
-    def extra_repr(self) -> str:
-        return f"refractory_steps={self.refractory_steps}, {super().extra_repr()}"

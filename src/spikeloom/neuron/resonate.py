@@ -72,6 +72,3 @@ class ResonateAndFireNode(BaseNode):
         u = self.u
         self.u = u * across - self.v * up + x
         self.v = u * up + self.v * across
-
-    def extra_repr(self) -> str:
-        return f"b={self.b}, omega={self.omega}, dt={self.dt}, {super().extra_repr()}"

@@ -69,9 +69,6 @@ class CubaLIFNode(BaseNode):
         self.c = self.c * self.c_decay + x
         self.v = (self.v - self.rest) * self.v_decay + self.rest + self.c
 
-    def extra_repr(self) -> str:
-        return f"c_decay={self.c_decay}, v_decay={self.v_decay}, {super().extra_repr()}"
-
 
 class AlphaNode(BaseNode):
     r"""Spike-response neuron with an alpha kernel: the potential is a difference of two decaying currents.
@@ -155,6 +152,3 @@ class AlphaNode(BaseNode):
         else:
             self.e = (1.0 - spike) * self.e
             self.i = (1.0 - spike) * self.i
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}, beta={self.beta}, {super().extra_repr()}"

@@ -51,8 +51,7 @@ class LogTailedReLU(SurrogateFunction):
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
-        above = x.clamp(max=1) + x.clamp(min=1).log()
-        return torch.where(x <= 0, scaled(x, alpha), above)
+        return torch.where(x <= 0, scaled(x, alpha), _log_tailed(x))
 
     @staticmethod
     def derivative(x: Tensor, alpha: Any) -> Tensor:
@@ -76,7 +75,7 @@ class FakeNumericalGradient(SurrogateFunction):
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
-        return odd(x, lambda size: (size * alpha).clamp(max=1) + (size * alpha).clamp(min=1).log())
+        return odd(x, lambda size: _log_tailed(size * alpha))
 
     @staticmethod
     def derivative(x: Tensor, alpha: Any) -> Tensor:
@@ -153,3 +152,8 @@ class MultiLevelSpikeCount(SurrogateFunction):
     @staticmethod
     def derivative(x: Tensor, max_spike_count: int, grad_min: Any, grad_max: Any) -> Tensor:
         return ((x >= grad_min) & (x <= grad_max)).to(x.dtype)
+
+
+def _log_tailed(x: Tensor) -> Tensor:
+    """``x`` up to 1, where its slope is 1, and its logarithm plus 1 beyond."""
+    return torch.where(x <= 1, x, 1 + x.clamp(min=1).log())
