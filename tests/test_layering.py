@@ -29,6 +29,7 @@ ORDER = [
     ("functional",),
     ("neuron",),
     ("loom",),
+    ("base",),
     ("memory",),
     ("surrogate",),
     ("registry",),
@@ -86,3 +87,10 @@ def test_heavy_imports_wait_until_they_are_needed(module, forbidden):
     code = f"import {module}, sys; print([name for name in {forbidden} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_module_is_an_attribute_of_the_package():
+    parts = {part_of(path) for path in FILES} - {"__main__", "cli", "registry"}
+    assert parts == set(spikeloom.__all__)
+    for name in parts:
+        assert getattr(spikeloom, name).__name__ == f"spikeloom.{name}"

@@ -571,3 +571,15 @@ def test_wrong_values_are_refused(make, arguments, message):
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match="`alpha` must be a number or a floating-point tensor"):
         surrogate.ATan(alpha=value)
+
+
+def test_curves_as_functions():
+    x = torch.linspace(-2, 2, 9, requires_grad=True)
+    for name, one in vars(surrogate).items():
+        if isinstance(one, surrogate.functions.Applied):
+            assert name.replace("_", "") == one.curve.__name__.lower()
+            values = settings(one.curve())
+            for spikes in (one.apply(x), one.apply(x, *values)):
+                assert torch.equal(spikes, one.curve()(x))
+    (slope,) = torch.autograd.grad(surrogate.atan.apply(x, 3.0).sum(), x)
+    assert torch.equal(slope, gradient(surrogate.ATan(3.0), x.detach()))

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikeloom import (
         ann2snn,
+        base,
         data,
         diagnose,
         encoding,
         errors,
+        event,
         functional,
         layer,
         learning,
+        loom,
         memory,
         model,
         monitor,
@@ -27,13 +30,16 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "ann2snn",
+    "base",
     "data",
     "diagnose",
     "encoding",
     "errors",
+    "event",
     "functional",
     "layer",
     "learning",
+    "loom",
     "memory",
     "model",
     "monitor",

@@ -262,6 +262,20 @@ def test_single_steps_may_come_without_a_batch():
     assert layer.Linear(3, 2)(torch.rand(3)).shape == (2,)
 
 
+def test_step_mode_may_come_last_by_position():
+    """As in scripts for SpikingJelly."""
+    for made in (
+        layer.Linear(3, 4, False, "m"),
+        layer.Conv2d(3, 4, 3, 1, 1, 1, 1, False, "zeros", "m"),
+        layer.MaxPool2d(2, 2, 0, 1, False, False, "m"),
+        layer.BatchNorm2d(3, 1e-5, 0.1, True, True, "m"),
+        layer.Flatten(1, -1, "m"),
+        layer.AdaptiveAvgPool2d(2, "m"),
+    ):
+        assert made.step_mode == "m"
+    assert layer.Conv2d(3, 4, 3, 1, 1, 1, 1, False, "reflect").step_mode == "s"
+
+
 def test_step_mode_is_checked():
     with pytest.raises(ValueError, match="step_mode"):
         layer.Linear(3, 2, step_mode="x")

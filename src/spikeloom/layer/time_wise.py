@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.layer.shapes import Shapes
-from spikeloom.memory import StepModule
+from spikeloom.memory import STEP_MODES, StepModule
 
 
 class TimeWise(StepModule, nn.Module):
@@ -19,7 +19,7 @@ class TimeWise(StepModule, nn.Module):
 
     Args:
         args, kwargs: as for the layer.
-        step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
+        step_mode: ``'s'`` for one time step, ``'m'`` for a sequence; may be the last one by position.
     Example:
         >>> class LocalResponseNorm(TimeWise, nn.LocalResponseNorm, shapes=("N C *",)):
         ...     "Normalisation over neighbouring channels."
@@ -43,6 +43,8 @@ class TimeWise(StepModule, nn.Module):
         cls.__signature__ = signature  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, step_mode: str = "s", **kwargs: Any):
+        if args and isinstance(args[-1], str) and args[-1] in STEP_MODES:  # by position, as in SpikingJelly
+            *args, step_mode = args  # type: ignore[assignment]
         super().__init__(*args, **kwargs)
         self.step_mode = step_mode
 

@@ -296,16 +296,12 @@ def _look_at_function(function: types.FunctionType) -> list[Any]:
 
 
 def _look_at_object(value: Any) -> list[Any]:
+    attributes = getattr(value, "__dict__", {})  # first: to ask for it may make it, and change the state
     reduced = _reduced(value)
     if isinstance(reduced, str):
         return []
     _, arguments, state, items, pairs = _parts(reduced)
-    return [
-        *map(_frozen, (arguments, state)),
-        *(items or ()),
-        *(pairs or ()),
-        *getattr(value, "__dict__", {}).items(),
-    ]
+    return [*map(_frozen, (arguments, state)), *(items or ()), *(pairs or ()), *attributes.items()]
 
 
 def _frozen(state: Any, depth: int = 0) -> Any:

@@ -100,8 +100,8 @@ class BaseNode(MemoryModule):
 
     @property
     def v_seq(self) -> Any:
-        """The potential after each step ``[T, N, *]``, with ``store_v_seq``; else what was assigned, such as a
-        list that a hook fills, or ``None``."""
+        """The potential after each step ``[T, N, *]``, with ``store_v_seq``; else what was assigned, such as
+        a list that a hook fills, or ``None``."""
         return torch.stack(self._v_steps) if self._v_steps else self._v_seq
 
     @v_seq.setter

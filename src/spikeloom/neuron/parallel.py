@@ -115,6 +115,7 @@ class MaskedPSN(MemoryModule):
         self.lambda_ = lambda_init
         self.register_memory("queue", None)
         self.register_memory("time_step", 0)
+        self.register_load_state_dict_pre_hook(_take_old_names)
 
     @property
     def lambda_(self) -> float:
@@ -150,14 +151,6 @@ class MaskedPSN(MemoryModule):
         self.time_step = t + 1
         row = self.weight[t : t + 1, t + 1 - len(self.queue) : t + 1]  # [1, steps in the queue]
         return self.surrogate_function((_mixed(row, self.queue) + self.bias[t].to(x.dtype))[0])
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Takes SpikingJelly's checkpoints too, which have the buffer under another name, and the masks."""
-        if f"{prefix}_lambda_" in state_dict:
-            state_dict[f"{prefix}lambda_value"] = state_dict.pop(f"{prefix}_lambda_").reshape(())
-            for name in ("mask0", "mask1"):
-                state_dict.pop(f"{prefix}{name}", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         return f"k={self.k}, T={self.T}, lambda_={self.lambda_:.4g}, step_mode={self.step_mode}"
@@ -271,3 +264,11 @@ def _check_length(module: PSN | MaskedPSN, x_seq: Tensor) -> None:
             f"{describe(module)} has weights for T={module.T} time steps, but got a sequence of "
             f"{x_seq.shape[0]}, {list(x_seq.shape)}. Build it with T={x_seq.shape[0]}, or use SlidingPSN."
         )
+
+
+def _take_old_names(_psn: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """SpikingJelly's checkpoints of a masked PSN have the buffer under another name, and the masks too."""
+    if f"{prefix}_lambda_" in state:
+        state[f"{prefix}lambda_value"] = state.pop(f"{prefix}_lambda_").reshape(())
+        for name in ("mask0", "mask1"):
+            state.pop(f"{prefix}{name}", None)

@@ -1,0 +1,181 @@
+"""What is done to whole networks over time: resetting, step modes, loops."""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.errors import ShapeError
+from spikeloom.memory import loop_over_time
+
+Module = nn.Module | Callable[[Tensor], Tensor]
+
+
+def reset_net(net: nn.Module) -> None:
+    """Reset every module of ``net`` that has a ``reset()`` method, to start a new sequence.
+
+    Call it after each batch, before or after ``loss.backward()`` and the optimiser's step: the gradients do
+    not need the memories. The modules are searched anew each time, so one that was added later is reset too.
+
+    Args:
+        net: the network.
+    Raises:
+        TypeError: a module's ``reset`` cannot be called without arguments.
+    Example:
+        >>> from spikeloom import neuron
+        >>> net = nn.Sequential(nn.Linear(2, 3), neuron.LIFNode())
+        >>> _ = net(torch.ones(4, 2)); reset_net(net); net[1].v
+        0.0
+    """
+    for name, module in net.named_modules():
+        reset = getattr(module, "reset", None)
+        if not callable(reset):
+            continue
+        try:
+            reset()
+        except TypeError as error:
+            if not (required := _required(reset)):
+                raise
+            named = f"{type(module).__name__} '{name}'" if name else type(module).__name__
+            raise TypeError(
+                f"`reset` of {named} must take no arguments, so that reset_net can call it, but it requires "
+                f"{' and '.join(map(repr, required))}. Give them default values, or rename the method."
+            ) from error
+
+
+def _required(function: Callable[..., object]) -> list[str]:
+    """The arguments without which ``function`` cannot be called."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it is not written in Python
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is one.empty and one.kind not in optional]
+
+
+def detach_net(net: nn.Module) -> None:
+    """Keep the memories' values but cut them from the graph: truncated backpropagation through time.
+
+    Args:
+        net: the network; every module with a ``detach()`` method is detached.
+    """
+    for module in net.modules():
+        detach = getattr(module, "detach", None)
+        if callable(detach):
+            detach()
+
+
+@contextlib.contextmanager
+def fresh_state(net: nn.Module) -> Iterator[nn.Module]:
+    """A block that starts with ``net`` reset and leaves it reset, also after an exception.
+
+    Example:
+        >>> from spikeloom import neuron
+        >>> net = neuron.IFNode()
+        >>> with fresh_state(net):
+        ...     spikes = [net(torch.tensor(0.6)).item() for _ in range(3)]
+        >>> spikes, net.v
+        ([0.0, 1.0, 0.0], 0.0)
+    """
+    reset_net(net)
+    try:
+        yield net
+    finally:
+        reset_net(net)
+
+
+def set_step_mode(net: nn.Module, step_mode: str) -> None:
+    """Set the step mode of every module of ``net`` that has one.
+
+    Containers that decide for their children (``layer.MultiStepContainer`` and its kin, which have
+    ``step_mode_boundary = True``) are set themselves, and their children are left alone.
+
+    Args:
+        net: the network.
+        step_mode: ``'s'`` (one time step) or ``'m'`` (sequences).
+    Raises:
+        ValueError: a module does not support ``step_mode``.
+    """
+    if hasattr(net, "step_mode"):
+        net.step_mode = step_mode  # type: ignore[assignment]
+    if not getattr(net, "step_mode_boundary", False):
+        for child in net.children():
+            set_step_mode(child, step_mode)
+
+
+def set_backend(net: nn.Module, backend: str, instance: type | tuple[type, ...] = nn.Module) -> None:
+    """Set ``backend`` of every module of ``net`` that has one and is an ``instance``."""
+    for module in net.modules():
+        if isinstance(module, instance) and hasattr(module, "backend"):
+            module.backend = backend  # type: ignore[assignment]
+
+
+def multi_step_forward(x_seq: Tensor, single_step_module: Module | Sequence[Module]) -> Tensor:
+    """Apply single-step modules, one after the other, to each time step of ``x_seq``.
+
+    Args:
+        x_seq: ``[T, N, *]``.
+        single_step_module: a module, or several in a list or ``nn.Sequential``.
+    Returns:
+        ``[T, N, *]``
+    Raises:
+        ShapeError: there are no time steps.
+    """
+    check_time(x_seq, "x_seq")
+    return loop_over_time(_composed(single_step_module), x_seq)
+
+
+def seq_to_ann_forward(x_seq: Tensor, stateless_module: Module | Sequence[Module]) -> Tensor:
+    """Apply stateless modules to all time steps at once, as one batch of ``T * N``.
+
+    Args:
+        x_seq: ``[T, N, *]``.
+        stateless_module: a module, or several in a list or ``nn.Sequential``; without memories.
+    Returns:
+        ``[T, N, *]``
+    Raises:
+        ShapeError: there are no time steps, or no batch dimension.
+    """
+    check_time(x_seq, "x_seq")
+    if x_seq.dim() < 2:
+        raise ShapeError(f"`x_seq` must be [T, N, *], got {list(x_seq.shape)}. Add the batch dimension.")
+    output = _composed(stateless_module)(x_seq.flatten(0, 1))
+    return output.unflatten(0, x_seq.shape[:2])
+
+
+def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: nn.Module) -> Tensor:
+    """Apply a multi-step network to chunks of ``split_size`` time steps, which needs less memory without
+    gradients.
+
+    Args:
+        split_size: time steps in a chunk, at least 1.
+        x_seq: ``[T, N, *]``.
+        multi_step_module: a network in multi-step mode; its memories pass from chunk to chunk.
+    Returns:
+        ``[T, N, *]``
+    """
+    if split_size < 1:
+        raise ValueError(f"`split_size` must be at least 1, got {split_size}.")
+    check_time(x_seq, "x_seq")
+    return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
+
+
+def _composed(modules: Module | Sequence[Module]) -> Module:
+    """One callable for a module, or for several in a list or tuple."""
+    if not isinstance(modules, list | tuple):
+        return modules  # type: ignore[return-value]
+
+    def composed(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x)
+        return x
+
+    return composed
+
+
+def check_time(x_seq: Tensor, name: str) -> None:
+    """Raise unless ``x_seq`` has a time step."""
+    if x_seq.dim() == 0 or x_seq.shape[0] == 0:
+        raise ShapeError(f"`{name}` must have at least one time step, [T, N, *], got {list(x_seq.shape)}.")
