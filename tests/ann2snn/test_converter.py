@@ -43,16 +43,26 @@ def test_a_tutorial_runs(mode):
 
 def test_all_its_arguments_and_names_are_taken():
     ann, x = made("mixed")
-    converter = ann2snn.Converter([(x, None)], "Max", 0.1, True, device="cpu")
-    first, second = converter(ann), converter.convert(ann)
-    assert torch.equal(first(x), second(x))
+    converter = ann2snn.Converter([(x, None)], "cpu", "Max", 0.1, True)
+    recipe = ann2snn.RateCodingRecipe(dataloader=[(x, None)], mode="Max", momentum=0.1, fuse_flag=True)
+    others = ann2snn.Converter(recipe, device="cpu"), ann2snn.Converter(recipe=recipe)
+    expected = converter(ann)(x)
+    for made_again in (converter.convert, *others):
+        assert torch.equal(made_again(ann)(x), expected)
+
+
+def test_what_is_missing_or_no_device_is_refused():
+    with pytest.raises(TypeError, match="`dataloader` must be given"):
+        ann2snn.Converter(mode="max")
+    with pytest.raises(RuntimeError, match="device"):
+        ann2snn.Converter([torch.ones(1, 2)], "max")
 
 
 def test_thresholds_are_those_of_the_mode_and_neurons_start_at_zero():
     ann, x = made("sequential")
     largest = ann[1](ann[0](x)).max().item()
     for mode, wanted in (("max", largest), (0.25, largest / 4)):
-        snn = ann2snn.Converter([x], mode)(ann)
+        snn = ann2snn.Converter([x], mode=mode)(ann)
         (node,) = [module for module in snn.modules() if isinstance(module, neuron.IFNode)]
         assert node.v_threshold.item() == wanted
         assert node.v_reset is None
@@ -63,7 +73,7 @@ def test_thresholds_are_those_of_the_mode_and_neurons_start_at_zero():
 @pytest.mark.parametrize("mode", ["maximum", "99.9", "0%", "101%", 0, 1.5, None, -0.5])
 def test_wrong_modes_are_refused(mode):
     with pytest.raises(ValueError, match=r"`mode` must be 'max', a percentile such as '99.9%', or a number"):
-        ann2snn.Converter([torch.ones(1, 1)], mode)
+        ann2snn.Converter([torch.ones(1, 1)], mode=mode)
 
 
 def test_a_model_is_moved_where_the_device_says():

@@ -1,7 +1,7 @@
 """Conversion: a spiking network made of a trained ANN."""
 
 from spikeloom.ann2snn.convert import convert
-from spikeloom.ann2snn.converter import Converter
+from spikeloom.ann2snn.converter import Converter, RateCodingRecipe
 from spikeloom.ann2snn.figures import draw_accuracy, draw_spikes
 from spikeloom.ann2snn.network import ConvertedNet
 from spikeloom.ann2snn.qcfs import QCFS
@@ -14,6 +14,7 @@ __all__ = [
     "QCFS",
     "ConvertedNet",
     "Converter",
+    "RateCodingRecipe",
     "Report",
     "Row",
     "SideBySide",

@@ -1,6 +1,7 @@
-"""Conversion under the name that older scripts use."""
+"""Conversion under the names that older scripts use."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,10 +11,9 @@ from spikeloom.ann2snn.convert import convert
 from spikeloom.ann2snn.network import ConvertedNet
 
 
-class Converter:
-    """:func:`convert` as the tutorials call it: ``Converter(loader, mode='99.9%')(model)``.
-
-    Neurons start at 0, as there; ``convert`` starts them half-way to the threshold, which is more accurate.
+@dataclass(frozen=True)
+class RateCodingRecipe:
+    """What :class:`Converter` is told, as scripts for SpikingJelly 2.0 do it.
 
     Args:
         dataloader: inputs to measure activations on; see :func:`convert`.
@@ -21,9 +21,32 @@ class Converter:
             up to 1, a part of the largest activation.
         momentum: accepted and not used: the measure is over all samples.
         fuse_flag: accepted and not used: batch norm is folded into the weights, which gives the same.
-        device: to which model and data are moved; default: where the model is.
     Raises:
         ValueError: ``mode`` is none of these.
+    """
+
+    dataloader: Any
+    mode: str | float = "Max"
+    momentum: float = 0.1
+    fuse_flag: bool = True
+
+    def __post_init__(self) -> None:
+        _options(self.mode)
+
+
+class Converter:
+    """:func:`convert` as the tutorials call it: ``Converter(loader, mode='99.9%')(model)``.
+
+    Neurons start at 0, as there; ``convert`` starts them half-way to the threshold, which is more accurate.
+
+    Args:
+        dataloader, mode, momentum, fuse_flag: as for :class:`RateCodingRecipe`.
+        device: to which model and data are moved; default: where the model is.
+        recipe: in place of the others but ``device``; may be the first by position.
+    Raises:
+        TypeError: there is neither ``dataloader`` nor ``recipe``.
+        ValueError: ``mode`` is none of those.
+        RuntimeError: there is no such device.
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
         >>> loader = [(torch.rand(8, 2), torch.zeros(8))]
@@ -34,20 +57,24 @@ class Converter:
 
     def __init__(
         self,
-        dataloader: Any,
+        dataloader: Any = None,
+        device: torch.device | str | None = None,
         mode: str | float = "Max",
         momentum: float = 0.1,
         fuse_flag: bool = True,
-        device: torch.device | str | None = None,
+        recipe: RateCodingRecipe | None = None,
     ):
-        self.dataloader, self.device = dataloader, device
-        self.mode, self.momentum, self.fuse_flag = mode, momentum, fuse_flag
-        self._options = _options(mode)
+        if recipe is None and dataloader is None:
+            raise TypeError("`dataloader` must be given: inputs to measure activations on.")
+        given = dataloader if isinstance(dataloader, RateCodingRecipe) else recipe
+        self.recipe = given or RateCodingRecipe(dataloader, mode, momentum, fuse_flag)
+        self.device = None if device is None else torch.device(device)
 
     def __call__(self, ann: nn.Module) -> ConvertedNet:
         if self.device is not None:
             ann = ann.to(self.device)
-        return convert(ann, self.dataloader, initial_potential=0.0, **self._options)
+        recipe = self.recipe
+        return convert(ann, recipe.dataloader, initial_potential=0.0, **_options(recipe.mode))
 
     convert = __call__
 
