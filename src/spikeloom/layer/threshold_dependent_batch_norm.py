@@ -23,6 +23,9 @@ class _ThresholdDependent(TimeWise):
         as the batch normalisation of these dimensions.
     Raises:
         ValueError: ``affine=False``, which leaves nothing to scale.
+    Differs from: the paper's equation, which multiplies a scale that starts at 1 by a fixed :math:`\alpha
+        V_{th}`. The output at the start is the same; here, as in code of its followers, the product is what
+        is learned.
     Source: Zheng et al., Going deeper with directly-trained larger spiking neural networks, AAAI 2021.
     Example:
         >>> import torch

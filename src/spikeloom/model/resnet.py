@@ -129,7 +129,8 @@ def ms_resnet(
             :class:`~spikeloom.model.resnet_form.ResNetForm`.
     Raises:
         TypeError, ValueError: an option has no such value.
-    Differs from: the published network of 104 layers, which begins with three convolutions of 3 x 3.
+    Differs from: the published network of 104 layers, which begins with three convolutions of 3 x 3, averages
+        2 x 2 in its shortcuts where they halve height and width, and has dropout before its classifier.
     Source: Hu et al., Advancing spiking neural networks towards deep residual learning, IEEE TNNLS 2024;
         constants from github.com/Ariande1/MS-ResNet
     """

@@ -3,12 +3,13 @@
 The paper's 784-800-10. Each pixel fires with its intensity as probability; both layers spike; the loss is the
 mean squared error between the output's firing rates and the one-hot label. Neuron and training are those of
 the published code's fully connected network, 784-512-10: threshold 0.3, decay 0.5, T = 8, a rectangular curve
-of half-width 0.5, batches of 50, a learning rate of 5e-4. Its optimiser and schedule are taken to be those of
+of half-width 0.5, batches of 50, Adam with a learning rate of 5e-4. That code feeds the pixels as constant
+currents and halves the rate every 40 epochs; here, as in the paper, pixels spike, and the schedule is that of
 stbp-scnn.
 
 Command   spikeloom train stbp-mlp                                         on the built-in digits
           spikeloom train stbp-mlp --dataset mnist --config tuned          MNIST in few epochs
-          spikeloom train stbp-mlp --dataset mnist --config plain          MNIST as published
+          spikeloom train stbp-mlp --dataset mnist --config plain          MNIST with the published constants
 Source    as for stbp-scnn
 """
 

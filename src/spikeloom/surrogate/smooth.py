@@ -191,7 +191,8 @@ class SuperSpike(SurrogateFunction):
     Args:
         alpha: the slope at the threshold, greater than 0.
         spiking: as for :class:`SurrogateFunction`, like shapes and errors.
-    Differs from: SpikingJelly, which has no primitive here.
+    Differs from: the paper, whose slope is :math:`1 / (1 + \alpha |x|)^2`, the shape of :class:`SoftSign`;
+        this is SpikingJelly's, which has no primitive.
     Source: Zenke & Ganguli, Neural Computation 30(6), 2018.
     """
 

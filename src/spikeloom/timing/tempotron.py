@@ -44,8 +44,8 @@ class Tempotron(nn.Module):
     Raises:
         ValueError: a setting is out of range; a time is NaN or not before ``T``, or a pattern has no spike.
         ShapeError: the input has another shape.
-    Differs from: SpikingJelly's, which returns NaN for T above 333, drops dimensions of size 1, and needs
-        memory for ``N * in_features * T`` numbers.
+    Differs from: SpikingJelly's up to 0.0.0.0.14, which returns NaN for spikes later than 332, drops
+        dimensions of size 1, needs memory for ``N * in_features * T`` numbers, and has no ``'crossing'``.
     Source: Gütig & Sompolinsky, Nature Neuroscience 9, 2006.
     Example:
         >>> neuron = Tempotron(in_features=3, out_features=1, T=50)
