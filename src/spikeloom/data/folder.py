@@ -2,10 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from spikeloom.data.catalogue import DataFolder
+from spikeloom.data.download import NoMirrorError, download
 from spikeloom.data.known import DamagedError, KnownFile, is_file, read_raw, unzipped
 from spikeloom.errors import DataError
 
@@ -78,3 +80,40 @@ def _sha256(path: Path, size: int) -> str:
         return hashlib.sha256(unzipped(read_raw(path), size)).hexdigest()
     except DamagedError:
         return ""
+
+
+def obtain(
+    dataset: str,
+    files: Sequence[KnownFile],
+    folders: Sequence[Path],
+    urls: Callable[[KnownFile], tuple[str, Sequence[str]]],
+    shared: Path,
+    others: Collection[str] = (),
+) -> dict[KnownFile, Path]:
+    """Where the files of a dataset are, after downloading those that are missing to the first folder.
+
+    Args:
+        dataset: its name.
+        files, folders, shared, others: as for :func:`locate`.
+        urls: of a file, the name under which it is kept, and where to get it.
+    Raises:
+        DataError: a file is missing and cannot be downloaded, or is damaged.
+    """
+    paths = locate(files, folders, shared, others)
+    for file in files:
+        if file in paths:
+            continue
+        name, mirrors = urls(file)
+        path = folders[0] / name
+        try:
+            download(name, mirrors, folders[0], partial(_keep, file, path))
+        except NoMirrorError as error:
+            absent = [file for file in files if file not in paths]
+            raise missing(dataset, absent, folders, error.tried) from None
+        paths[file] = path
+    return paths
+
+
+def _keep(file: KnownFile, path: Path, part: Path) -> None:
+    file.verified(part.read_bytes())
+    os.replace(part, path)

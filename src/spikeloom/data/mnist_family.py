@@ -1,16 +1,13 @@
 """MNIST and Fashion-MNIST: 70,000 grey images of 28 by 28 pixels each, in the same four files."""
 
-import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.download import NoMirrorError, download
-from spikeloom.data.folder import data_folder, locate, missing
+from spikeloom.data.folder import data_folder, obtain
 from spikeloom.data.idx import labelled, parse_idx
 from spikeloom.data.known import KnownFile
 
@@ -120,28 +117,13 @@ def _load(source: _Source, data_dir: DataFolder) -> Dataset:
 
 
 def _obtain(source: _Source, root: Path) -> dict[KnownFile, Path]:
-    """Where the files are, after downloading those that are missing."""
-    folders = source.folders(root)
     # Both sets use the same file names, so what lies in the data folder itself may be the other set.
     others = {file.sha256 for other in (_MNIST, _FASHION) if other is not source for file in other.files}
-    paths = locate(source.files, folders, shared=root, others=others)
-    for file in source.files:
-        if file in paths:
-            continue
-        path = folders[0] / f"{file.name}.gz"
-        urls = [f"{mirror}{path.name}" for mirror in source.mirrors]
-        try:
-            download(path.name, urls, folders[0], partial(_keep, file, path))
-        except NoMirrorError as error:
-            absent = [file for file in source.files if file not in paths]
-            raise missing(source.name, absent, folders, error.tried) from None
-        paths[file] = path
-    return paths
 
+    def urls(file: KnownFile) -> tuple[str, list[str]]:
+        return f"{file.name}.gz", [f"{mirror}{file.name}.gz" for mirror in source.mirrors]
 
-def _keep(file: KnownFile, path: Path, part: Path) -> None:
-    file.verified(part.read_bytes())
-    os.replace(part, path)
+    return obtain(source.name, source.files, source.folders(root), urls, root, others)
 
 
 DATASETS.register("mnist")(lambda data_dir, seed: mnist(data_dir))

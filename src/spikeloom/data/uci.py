@@ -1,7 +1,5 @@
 """Tables of the UCI Machine Learning Repository that come as files."""
 
-import os
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,7 @@ from torch import Tensor
 
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.download import NoMirrorError, download
-from spikeloom.data.folder import data_folder, locate, missing
+from spikeloom.data.folder import data_folder, obtain
 from spikeloom.data.known import KnownFile
 
 _CLASSES = {
@@ -59,25 +56,8 @@ def _parse(content: bytes) -> tuple[Tensor, Tensor]:
 
 
 def _obtain(root: Path) -> dict[KnownFile, Path]:
-    """Where the files are, after downloading those that are missing."""
     folders = [root / "landsat", root / "statlog", root / "uci" / "statlog", root]
-    paths = locate(_FILES, folders, shared=root)
-    for file in _FILES:
-        if file in paths:
-            continue
-        path = folders[0] / file.name
-        try:
-            download(file.name, [_MIRROR + file.name], folders[0], partial(_keep, file, path))
-        except NoMirrorError as error:
-            absent = [file for file in _FILES if file not in paths]
-            raise missing("landsat", absent, folders, error.tried) from None
-        paths[file] = path
-    return paths
-
-
-def _keep(file: KnownFile, path: Path, part: Path) -> None:
-    file.verified(part.read_bytes())
-    os.replace(part, path)
+    return obtain("landsat", _FILES, folders, lambda file: (file.name, [_MIRROR + file.name]), root)
 
 
 DATASETS.register("landsat")(lambda data_dir, seed: landsat(data_dir))
