@@ -564,9 +564,8 @@ def test_a_parameter_that_was_frozen_for_the_export_does_not_lose_its_gradient_s
 
 
 def text_of(node, dims=2, keep=None, dtype=torch.float32):
-    step, forward, backward, learned = plans(node, (7,) * dims, dtype)
-    keep = keep or (False,) * step.num_memories
-    return program.Program(step, forward, backward, tuple(learned), keep).to_text()
+    woven = plans(node, (7,) * dims, dtype)
+    return program.Program(woven, keep or (False,) * woven.step.num_memories).to_text()
 
 
 def test_opcheck():
@@ -627,8 +626,8 @@ def test_programs_are_written_and_read():
             assert program.from_text(text).to_text() == text
     node = LIFNode(v_threshold=float("inf"), v_reset=-0.0, step_mode="m")
     read = program.from_text(text_of(node))
-    assert float("inf") in read.forward_literals
-    assert any(str(literal) == "-0.0" for literal in read.forward_literals)
+    assert float("inf") in read.woven.forward_literals
+    assert any(str(literal) == "-0.0" for literal in read.woven.forward_literals)
 
 
 TAMPERED = {

@@ -304,7 +304,7 @@ def spread(node, x, memories):
 def assert_interpreted_close(node, x, memories):
     """As `assert_interpreted`, in float64, so that rounding decides nothing."""
     step, forward, backward, learned = plans(node, (7, 7), torch.float64)
-    assert learned == [True, False]
+    assert learned == (True, False)
     leaves = [value.clone().requires_grad_() for value in (x, *memories)]
     node.reset()
     node.v, node.w = leaves[1:]

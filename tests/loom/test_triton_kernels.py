@@ -20,7 +20,7 @@ from spikeloom.loom import select
 from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Instruction, Literal, Plan, Value
 from spikeloom.loom.select import interprets
-from spikeloom.loom.step import Step
+from spikeloom.loom.step import Step, Woven
 from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode
 
 INSTALLED = importlib.util.find_spec("triton") is not None
@@ -271,7 +271,7 @@ def examples(name, dtype):
 def carried_out(name, *arguments):
     from spikeloom.loom.triton_run import TritonLoops
 
-    loops = TritonLoops(single(name), (), (0.0,), [False] * (len(arguments) - 1))
+    loops = TritonLoops(Woven(single(name), (), (0.0,), (False,) * (len(arguments) - 1)))
     first, *rest = (argument.to(DEVICE) for argument in arguments)
     return loops.forward(first[None], rest, [])[0][0][0]
 

@@ -117,7 +117,7 @@ def program_of(
 def _text(loops: "Loops", keep: tuple[bool, ...]) -> str:
     from spikeloom.loom.program import Program
 
-    return Program(loops.step, loops.forward_literals, loops.backward_literals, loops.learned, keep).to_text()
+    return Program(loops.woven, keep).to_text()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from spikeloom.loom.native import REAL, Native, loops_of_file
 from spikeloom.loom.pooled import Pooling, pooling
 from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in
-from spikeloom.loom.step import Step
+from spikeloom.loom.step import Woven
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
 SMALLEST = 256  # neurons in a block at least, where a step is cut into as many blocks as there are threads
@@ -29,23 +29,16 @@ class NumbaLoops(Native, Loops):
 
     Args:
         module: the emitted module.
-        step, forward_literals, backward_literals, learned: as for :class:`Loops`.
+        woven: as for :class:`Loops`.
     """
 
-    def __init__(
-        self,
-        module: ModuleType,
-        step: Step,
-        forward_literals: Sequence[float],
-        backward_literals: Sequence[float],
-        learned: Sequence[bool],
-    ):
+    def __init__(self, module: ModuleType, woven: Woven):
         Native.__init__(self, module)
         self.driver = driver()
-        Loops.__init__(self, step, forward_literals, backward_literals, learned)
+        Loops.__init__(self, woven)
         literals = [
             torch.tensor([1.0, 0.0, *values], dtype=torch.float64, device="cpu")
-            for values in (forward_literals, backward_literals)
+            for values in (woven.forward_literals, woven.backward_literals)
         ]
         self.literals = {dtype: [one.to(dtype) for one in literals] for dtype in REAL}
 

@@ -47,10 +47,7 @@ def _parsed(text: str) -> Program:
 def _loops(text: str, target: str) -> "Loops":
     from spikeloom.loom.weave import loops_of
 
-    program = _parsed(text)
-    return loops_of(
-        program.step, program.forward_literals, program.backward_literals, program.learned, target
-    )
+    return loops_of(_parsed(text).woven, target)
 
 
 def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, Tensor]:
@@ -58,7 +55,7 @@ def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, 
     from spikeloom.loom.running import time_major
 
     program = _parsed(text)
-    if len(sources) != program.step.num_memories + program.step.num_operands:
+    if len(sources) != program.woven.step.num_memories + program.woven.step.num_operands:
         raise BackendError(
             f"a woven neuron got {len(sources)} memories and operands; its program says otherwise"
         )
@@ -69,7 +66,7 @@ def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, 
 
 def _padded(program: Program, gradients: Sequence[Tensor], arrived: Sequence[bool]) -> list[Tensor | None]:
     """The gradients of all results, ``None`` for those that did not arrive."""
-    assert len(arrived) == 1 + program.step.num_memories + sum(program.keep)
+    assert len(arrived) == 1 + program.woven.step.num_memories + sum(program.keep)
     waiting = iter(gradients)
     return [next(waiting) if one else None for one in arrived]
 
@@ -113,13 +110,14 @@ def _spread(x: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
 
 def _interpreted(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    num_memories = program.step.num_memories
+    plans, literals, *_ = program.woven
+    num_memories = plans.num_memories
     spread = _spread(x, sources)
     memories, operands = spread[:num_memories], spread[num_memories:]
     output, *sequences = [torch.empty_like(x) for one in (True, *program.keep) if one]
     kept = [place for place, one in enumerate(program.keep) if one]
     for step, now in enumerate(x.detach()):
-        values = interpret(program.step.forward, program.forward_literals, [now, *memories, *operands])
+        values = interpret(plans.forward, literals, [now, *memories, *operands])
         memories = values[1:]
         output[step] = values[0]
         for place, sequence in zip(kept, sequences, strict=True):
@@ -137,30 +135,31 @@ def _interpreted_backward(
     wanted: list[bool],
 ) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    num_memories = program.step.num_memories
+    plans, forward_literals, backward_literals, learned = program.woven
+    num_memories = plans.num_memories
     spread = _spread(x, sources)
     before, operands = [spread[:num_memories]], spread[num_memories:]
     for now in x[:-1]:
         inputs = [now, *before[-1], *operands]
-        before.append(interpret(program.step.forward, program.forward_literals, inputs)[1:])
+        before.append(interpret(plans.forward, forward_literals, inputs)[1:])
     output, *rest = _padded(program, gradients, arrived)
     silence = torch.zeros_like(x[0])
     carried = [silence if one is None else one for one in rest[:num_memories]]
     kept = [place for place, one in enumerate(program.keep) if one]
     to_x = torch.empty_like(x)
-    to_operands = [torch.zeros_like(x[0]) for one in program.learned if one]
+    to_operands = [torch.zeros_like(x[0]) for one in learned if one]
     for step in range(x.shape[0] - 1, -1, -1):
         for place, sequence in zip(kept, rest[num_memories:], strict=True):
             carried[place] = carried[place] if sequence is None else carried[place] + sequence[step]
         now = silence if output is None else output[step]
         inputs = [x[step], *before[step], *operands, now, *carried]
-        values = interpret(program.step.backward, program.backward_literals, inputs)
+        values = interpret(plans.backward, backward_literals, inputs)
         to_x[step] = values[0]
         carried = values[1 : 1 + num_memories]
         for total, value in zip(to_operands, values[1 + num_memories :], strict=True):
             total += value
     found = iter(to_operands)
-    made = [*carried, *(next(found) if one else None for one in program.learned)]
+    made = [*carried, *(next(found) if one else None for one in learned)]
     summed = [
         gradient.double().sum_to_size(source.shape) if one and gradient is not None else None
         for gradient, source, one in zip(made, sources, wanted, strict=True)
@@ -193,7 +192,7 @@ def _woven_backward_fake(
     wanted: list[bool],
 ) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    made = [True] * program.step.num_memories + list(program.learned)
+    made = [True] * program.woven.step.num_memories + list(program.woven.learned)
     return [torch.empty_like(x)] + [
         _like_source(source, x)
         for source, one, learned in zip(sources, wanted, made, strict=True)
@@ -213,8 +212,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     x, *sources = ctx.saved_tensors
     program, wanted = _parsed(ctx.program), list(ctx.needs_input_grad[2])
-    frozen = [place for place, learned in enumerate(program.learned) if not learned]
-    if any(wanted[program.step.num_memories + place] for place in frozen):
+    frozen = [place for place, learned in enumerate(program.woven.learned) if not learned]
+    if any(wanted[program.woven.step.num_memories + place] for place in frozen):
         raise BackendError(
             "A parameter of a neuron needs a gradient, but did not when the graph was made. Set its "
             "requires_grad and export the network again."

@@ -9,7 +9,7 @@ from typing import Any
 from spikeloom.errors import BackendError
 from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value
-from spikeloom.loom.step import Step
+from spikeloom.loom.step import Step, Woven
 
 VERSION = 1  # of the format
 _ARGUMENT = re.compile(r"[vc]\d{1,6}")
@@ -20,29 +20,25 @@ class Program:
     """A step with its numbers, and what is wanted of a run over time.
 
     Args:
-        step: the plans.
-        forward_literals, backward_literals: of its plans.
-        learned: which operands get a gradient.
+        woven: the step.
         keep: the memories of which every step is wanted.
     """
 
-    step: Step
-    forward_literals: tuple[float, ...]
-    backward_literals: tuple[float, ...]
-    learned: tuple[bool, ...]
+    woven: Woven
     keep: tuple[bool, ...]
 
     def to_text(self) -> str:
         """JSON, from which :func:`from_text` makes an equal program."""
+        step, forward_literals, backward_literals, learned = self.woven
         return json.dumps(
             {
                 "version": VERSION,
-                "memories": self.step.num_memories,
-                "operands": self.step.num_operands,
-                "learned": self.learned,
+                "memories": step.num_memories,
+                "operands": step.num_operands,
+                "learned": learned,
                 "keep": self.keep,
-                "forward": _written(self.step.forward, self.forward_literals),
-                "backward": _written(self.step.backward, self.backward_literals),
+                "forward": _written(step.forward, forward_literals),
+                "backward": _written(step.backward, backward_literals),
             },
             separators=(",", ":"),
         )
@@ -72,7 +68,7 @@ def from_text(text: str) -> Program:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BackendError(f"A saved neuron cannot be read: {type(error).__name__}: {error}.") from error
     step = Step(forward, backward, num_memories, num_operands)
-    return Program(step, forward_literals, backward_literals, learned, keep)
+    return Program(Woven(step, forward_literals, backward_literals, learned), keep)
 
 
 def _written(plan: Plan, literals: Sequence[float]) -> dict[str, Any]:

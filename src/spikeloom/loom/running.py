@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
-from spikeloom.loom.step import Step
+from spikeloom.loom.step import Woven
 
 Source = float | Tensor
 
@@ -23,20 +23,11 @@ class Loops(ABC):
     """The compiled loops of a step, with its literals.
 
     Args:
-        step: what they were printed from.
-        forward_literals, backward_literals: of its plans.
-        learned: which operands get a gradient.
+        woven: what they were made of.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        forward_literals: Sequence[float],
-        backward_literals: Sequence[float],
-        learned: Sequence[bool],
-    ):
-        self.step, self.learned = step, tuple(learned)
-        self.forward_literals, self.backward_literals = tuple(forward_literals), tuple(backward_literals)
+    def __init__(self, woven: Woven):
+        self.woven, self.step, self.learned = woven, woven.step, woven.learned
 
     @abstractmethod
     def forward(

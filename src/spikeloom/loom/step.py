@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from spikeloom.loom.plan import Plan
 
@@ -26,6 +27,21 @@ class Step:
     def num_learned(self) -> int:
         """Operands that get a gradient."""
         return len(self.backward.outputs) - 1 - self.num_memories
+
+
+class Woven(NamedTuple):
+    """A step with its numbers: all that its loops are made of.
+
+    Args:
+        step: the plans.
+        forward_literals, backward_literals: of its plans.
+        learned: which operands get a gradient.
+    """
+
+    step: Step
+    forward_literals: tuple[float, ...]
+    backward_literals: tuple[float, ...]
+    learned: tuple[bool, ...]
 
 
 def numbered(letter: str, number: int) -> list[str]:

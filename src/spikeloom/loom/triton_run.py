@@ -11,7 +11,7 @@ from spikeloom.loom import triton_math, triton_memory
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.running import CannotCompile, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in, interprets
-from spikeloom.loom.step import Step
+from spikeloom.loom.step import Woven
 from spikeloom.loom.triton_loop import chunk_of, emit, literals_of, num_notes, width
 from spikeloom.loom.triton_operations import on_cuda
 
@@ -31,20 +31,14 @@ class TritonLoops(Loops):
     the current stream of the input's device, and nothing waits for it.
 
     Args:
-        step, forward_literals, backward_literals, learned: as for :class:`Loops`.
+        woven: as for :class:`Loops`.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        forward_literals: Sequence[float],
-        backward_literals: Sequence[float],
-        learned: Sequence[bool],
-    ):
-        super().__init__(step, forward_literals, backward_literals, learned)
-        self.printed = step if interprets() else on_cuda(step)
-        forward = [forward_literals[number] for number in literals_of(self.printed.forward)]
-        backward = [backward_literals[number] for number in literals_of(self.printed.backward)]
+    def __init__(self, woven: Woven):
+        super().__init__(woven)
+        self.printed = self.step if interprets() else on_cuda(self.step)
+        forward = [woven.forward_literals[number] for number in literals_of(self.printed.forward)]
+        backward = [woven.backward_literals[number] for number in literals_of(self.printed.backward)]
         self.literals = {"forward": forward, "backward": forward + backward}
         self.modules: dict[tuple[torch.dtype, int], Any] = {}
         self.launchers: dict[Any, Any] = {}

@@ -10,16 +10,14 @@ from spikeloom.loom.available import unavailable
 from spikeloom.loom.operands import operands_of
 from spikeloom.loom.plan import CannotWeave
 from spikeloom.loom.running import Loops
-from spikeloom.loom.step import Step
+from spikeloom.loom.step import Step, Woven
 from spikeloom.loom.trace import trace
 
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
 
 
-def plans(
-    node: Any, shape: Sequence[int], dtype: torch.dtype
-) -> tuple[Step, tuple[float, ...], tuple[float, ...], list[bool]]:
-    """The plans of one step of ``node`` with their literals, and which operands are learned.
+def plans(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Woven:
+    """One step of ``node``, planned.
 
     Raises:
         CannotWeave: with the reason.
@@ -35,7 +33,7 @@ def plans(
     learned = [tensor.requires_grad for tensor in tensors]
     (forward, forward_literals), (backward, backward_literals) = trace(node, operands, learned, shape, dtype)
     step = Step(forward, backward, len(node._memories), len(operands))
-    return step, forward_literals, backward_literals, learned
+    return Woven(step, forward_literals, backward_literals, tuple(learned))
 
 
 def weave(node: Any, shape: Sequence[int], dtype: torch.dtype, target: str = "numba") -> Loops | str:
@@ -44,26 +42,20 @@ def weave(node: Any, shape: Sequence[int], dtype: torch.dtype, target: str = "nu
         return reason
     try:
         with _one_at_a_time, torch.inference_mode(False), torch.no_grad():
-            step, forward_literals, backward_literals, learned = plans(node, shape, dtype)
+            woven = plans(node, shape, dtype)
     except CannotWeave as error:
         return str(error)
-    return loops_of(step, forward_literals, backward_literals, learned, target)
+    return loops_of(woven, target)
 
 
-def loops_of(
-    step: Step,
-    forward_literals: Sequence[float],
-    backward_literals: Sequence[float],
-    learned: Sequence[bool],
-    target: str = "numba",
-) -> Loops:
-    """The loops of a step that was planned, with its literals, and which operands get a gradient."""
+def loops_of(woven: Woven, target: str = "numba") -> Loops:
+    """The loops of a step that was planned."""
     if target == "triton":
         from spikeloom.loom.triton_run import TritonLoops
 
-        return TritonLoops(step, forward_literals, backward_literals, learned)
+        return TritonLoops(woven)
     from spikeloom.loom.cache import load_module
     from spikeloom.loom.loops import NumbaLoops
     from spikeloom.loom.numba_loop import emit
 
-    return NumbaLoops(load_module(emit(step)), step, forward_literals, backward_literals, learned)
+    return NumbaLoops(load_module(emit(woven.step)), woven)
