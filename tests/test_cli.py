@@ -364,6 +364,19 @@ def test_a_run_that_was_moved_goes_on_where_it_lies(spikeloom, copied, trained, 
     assert not copied.exists()
 
 
+@pytest.mark.parametrize("command", ["resume", "test", "plot", "profile"])
+def test_the_data_may_have_moved_since_the_training(spikeloom, copied, tmp_path, monkeypatch, command):
+    seen, build = [], RECIPES["blobs"].build
+    monkeypatch.setattr(RECIPES["blobs"], "build", lambda self: [seen.append(self.data_dir), build(self)][1])
+    config = json.loads((copied / "config.json").read_text())
+    config["settings"] |= {"data_dir": "/gone", "epochs": 3}
+    (copied / "config.json").write_text(json.dumps(config))
+    given = ["train", "--resume", copied] if command == "resume" else [command, copied]
+    code, _, errors = spikeloom(*given, "--data-dir", tmp_path)
+    assert code == 0, errors
+    assert set(seen) == {tmp_path}
+
+
 def test_two_runs_with_the_same_seed_are_the_same(spikeloom, trained, tmp_path):
     code, _, _ = spikeloom("train", "blobs", *SMALL, "--epochs", "2", "--run-dir", tmp_path / "again")
     assert code == 0

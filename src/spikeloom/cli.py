@@ -58,6 +58,8 @@ class Resume:
     """Number of devices, or of processes on CPU, of each machine; default: as before."""
     nodes: int | None = None
     """Number of machines; default: as before."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Test:
     """Kind of device to test on."""
     event_driven: bool = False
     """Also run the network event-driven, on the CPU, and say what its layers did."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training."""
 
     def __post_init__(self) -> None:
         if self.event_driven and self.device not in ("auto", "cpu"):
@@ -86,6 +90,8 @@ class Plot:
     """A run folder."""
     sample: Annotated[int, tyro.conf.arg(metavar="INDEX")] = 0
     """Which test sample the network is shown."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class Profile:
     """Energy of a multiply-accumulate: of 32-bit floats at 45 nm (Horowitz, ISSCC 2014)."""
     ac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 0.9
     """Energy of an accumulate, from the same source."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -256,7 +264,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
 def _test(arguments: list[str]) -> None:
     """``spikeloom test RUN``"""
     options = _parsed(Test, "spikeloom test", arguments)
-    run, recipe = _opened(options.run)
+    run, recipe = _opened(options.run, options.data_dir)
     state = _state(run, options.checkpoint)
     if options.event_driven:
         print(f"{options.checkpoint} checkpoint\n{recipe.test_event_driven(run, state)}")
@@ -267,7 +275,7 @@ def _test(arguments: list[str]) -> None:
 def _plot(arguments: list[str]) -> None:
     """``spikeloom plot RUN``"""
     options = _parsed(Plot, "spikeloom plot", arguments)
-    run, recipe = _opened(options.run)
+    run, recipe = _opened(options.run, options.data_dir)
     recipe.plot(run, _last(run), options.sample)
     _print_figures(run)
 
@@ -275,19 +283,19 @@ def _plot(arguments: list[str]) -> None:
 def _profile(arguments: list[str]) -> None:
     """``spikeloom profile RUN``"""
     options = _parsed(Profile, "spikeloom profile", arguments)
-    run, recipe = _opened(options.run)
+    run, recipe = _opened(options.run, options.data_dir)
     state = _state(run, options.checkpoint)
     print(recipe.profile(run, state, options.samples, options.mac, options.ac))
     print(f"\nnumbers      {run.folder / 'profile.json'}")
     print(f"figure       {run.figures / 'profile.png'}")
 
 
-def _opened(folder: Path) -> "tuple[Run, BaseRecipe]":
+def _opened(folder: Path, data_dir: Path | None = None) -> "tuple[Run, BaseRecipe]":
     from spikeloom.train.run import Run
 
     run = Run.open(folder)
     name, settings = run.config()
-    return run, RECIPES[name].from_settings(settings)
+    return run, RECIPES[name].from_settings(settings | ({"data_dir": data_dir} if data_dir else {}))
 
 
 def _state(run: "Run", name: Literal["last", "best"]) -> dict[str, Any]:
