@@ -64,14 +64,11 @@ class _Row:
                 self.early.append(instruction)
             else:
                 self.late.append(instruction)
-        read = {argument for instruction in self.late for argument in instruction.arguments} | set(
-            plan.outputs
-        )
-        # Truth values would need arrays of another type, so what they are made from is kept instead.
-        kept = [one for one in self.early if one.result in read and not OPERATIONS[one.operation].boolean]
-        boolean = [one for one in self.early if OPERATIONS[one.operation].boolean]
-        if boolean:
-            self.early, self.late, kept = [], list(plan.instructions), []
+        if any(OPERATIONS[one.operation].boolean for one in self.early):
+            # Truth values would need arrays of another type: everything is computed in each step.
+            self.early, self.late = [], list(plan.instructions)
+        read = {argument for one in self.late for argument in one.arguments} | set(plan.outputs)
+        kept = [one for one in self.early if one.result in read]
         self.hoisted = {one.result: f"{prefix}{place}" for place, one in enumerate(kept)}
 
     @property
