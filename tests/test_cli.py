@@ -429,13 +429,12 @@ def test_two_runs_started_in_the_same_second_do_not_share_a_folder(spikeloom, tm
 
 
 def test_a_data_folder_without_the_set_names_folder_and_cure(spikeloom, tmp_path, monkeypatch):
-    from spikeloom.data import mnist_family
     from spikeloom.data.download import NoMirrorError
 
     def offline(name, urls, *_):
         raise NoMirrorError([f"{url}: no network" for url in urls])
 
-    monkeypatch.setattr(mnist_family, "download", offline)
+    monkeypatch.setattr("spikeloom.data.folder.download", offline)
     run, data = tmp_path / "run", tmp_path / "data"
     data.mkdir()
     code, _, errors = spikeloom("train", "lif-fc", "--dataset", "mnist", "--data-dir", data, "--run-dir", run)
@@ -585,10 +584,29 @@ def test_a_training_that_fails_before_its_first_checkpoint_leaves_nothing(spikel
 def test_a_folder_with_something_of_the_users_is_kept(spikeloom, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "notes.txt").write_text("mine")
+    mine = [run / "notes.txt", *(run / name / "mine" for name in ("figures", "checkpoints", "tensorboard"))]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
     code, _, _ = spikeloom("train", "blobs", "--tau", "1", "--run-dir", run)
     assert code == 1
-    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+    assert sorted(path for path in run.rglob("*") if path.is_file()) == sorted(mine)
+    (run / "environment.json").write_text("{}")
+    code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", run)
+    assert code == 1
+    assert_one_line(errors, "holds an environment.json that is no run's", "another --run-dir")
+    assert (run / "environment.json").read_text() == "{}"
+
+
+def test_a_run_that_cannot_be_resumed_keeps_everything(spikeloom, copied):
+    shutil.rmtree(copied / "checkpoints")
+    before = sorted(copied.rglob("*"))
+    config = json.loads((copied / "config.json").read_text())
+    config["settings"]["tau"] = 1.0
+    (copied / "config.json").write_text(json.dumps(config))
+    code, _, _ = spikeloom("train", "--resume", copied)
+    assert code == 1
+    assert sorted(copied.rglob("*")) == before
 
 
 LIMITED = """

@@ -449,3 +449,19 @@ def test_registering_on_a_copy_leaves_the_original_alone():
     node = neuron.IFNode()
     copy.copy(node).register_memory("trace", 0.0)
     assert dict(node.named_memories()).keys() == {"v"}
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+@pytest.mark.parametrize("what", ["v", "v_seq"])
+def test_a_forgotten_reset_after_a_loss_on_the_potential_explains_itself(step_mode, what):
+    """As of a readout neuron, which never fires."""
+    node = neuron.LIFNode(step_mode=step_mode, store_v_seq=True, backend="torch")
+    net = nn.Sequential(nn.Linear(3, 4), node)
+
+    def loss():
+        net(torch.rand(5, 2, 3)) if step_mode == "m" else [net(torch.rand(2, 3)) for _ in range(5)]
+        return getattr(node, what).sum()
+
+    loss().backward()
+    with pytest.raises(ForgottenResetError, match="reset_net"):
+        loss().backward()

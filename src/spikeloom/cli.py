@@ -1,9 +1,11 @@
 """The front door: ``spikeloom list | train | test | plot | profile``. Only what needs torch imports it."""
 
 import contextlib
+import io
 import itertools
 import os
 import re
+import shlex
 import sys
 import time
 import warnings
@@ -129,6 +131,9 @@ def main(argv: list[str] | None = None) -> int:
         the exit code: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
     """
     arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # paths may hold what they cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     format_before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_: f"spikeloom: {message}\n"
     try:
@@ -203,7 +208,7 @@ def _train(arguments: list[str]) -> None:
     try:
         recipe.train(run)
     except KeyboardInterrupt:
-        print(f"\nStopped. Continue with: spikeloom train --resume {run.folder}", file=sys.stderr)
+        print(f"\nStopped. Continue with: spikeloom train --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception:
         run.discard_unstarted()
@@ -295,7 +300,10 @@ def _opened(folder: Path, data_dir: Path | None = None) -> "tuple[Run, BaseRecip
 
     run = Run.open(folder)
     name, settings = run.config()
-    return run, RECIPES[name].from_settings(settings | ({"data_dir": data_dir} if data_dir else {}))
+    stored = settings.get("data_dir")
+    if data_dir or (stored and not Path(stored).is_dir() and "SPIKELOOM_DATA" in os.environ):
+        settings["data_dir"] = data_dir  # without one, that of the variable
+    return run, RECIPES[name].from_settings(settings)
 
 
 def _state(run: "Run", name: Literal["last", "best"]) -> dict[str, Any]:

@@ -242,7 +242,8 @@ class MemoryModule(nn.Module, StepModule):
         if self.step_mode == "s" and isinstance(output, Tensor) and self._shares(output):
             output = output.clone()
         if not torch.compiler.is_compiling():
-            self._graph.watch(output)
+            for one in (output, *self.memories()):  # a loss may be of either
+                self._graph.watch(one)
         if given.dtype in HALF and isinstance(output, Tensor) and output.is_floating_point():
             output = output.to(given.dtype)
         return output

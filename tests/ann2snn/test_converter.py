@@ -1,5 +1,7 @@
 """Scripts that were written for another library run after their import changed."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -80,3 +82,16 @@ def test_a_model_is_moved_where_the_device_says():
     ann = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     snn = ann2snn.Converter([torch.ones(1, 2)], device="cpu")(ann)
     assert {tensor.device.type for tensor in snn.state_dict().values()} == {"cpu"}
+
+
+def test_a_network_that_was_trained_in_several_processes_converts():
+    from spikeloom import layer
+
+    nets = [nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))]
+    nets[0](torch.randn(20, 1, 4, 4))
+    nets.append(copy.deepcopy(nets[0]))
+    layer.synchronise_batch_norm(nets[1])
+    x = torch.rand(6, 1, 4, 4)
+    one, other = (ann2snn.Converter([x], strict=True)(net.eval()) for net in nets)
+    assert torch.equal(one(x), other(x))
+    assert type(nets[1][1]).__module__.startswith("spikeloom")  # the network itself stays as it is

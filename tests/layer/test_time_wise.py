@@ -262,6 +262,17 @@ def test_single_steps_may_come_without_a_batch():
     assert layer.Linear(3, 2)(torch.rand(3)).shape == (2,)
 
 
+def test_spikes_may_be_truth_values_and_other_types_are_refused_with_a_cure():
+    for made, shape in ((layer.Linear(3, 4), (2, 3)), (layer.Conv2d(3, 4, 3), (2, 3, 5, 5))):
+        spikes = torch.rand(shape) < 0.5
+        assert torch.equal(made(spikes), made(spikes.float()))
+        with pytest.raises(TypeError, match=r"must be floating point, got torch.uint8. Use data.as_float"):
+            made(spikes.byte())
+        with pytest.raises(TypeError, match=r"must be a tensor, got a ndarray. Use torch.as_tensor"):
+            made(spikes.numpy())
+    assert layer.Flatten()(torch.ones(2, 3, 4, dtype=torch.uint8)).shape == (2, 12)
+
+
 def test_step_mode_may_come_last_by_position():
     """As in scripts for SpikingJelly."""
     for made in (

@@ -18,6 +18,7 @@ from spikeloom import loom, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
 from spikeloom.loom.interpret import interpret
+from spikeloom.loom.step import Woven
 from spikeloom.loom.triton_loop import CHUNKS, chunk_of, emit, num_notes, width
 from spikeloom.loom.triton_operations import on_cuda
 from spikeloom.loom.weave import plans
@@ -149,7 +150,7 @@ def test_what_is_compiled_is_launched_without_being_looked_up(monkeypatch):
     from spikeloom.loom.triton_run import TritonLoops
 
     kernel, step = Kernel(), step_of("LIFNode")
-    loops = TritonLoops(step, [1.0] * 99, [1.0] * 99, [])
+    loops = TritonLoops(Woven(step, (1.0,) * 99, (1.0,) * 99, ()))
     monkeypatch.setattr(loops, "_module", lambda *_: SimpleNamespace(forward_loop=kernel))
 
     def run(x, start=0.0):

@@ -43,6 +43,7 @@ class Converter:
         dataloader, mode, momentum, fuse_flag: as for :class:`RateCodingRecipe`.
         device: to which model and data are moved; default: where the model is.
         recipe: in place of the others but ``device``; may be the first by position.
+        strict: as for :func:`convert`.
     Raises:
         TypeError: there is neither ``dataloader`` nor ``recipe``.
         ValueError: ``mode`` is none of those.
@@ -63,18 +64,21 @@ class Converter:
         momentum: float = 0.1,
         fuse_flag: bool = True,
         recipe: RateCodingRecipe | None = None,
+        strict: bool = True,
     ):
         if recipe is None and dataloader is None:
             raise TypeError("`dataloader` must be given: inputs to measure activations on.")
         given = dataloader if isinstance(dataloader, RateCodingRecipe) else recipe
         self.recipe = given or RateCodingRecipe(dataloader, mode, momentum, fuse_flag)
+        self.strict = strict
         self.device = None if device is None else torch.device(device)
 
     def __call__(self, ann: nn.Module) -> ConvertedNet:
         if self.device is not None:
             ann = ann.to(self.device)
         recipe = self.recipe
-        return convert(ann, recipe.dataloader, initial_potential=0.0, **_options(recipe.mode))
+        options = _options(recipe.mode)
+        return convert(ann, recipe.dataloader, initial_potential=0.0, strict=self.strict, **options)
 
     convert = __call__
 

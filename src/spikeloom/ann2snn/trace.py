@@ -17,6 +17,7 @@ from spikeloom.ann2snn.operations import function_name
 from spikeloom.ann2snn.qcfs import QCFS
 from spikeloom.ann2snn.report import Row
 from spikeloom.errors import ConversionError
+from spikeloom.layer.synchronised import plain_batch_norm
 from spikeloom.memory import StepModule
 
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -64,6 +65,7 @@ def trace(model: nn.Module, x: Tensor) -> tuple[fx.GraphModule, Rows]:
             input and one output.
     """
     model = _copied(model).eval()
+    plain_batch_norm(model)  # after a training in several processes
     graph = _traced(model)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:

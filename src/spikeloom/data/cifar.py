@@ -28,7 +28,7 @@ _FILES = (
     KnownFile("test_batch.bin", _BATCH, "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b"),
 )
 _ARCHIVE = "cifar-10-binary.tar.gz"
-_FOLDER = "cifar-10-batches-bin"
+_FOLDER, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 _MIRRORS = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
@@ -99,7 +99,10 @@ def _obtain(root: Path) -> dict[KnownFile, Path]:
         except NoMirrorError as error:
             absent = [file for file in _FILES if file not in paths]
             places = [*folders, home / _ARCHIVE, root / _ARCHIVE]
-            raise missing("cifar10", absent, places, error.tried) from None
+            tried = list(error.tried)
+            if other := next((path for path in (home / _PYTHON, root / _PYTHON) if path.is_dir()), None):
+                tried.append(f"{other} is the version for Python; the binary one is needed")
+            raise missing("cifar10", absent, places, tried) from None
     return locate(_FILES, folders, shared=root)
 
 

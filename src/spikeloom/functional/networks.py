@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from spikeloom.errors import ShapeError
+from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import loop_over_time
 
 Module = nn.Module | Callable[[Tensor], Tensor]
@@ -122,8 +122,10 @@ def multi_step_forward(x_seq: Tensor, single_step_module: Module | Sequence[Modu
         ``[T, N, *]``
     Raises:
         ShapeError: there are no time steps.
+        ValueError: a module is in multi-step mode.
     """
     check_time(x_seq, "x_seq")
+    _require_single_step(single_step_module)
     return loop_over_time(_composed(single_step_module), x_seq)
 
 
@@ -137,10 +139,12 @@ def seq_to_ann_forward(x_seq: Tensor, stateless_module: Module | Sequence[Module
         ``[T, N, *]``
     Raises:
         ShapeError: there are no time steps, or no batch dimension.
+        ValueError: a module has memories, or is in multi-step mode.
     """
     check_time(x_seq, "x_seq")
     if x_seq.dim() < 2:
         raise ShapeError(f"`x_seq` must be [T, N, *], got {list(x_seq.shape)}. Add the batch dimension.")
+    _require_single_step(stateless_module, stateless=True)
     output = _composed(stateless_module)(x_seq.flatten(0, 1))
     return output.unflatten(0, x_seq.shape[:2])
 
@@ -160,6 +164,22 @@ def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: 
         raise ValueError(f"`split_size` must be at least 1, got {split_size}.")
     check_time(x_seq, "x_seq")
     return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
+
+
+def _require_single_step(modules: Module | Sequence[Module], stateless: bool = False) -> None:
+    """Refuse modules that would take time for the batch, or the batch for time."""
+    for given in modules if isinstance(modules, list | tuple) else [modules]:
+        for module in given.modules() if isinstance(given, nn.Module) else ():
+            if stateless and getattr(module, "_memories", None):
+                raise ValueError(
+                    f"`stateless_module` must have no memories, but {describe(module)} has. Use "
+                    "functional.multi_step_forward."
+                )
+            if getattr(module, "step_mode", "s") == "m":
+                raise ValueError(
+                    f"{describe(module)} must be in single-step mode here, where it gets one step at a time. "
+                    "Call functional.set_step_mode(net, 's'), or call it with the sequence itself."
+                )
 
 
 def _composed(modules: Module | Sequence[Module]) -> Module:

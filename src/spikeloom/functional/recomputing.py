@@ -75,7 +75,7 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
     check_time(x_seq, "x_seq")
     parts = list(x_seq.split(chunk))
     if len(parts) > 1:
-        _require_parts(net)
+        require_parts(net)
     outputs = [checkpoint(net, part) for part in parts[:-1]]
     outputs.append(net(parts[-1]))  # its backward pass is the first thing to come
     for part, output in zip(parts, outputs, strict=True):
@@ -87,8 +87,8 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
     return torch.cat(outputs)
 
 
-def _require_parts(net: nn.Module) -> None:
-    """Refuse modules that have to see a sequence as a whole."""
+def require_parts(net: nn.Module) -> None:
+    """Raise a ValueError if a module of ``net`` has to see a sequence as a whole."""
     for name, module in net.named_modules():
         whole_only = isinstance(module, StepModule) and "s" not in module.supported_step_mode()
         is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training

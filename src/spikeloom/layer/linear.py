@@ -9,6 +9,7 @@ class Linear(TimeWise, nn.Linear, shapes=("* C",)):
     """Linear map of the last dimension, the same in both step modes."""
 
     def forward(self, input: Tensor) -> Tensor:
+        input = self._readable(input)
         self._check(input)
         return nn.Linear.forward(self, input)
 

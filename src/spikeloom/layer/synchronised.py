@@ -75,6 +75,14 @@ def synchronise_batch_norm(net: nn.Module, synchronised: bool = True) -> None:
             module.synchronised = synchronised
 
 
+def plain_batch_norm(net: nn.Module) -> None:
+    """Give the batch normalisations that :func:`synchronise_batch_norm` changed their own classes back."""
+    plain = {version: own for own, version in _VERSIONS.items()}
+    for module in net.modules():
+        if own := plain.get(type(module)):
+            module.__class__ = own
+
+
 class _Normalised(torch.autograd.Function):
     """``x`` ``[N, C, *]`` normalised by statistics that the samples of all processes share."""
 

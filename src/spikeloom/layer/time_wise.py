@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from spikeloom.errors import describe
 from spikeloom.layer.shapes import Shapes
 from spikeloom.memory import STEP_MODES, StepModule
 
@@ -50,6 +51,7 @@ class TimeWise(StepModule, nn.Module):
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """One time step or a whole sequence, as ``step_mode`` says."""
+        input = self._readable(input)
         self._check(input)
         if self.step_mode == "s":
             return super().forward(input, *args, **kwargs)
@@ -58,6 +60,25 @@ class TimeWise(StepModule, nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(filter(None, [super().extra_repr(), f"step_mode={self.step_mode}"]))
+
+    def _readable(self, x: Tensor) -> Tensor:
+        """The input as the weights can take it: spikes may be truth values."""
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"`input` of {describe(self)} must be a tensor, got a {type(x).__name__}. Use "
+                "torch.as_tensor(x)."
+            )
+        if x.is_floating_point() or x.is_complex():
+            return x
+        weight = getattr(self, "weight", None)
+        if not isinstance(weight, Tensor):
+            return x
+        if x.dtype == torch.bool:
+            return x.to(weight.dtype)
+        raise TypeError(
+            f"`input` of {describe(self)} must be floating point, got {x.dtype}. Use data.as_float(x) for an "
+            "image of bytes, x.float() for spikes."
+        )
 
     def _check(self, x: Tensor) -> None:
         self._shapes.check(self, x)

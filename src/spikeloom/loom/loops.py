@@ -69,7 +69,8 @@ class NumbaLoops(Native, Loops):
         job = array("q", [0, 0, num_ranges, total, size, num_steps, block, chunk, *windows])
         for argument in arguments:
             job.extend(argument)
-        self.driver.run_job(name, x.dtype, job, min(num_threads, num_ranges))
+        what = f"a {name} loop over {num_steps} steps of {total} neurons"
+        self.driver.run_job(name, x.dtype, job, min(num_threads, num_ranges), what)
 
     def forward(
         self,

@@ -65,13 +65,13 @@ class Native:
                 job.extend((one.data_ptr(), one.numel()))
             else:
                 job.extend((one.ctypes.data, one.size))
-        self.run_job(name, dtype, job, min(torch.get_num_threads(), pieces))
+        self.run_job(name, dtype, job, min(torch.get_num_threads(), pieces), f"the compiled loop {name!r}")
 
-    def run_job(self, name: str, dtype: torch.dtype, job: "array[int]", num_threads: int) -> None:
-        """The same, for a job as :mod:`spikeloom.loom.numba_job` describes it."""
+    def run_job(self, name: str, dtype: torch.dtype, job: "array[int]", num_threads: int, what: str) -> None:
+        """The same, for a job as :mod:`spikeloom.loom.numba_job` describes it; ``what`` it is, for errors."""
         threads.run(self.native(name, dtype), job.buffer_info()[0], num_threads)
         if job[DONE] != job[RANGES]:
-            raise MemoryError(f"Too little memory for the buffers of a compiled loop, {name!r}.")
+            raise MemoryError(f"Too little memory for {what}.")
 
     def _found(self, name: str, dtype: torch.dtype) -> Any:
         """The compiled function; what cannot be loaded is compiled anew."""

@@ -24,6 +24,11 @@ class ModuleRecord(Mapping[str, Any]):
         self.chunks: dict[str, list[Any]] = {name: [] for name in names}
         self.unseen: set[str] = set()
 
+    @property
+    def has_run(self) -> bool:
+        """Whether there is anything that was recorded."""
+        return any(self.chunks.values())
+
     def __getitem__(self, name: str) -> Any:
         if name not in self.chunks:
             raise UnknownNameError(f"{name!r} of {self.label} is not recorded. {suggest(name, self.chunks)}")

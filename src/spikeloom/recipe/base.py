@@ -59,6 +59,8 @@ class BaseRecipe:
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
 
     def __post_init__(self) -> None:
+        if self.data_dir is not None:  # the run may be tested from another folder
+            object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser().absolute())
         hints = get_type_hints(type(self))
         for field in fields(self):
             value, hint = getattr(self, field.name), hints[field.name]
@@ -161,6 +163,9 @@ class Recipe(BaseRecipe):
     """A network that is trained on an experiment, by gradients. A subclass adds its own settings, and says
     how the experiment is built."""
 
+    OVER_TIME: ClassVar[bool] = True
+    """Whether the network takes sequences of time steps."""
+
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
     """Samples in a batch, over all processes together."""
     micro_batch: int | None = None
@@ -192,6 +197,11 @@ class Recipe(BaseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.time_chunk and not self.OVER_TIME:
+            raise ValueError(
+                "`time_chunk` must be left out here: the network does not work on time steps. To save "
+                "memory, use `micro_batch`."
+            )
         if self.batch_size % (self.devices * self.nodes):
             count = "`devices`" if self.nodes == 1 else "`devices` times `nodes`"
             raise ValueError(

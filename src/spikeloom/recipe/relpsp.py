@@ -58,6 +58,7 @@ class ReLPSP(Recipe):
         "93.8 % on digits; MNIST: 98.7 % (fc), 99.4 % (cnn); 88.1 % on Fashion-MNIST (last epoch)"
     )
     cost: ClassVar[str] = "digits: 15 seconds; MNIST: 35 minutes with fc (one core), 66 with cnn (2 cores)"
+    OVER_TIME: ClassVar[bool] = False
 
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 128
     """Samples in a batch, over all processes together."""

@@ -57,6 +57,7 @@ class SpikeProp(Recipe):
 
     claim: ClassVar[str] = "96.1 % on iris, 97.1 % on breast-cancer, 90.1 % on landsat (last epoch, mean)"
     cost: ClassVar[str] = "iris and breast-cancer: ten seconds a split; landsat: half a minute (one core)"
+    OVER_TIME: ClassVar[bool] = False
 
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 25
     """Samples in a batch, over all processes together."""

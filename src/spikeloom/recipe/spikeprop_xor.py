@@ -43,6 +43,7 @@ class SpikePropXor(Recipe):
 
     claim: ClassVar[str] = "a summed error below 1 with 95 % of 20 seeds, in a median of 44 cycles"
     cost: ClassVar[str] = "a few seconds (one core)"
+    OVER_TIME: ClassVar[bool] = False
 
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 1
     """Patterns after which the weights change; 1 as published."""

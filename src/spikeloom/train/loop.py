@@ -23,6 +23,8 @@ from spikeloom import functional, layer
 from spikeloom.diagnose import ALWAYS, FiringCheck
 from spikeloom.encoding import derive_seed
 from spikeloom.errors import CheckpointError, RunError
+from spikeloom.functional.recomputing import require_parts
+from spikeloom.memory import MemoryModule
 from spikeloom.train import checkpoint
 from spikeloom.train.cuda_graph import CudaGraph
 from spikeloom.train.evaluation import TEST_BATCH, evaluate, summed
@@ -90,6 +92,8 @@ class Trainer:
             self._require_graph(micro_batch or time_chunk)
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
+        if time_chunk:
+            self._require_parts()
         state = checkpoint.load_last(run.checkpoints)
         if fabric.world_size > 1:
             layer.synchronise_batch_norm(experiment.net, sync_norm)
@@ -257,6 +261,8 @@ class Trainer:
             mean loss, and correctly classified samples
         """
         output = self.net(x)
+        if self.eager_steps == 0:
+            self._require_sequences(x, classes.shape[1])
         losses = torch.stack([self.experiment.loss(output, labels) for labels in classes])
         loss = (shares.to(losses) * losses).sum()
         correct = (self.experiment.predict(output) == classes[0]).sum()
@@ -292,11 +298,15 @@ class Trainer:
             self._draw()
 
     def _draw(self) -> None:
-        """Draw the figures; a sharded network runs in all processes, or in none."""
-        if self.is_main:
-            draw_curves(self.run, self.progress.history)
-        if self.is_main or self.is_sharded:
-            draw_sample(self.run if self.is_main else None, self.experiment, self.seed)
+        """Draw the figures, without which a training goes on; a sharded network runs in all processes, or in
+        none."""
+        try:
+            if self.is_main:
+                draw_curves(self.run, self.progress.history)
+            if self.is_main or self.is_sharded:
+                draw_sample(self.run if self.is_main else None, self.experiment, self.seed)
+        except Exception as error:
+            self._say(f"No figures were drawn: {type(error).__name__}: {error}")
 
     def save(self) -> None:
         """Write the last checkpoint; the one before it is kept. Every process calls this at the same step."""
@@ -331,6 +341,16 @@ class Trainer:
                 "own parameters, and not parts of them. Leave out --shard."
             )
 
+    def _require_parts(self) -> None:
+        """Refuse layers that have to see all of time."""
+        try:
+            require_parts(self.experiment.net)
+        except ValueError as error:
+            raise RunError(
+                f"`time_chunk` must be off for this network: {error} On the command line: leave out "
+                "--time-chunk, and use --micro-batch."
+            ) from None
+
     def _require_graph(self, parts: int | None) -> None:
         """Refuse what a CUDA graph cannot hold."""
         reason = None
@@ -342,6 +362,18 @@ class Trainer:
             reason = "micro_batch and time_chunk divide a step, which a graph holds as a whole"
         if reason:
             raise RunError(f"`cuda_graph` must be off here: {reason}. Leave out --cuda-graph.")
+
+    def _require_sequences(self, x: Tensor, num_samples: int) -> None:
+        """Refuse neurons that have taken the time of an input ``[T, N, *]`` for its batch."""
+        if x.dim() < 3 or x.shape[1] != num_samples or x.shape[0] == num_samples:
+            return
+        for name, module in self.experiment.net.named_modules():
+            seen = module._step_shape if isinstance(module, MemoryModule) else None
+            if seen is not None and module.step_mode == "s" and seen[:2] == x.shape[:2]:
+                raise RunError(
+                    f"{type(module).__name__} '{name}' is in single-step mode, but got a sequence of "
+                    f"{len(x)} time steps, as a batch. Call functional.set_step_mode(net, 'm')."
+                )
 
     def _check_agreement(self) -> None:
         """Refuse processes that have loaded different checkpoints."""

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeloom import functional, plot
 from spikeloom.data import as_float
@@ -46,11 +46,11 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
     x = as_float(data.test_x[indices]).to(parameter.device, parameter.dtype)
     was_training = net.training
     net.eval()
-    names = () if experiment.draw else ("v", "spike")
+    nodes = {} if experiment.draw else {name: one for name, one in net.named_modules() if _fires(one)}
     with (
         torch.no_grad(),
         functional.fresh_state(net),
-        record(net, *names) if names else nullcontext() as records,
+        record(net, "v", "spike", instance=BaseNode) if nodes else nullcontext() as records,
     ):
         coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
         predicted = int(experiment.predict(net(coded)))
@@ -64,7 +64,9 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         save_figure(run, figure, name)
     if records is None:
         return
-    nodes = {name: module for name, module in net.named_modules() if isinstance(module, BaseNode)}
+    nodes = {name: node for name, node in nodes.items() if records[name].has_run}
+    if not nodes:
+        return
     spikes = {
         name: records[name]["spike"]
         for name, node in nodes.items()
@@ -87,6 +89,10 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
             title=f"layer '{name}': {len(busiest)} busiest neurons",
         )
     save_figure(run, figure, "membrane")
+
+
+def _fires(module: nn.Module) -> bool:
+    return isinstance(module, BaseNode) and "v" in module._memories
 
 
 def _draw_rasters(run: Run, title: str, coded: Tensor, layers: dict[str, Tensor]) -> None:

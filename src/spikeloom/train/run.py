@@ -43,6 +43,7 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.tensorboard = folder / "tensorboard"
         self.figures = folder / "figures"
+        self._made: list[Path] = []  # what is this run's own, and may be removed if it does not start
 
     @classmethod
     def create(cls, folder: Path, recipe: str, settings: dict[str, Any]) -> "Run":
@@ -54,6 +55,9 @@ class Run:
         """
         run = cls(folder)
         run._refuse_to_overwrite()
+        own = (folder / "config.json", folder / "environment.json", folder / lock.NAME)
+        own += (run.tensorboard, run.checkpoints, run.figures)
+        run._made = [path for path in own if not path.exists()]
         run.folder.mkdir(parents=True, exist_ok=True)
         with run.locked():
             run._refuse_to_overwrite()  # another process may have made it in the meantime
@@ -67,6 +71,11 @@ class Run:
             raise RunError(
                 f"{self.folder} already holds a run. Continue it with `spikeloom train --resume "
                 f"{self.folder}`, or choose another --run-dir."
+            )
+        if not _is_ours(self.folder / "environment.json"):
+            raise RunError(
+                f"{self.folder} holds an environment.json that is no run's, and would be lost. Choose "
+                "another --run-dir."
             )
 
     @classmethod
@@ -91,23 +100,22 @@ class Run:
         return lock.locked(self.folder)
 
     def discard_unstarted(self) -> None:
-        """Remove the folder if there is no checkpoint in it and nobody trains into it; files that are not a
-        run's stay."""
-        if not self.folder.is_dir():
+        """Remove what :meth:`create` has made, if there is no checkpoint yet and nobody trains into it; what
+        was there before, or was opened, stays."""
+        if not self._made or not self.folder.is_dir():
             return
         try:
             with self.locked():
                 if any(self.checkpoints.glob("*.safetensors")):
                     return
-                for path in (self.folder / "config.json", self.folder / "environment.json"):
-                    path.unlink(missing_ok=True)
-                for folder in (self.tensorboard, self.checkpoints, self.figures):
-                    shutil.rmtree(folder, ignore_errors=True)
-                if sys.platform != "win32":  # where it is open, and cannot be removed yet
-                    (self.folder / lock.NAME).unlink(missing_ok=True)
+                for path in self._made:
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif path.name != lock.NAME or sys.platform != "win32":  # where it is open now
+                        path.unlink(missing_ok=True)
         except (RunError, OSError):  # it is another process's; or it cannot be written, let alone removed
             return
-        if sys.platform == "win32":
+        if sys.platform == "win32" and self.folder / lock.NAME in self._made:
             (self.folder / lock.NAME).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else of the user's is in it
             self.folder.rmdir()
@@ -131,6 +139,16 @@ class Run:
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write one line per epoch to metrics.jsonl."""
         write_beside(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+
+def _is_ours(environment: Path) -> bool:
+    """Whether the file is not there, or left by a run that was killed before it had a config.json."""
+    try:
+        return "packages" in json.loads(environment.read_text())
+    except FileNotFoundError:
+        return True
+    except (ValueError, OSError):
+        return False
 
 
 def _environment() -> dict[str, Any]:
