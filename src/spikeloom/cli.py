@@ -208,7 +208,8 @@ def _train(arguments: list[str]) -> None:
     try:
         recipe.train(run)
     except KeyboardInterrupt:
-        print(f"\nStopped. Continue with: spikeloom train --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
+        folder = shlex.quote(str(run.folder))
+        print(f"\nStopped. Continue with: spikeloom train --resume {folder}", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception:
         run.discard_unstarted()

@@ -90,9 +90,7 @@ def test_a_network_that_loops_over_time_itself_trains(tmp_path):
 
 
 def test_time_is_not_cut_for_layers_that_need_all_of_it(tmp_path):
-    with pytest.raises(
-        RunError, match=r"`time_chunk` must be off for this .*leave out --time-chunk"
-    ):
+    with pytest.raises(RunError, match=r"`time_chunk` must be off for this .*leave out --time-chunk"):
         trainer(tmp_path / "run", normalised, time_chunk=2)
 
 
