@@ -40,6 +40,22 @@ def test_a_surrogate_without_brackets_is_refused(made):
         made(surrogate_function=surrogate.ATan)
 
 
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_surrogate_without_a_slope_is_not_taken_for_gradients_of_zero(backend):
+    def step(x):
+        return (x >= 0).float()
+
+    net = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), neuron.LIFNode(surrogate_function=step, step_mode="m", backend=backend)
+    )
+    output = net(torch.rand(5, 2, 3))
+    assert not output.requires_grad
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        output.sum().backward()
+    net[1].v.sum().backward()  # the potential has a gradient all the same
+    assert net[0].weight.grad.abs().sum() > 0
+
+
 def test_decoding_takes_a_sequence_without_being_told():
     x = torch.rand(6, 2, 3)
     for decode, expected in (("max-mem", x.cumsum(0).amax(0)), ("last-mem", x.sum(0))):

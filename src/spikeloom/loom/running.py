@@ -28,6 +28,7 @@ class Loops(ABC):
 
     def __init__(self, woven: Woven):
         self.woven, self.step, self.learned = woven, woven.step, woven.learned
+        self.output_has_gradient = self.step.output_has_gradient
 
     @abstractmethod
     def forward(
@@ -124,6 +125,8 @@ class _Run(torch.autograd.Function):
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
         ctx.save_for_backward(x, notes, *(source for source in sources if isinstance(source, Tensor)))
         ctx.set_materialize_grads(False)
+        if not loops.output_has_gradient:  # as on the reference loop, where a backward pass then says so
+            ctx.mark_non_differentiable(results[0])
         return results
 
     @staticmethod

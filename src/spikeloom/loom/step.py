@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spikeloom.loom.plan import Plan
+from spikeloom.loom.plan import Plan, Value, needed
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Step:
     def num_learned(self) -> int:
         """Operands that get a gradient."""
         return len(self.backward.outputs) - 1 - self.num_memories
+
+    @property
+    def output_has_gradient(self) -> bool:
+        """Whether any gradient depends on that of the output: not with a surrogate that has no slope."""
+        of_output = Value(1 + self.num_memories + self.num_operands)
+        return of_output in needed(self.backward.instructions, self.backward.outputs)[1]
 
 
 class Woven(NamedTuple):
