@@ -72,7 +72,9 @@ def test_a_figure_that_fails_does_not_end_a_training(tmp_path, capsys):
     def draw(*_):
         raise OSError(28, "No space left on device")
 
-    assert len(trainer(tmp_path / "run", NETS["no neurons"], draw=draw).fit()) == 1
+    one = trainer(tmp_path / "run", NETS["no neurons"], draw=draw)
+    assert len(one.fit()) == 1
+    assert one.experiment.net.training  # as it was before
     assert "No figures were drawn: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
 
 

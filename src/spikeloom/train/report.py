@@ -47,17 +47,19 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
     was_training = net.training
     net.eval()
     nodes = {} if experiment.draw else {name: one for name, one in net.named_modules() if _fires(one)}
-    with (
-        torch.no_grad(),
-        functional.fresh_state(net),
-        record(net, "v", "spike", instance=BaseNode) if nodes else nullcontext() as records,
-    ):
-        coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
-        predicted = int(experiment.predict(net(coded)))
-        title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
-        title += data.classes[predicted]
-        figures = experiment.draw(net, coded, title) if experiment.draw else {}
-    net.train(was_training)
+    try:
+        with (
+            torch.no_grad(),
+            functional.fresh_state(net),
+            record(net, "v", "spike", instance=BaseNode) if nodes else nullcontext() as records,
+        ):
+            coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
+            predicted = int(experiment.predict(net(coded)))
+            title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
+            title += data.classes[predicted]
+            figures = experiment.draw(net, coded, title) if experiment.draw else {}
+    finally:  # the training goes on, whatever happened here
+        net.train(was_training)
     if run is None:
         return
     for name, figure in figures.items():
