@@ -61,7 +61,7 @@ class Resume:
     nodes: int | None = None
     """Number of machines; default: as before."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training."""
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Test:
     event_driven: bool = False
     """Also run the network event-driven, on the CPU, and say what its layers did."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training."""
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
     def __post_init__(self) -> None:
         if self.event_driven and self.device not in ("auto", "cpu"):
@@ -93,7 +93,7 @@ class Plot:
     sample: Annotated[int, tyro.conf.arg(metavar="INDEX")] = 0
     """Which test sample the network is shown."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training."""
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Profile:
     ac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 0.9
     """Energy of an accumulate, from the same source."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training."""
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
