@@ -135,10 +135,10 @@ def fresh(script: str, *arguments: str, **variables: str) -> Any:
 # integrate-and-fire neuron from a fresh state: leak 1/2, threshold 1, hard reset to 0, surrogate ATan(2).
 
 
-def spikingjelly() -> Callable[[Any], Any]:
+def spikingjelly(**settings: Any) -> Callable[[Any], Any]:
     from spikingjelly.activation_based import neuron, surrogate
 
-    return from_reset(neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan(), step_mode="m"))
+    return from_reset(neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan(), step_mode="m", **settings))
 
 
 def snntorch(device: str = "cpu") -> Callable[[Any], Any]:

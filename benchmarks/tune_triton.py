@@ -8,18 +8,18 @@ than in bench_gpu.py, which waits for each call. "Of copy speed" is as there. A 
 """
 
 import argparse
-from collections.abc import Callable
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bench_gpu
 import measure
 from measure import BOTH, FORWARD, Row, from_reset, modes
 
-CALLS = 6
 NEURONS = {"LIF": bench_gpu.leaky, "two memories": lambda: measure.two_memories("triton")}
-CASES = (("LIF", "float32"), ("LIF", "bfloat16"), ("two memories", "float32"))
+CASES = tuple((name, kind) for kind in ("float32", "bfloat16") for name in NEURONS)
+PROCESSES = 12  # that compile, before one measures
 
 
 @dataclass(frozen=True)
@@ -36,53 +36,55 @@ class Configuration:
 
         triton_loop.CHUNKS = (self.chunk,)
         triton_run.WARPS, triton_run.THREADS, triton_run.PROGRAMS = self.warps, 32 * self.warps, 0
-        triton_run.width = lambda _step, _wide: self.width
+        triton_run.width = lambda *_: self.width
         select._woven.clear()
 
 
 CONFIGURATIONS = [
-    *(Configuration(4, warps, width) for warps in (1, 2, 4, 8) for width in (1, 2, 4, 8)),
-    Configuration(2, 4, 4),
-    Configuration(3, 4, 4),
-    Configuration(8, 4, 1),
-    Configuration(8, 4, 2),
+    *(Configuration(chunk, 4, width) for chunk in (2, 4, 8) for width in (2, 4, 8)),
+    *(Configuration(chunk, warps, 4) for chunk in (4, 8) for warps in (2, 8)),
+    Configuration(6, 4, 4),
+    Configuration(4, 8, 8),
 ]
 
 
-def milliseconds(run: Callable[[], Any]) -> float:
-    """What a call takes the device, of some that are put on its stream together."""
+def compile_all(configuration: Configuration) -> None:
+    """Compile what a configuration needs into Triton's cache."""
     import torch
 
-    for _ in range(2):
-        run()
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    start.record()
-    for _ in range(CALLS):
-        run()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / CALLS
+    configuration.use()
+    for name, kind in CASES:
+        x = torch.rand(configuration.chunk, 64, device="cuda", dtype=getattr(torch, kind))
+        for run in modes(from_reset(NEURONS[name]()), x, x).values():
+            run()
 
 
 def rows(num_values: int, times: tuple[int, ...]) -> list[Row]:
     """The parts of copy speed of every neuron, length and configuration."""
     import torch
 
-    found = []
+    found, settings = [], bench_gpu.Settings()
     for name, kind in CASES:
         for steps in times:
             x = (2 * torch.rand(steps, num_values // steps, device="cuda")).to(getattr(torch, kind))
             gradient, copied = torch.randn_like(x), torch.empty_like(x)
-            copy = milliseconds(lambda x=x, copied=copied: copied.copy_(x))
+            copy = bench_gpu.queued(lambda x=x, copied=copied: copied.copy_(x), settings)
             for configuration in CONFIGURATIONS:
+                if configuration.chunk > steps:
+                    continue
                 configuration.use()
-                runs = modes(from_reset(NEURONS[name]()), x, gradient)
+                neuron = NEURONS[name]()
+                runs = modes(from_reset(neuron), x, gradient)
                 for mode in (FORWARD, BOTH):
-                    share = bench_gpu.MOVED[mode] * copy / milliseconds(runs[mode])
+                    floor = bench_gpu.floor(mode, x, neuron)
+                    share = floor * copy / bench_gpu.queued(runs[mode], settings)
                     section = f"{name}, {kind}, T={steps}, {mode}"
                     found.append(Row(section, str(configuration), share, "of copy speed"))
-                print(found[-2], found[-1], sep="\n", flush=True)
+                print(
+                    f"{section[:-19]}: {configuration}",
+                    *(f"{row.value:.2f}" for row in found[-2:]),
+                    flush=True,
+                )
     return found
 
 
@@ -95,6 +97,8 @@ def main() -> None:
 
     if not torch.cuda.is_available():
         parser.error("there is no CUDA device.")
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(compile_all, CONFIGURATIONS))
     settings = bench_gpu.Settings()
     about = {"machine": measure.machine(), "device": bench_gpu.device_of(settings)}
     about |= {"versions": measure.versions("torch", "triton")}

@@ -35,8 +35,13 @@ needs_interpreter = pytest.mark.skipif(
 )
 
 
+def woven_of(name, **settings):
+    woven = plans(make(name, **settings), (7, 7), torch.float32)
+    return woven._replace(step=on_cuda(woven.step))
+
+
 def step_of(name, **settings):
-    return on_cuda(plans(make(name, **settings), (7, 7), torch.float32)[0])
+    return woven_of(name, **settings).step
 
 
 @needs_interpreter
@@ -53,18 +58,18 @@ def test_under_the_interpreter():
 
 
 def test_the_source_is_always_the_same():
-    first, again = (emit(step_of("AdExNode"), torch.float32, 4) for _ in range(2))
+    first, again = (emit(woven_of("AdExNode"), torch.float32, 4) for _ in range(2))
     assert first == again
 
 
 def test_other_numbers_have_the_same_source():
     """So they compile nothing: numbers are arguments, and Triton does not look at those of a float."""
-    first, other = (emit(step_of("LIFNode", tau=tau), torch.float32, 4) for tau in (2.0, 3.0))
+    first, other = (emit(woven_of("LIFNode", tau=tau), torch.float32, 4) for tau in (2.0, 3.0))
     assert first == other
 
 
 def test_explain_shows_the_source():
-    assert emit(step_of("LIFNode"), torch.float32, 4) in loom.explain(make("LIFNode"))
+    assert emit(woven_of("LIFNode"), torch.float32, 4) in loom.explain(make("LIFNode"))
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -206,7 +211,8 @@ def test_auto_runs_the_reference_where_triton_cannot_compile(monkeypatch, caplog
         LIFNode(tau=78.0, step_mode="m", backend="triton")(x)
 
 
-# Compiled ahead of time. No operation may be fused but those within CUDA's library, and nothing spilled.
+# Compiled ahead of time. Nothing is spilled, and no operation fused but those within CUDA's library, and two of
+# a quick reciprocal.
 
 
 def compiled(name, loop, dtype=torch.float32, x="fp32", **settings):
@@ -218,13 +224,13 @@ def compiled(name, loop, dtype=torch.float32, x="fp32", **settings):
     from spikeloom.loom.cache import load_module
     from spikeloom.loom.triton_run import HELPERS, THREADS, WARPS
 
-    step, wide = step_of(name, **settings), dtype == torch.float64
-    kernel = getattr(load_module(emit(step, dtype, 4), HELPERS), f"{loop}_loop")
+    woven, wide = woven_of(name, **settings), dtype == torch.float64
+    kernel = getattr(load_module(emit(woven, dtype, 4), HELPERS), f"{loop}_loop")
     real = "fp64" if wide else "fp32"
     signature, constants, attributes = {}, {}, {}
     for place, argument in enumerate(kernel.arg_names):
         if argument == "BLOCK":
-            constants[argument] = THREADS * width(step, wide)
+            constants[argument] = THREADS * width(woven.step, wide)
         elif argument.startswith("each_"):
             constants[argument] = argument[5] in "mg"
         elif argument in ("num_steps", "num_neurons"):
@@ -264,7 +270,8 @@ ATAN = {"surrogate_function": surrogate.ATan()}
 def test_nothing_is_fused_or_spilled(name, loop, tmp_path):
     made = compiled(name, loop, **ATAN)
     ptx = made["ptx"]
-    assert "fma.rn" not in ptx
+    assert ptx.count("fma.rn") == 2 * ptx.count("rcp.approx")
+    assert ("rcp.approx" in ptx) == (loop == "backward")  # of ATan's slope
     assert "div.full" not in ptx
     assert "div.approx" not in ptx
     assert re.search(r"ld\.global\S*\.v[24]\.b32", ptx), "loads are not wide"

@@ -39,8 +39,9 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
         if step.forward.exact
         else "its potentials differ from the reference loop's by rounding"
     )
+    on_device = loops.woven._replace(step=on_cuda(step))
     return (
         f"{name} is woven into one loop over time; {agreement}.\n\nForward plan\n{step.forward}\n\n"
         f"Backward plan\n{step.backward}\n\nEmitted source, for the CPU\n{numba_loop.emit(step)}\n\n"
-        f"Emitted source, for CUDA devices\n{triton_loop.emit(on_cuda(step), dtype, triton_loop.CHUNKS[0])}"
+        f"Emitted source, for CUDA devices\n{triton_loop.emit(on_device, dtype, triton_loop.CHUNKS[0])}"
     )

@@ -12,13 +12,13 @@ sequence of two, three or four steps needs none; all inputs of a chunk are under
 latency of memory; and registers suffice (:func:`width`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import torch
 
-from spikeloom.loom.plan import Literal, Plan, Value, needed
-from spikeloom.loom.step import Step, listed, numbered, prefixed
-from spikeloom.loom.triton_operations import template
+from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value, needed
+from spikeloom.loom.step import Step, Woven, listed, numbered, prefixed
+from spikeloom.loom.triton_operations import in_gradient, template
 
 CHUNKS = (4, 3, 2)
 _PLACE = "size, at, mask"
@@ -32,10 +32,10 @@ import triton
 import triton.language as tl
 
 from spikeloom.loom.triton_math import (
-    atan, ceil, cos, divide, erf, exp, expm1, floor, log, log1p, power, rint, rsqrt, sigmoid, sin, sqrt, tanh,
-    trunc,
+    atan, ceil, cos, divide, erf, exp, expm1, floor, log, log1p, power, quick_divide, quick_reciprocal, rint,
+    rsqrt, sigmoid, sin, sqrt, tanh, trunc,
 )
-from spikeloom.loom.triton_memory import load, note, noted, number, operand, start, store, total
+from spikeloom.loom.triton_memory import load, note, noted, number, operand, plus, start, store, total
 '''
 
 
@@ -60,16 +60,19 @@ def num_notes(num_steps: int, chunk: int) -> int:
     return num_steps // chunk + num_steps % chunk - 1
 
 
-def emit(step: Step, dtype: torch.dtype, chunk: int) -> str:
+def emit(woven: Woven, dtype: torch.dtype, chunk: int) -> str:
     """The source of a module with the kernels ``forward_loop`` and ``backward_loop``.
 
     Args:
-        step: what to print.
+        woven: the step to print; its numbers are arguments of the kernels, see :func:`numbers_of`.
         dtype: what is computed in, float32 or float64.
         chunk: steps of a chunk.
     """
-    real = str(dtype).removeprefix("torch.")
-    forward, backward = _Function(step.forward, "c"), _Function(step.backward, "d")
+    step, real = woven.step, str(dtype).removeprefix("torch.")
+    forward_names, backward_names = _names_of(woven)
+    forward = _Function(step.forward, forward_names)
+    quick = set(step.backward.instructions) - recomputed(step)
+    backward = _Function(step.backward, backward_names, quick)
     parts = [
         _HEADER,
         forward.source("forward_step"),
@@ -80,19 +83,57 @@ def emit(step: Step, dtype: torch.dtype, chunk: int) -> str:
     return "\n\n".join(parts)
 
 
-def literals_of(plan: Plan) -> list[int]:
-    """Numbers of the literals that the function of a plan takes."""
-    used = needed(plan.instructions, plan.outputs)[1]
-    return sorted(argument.number for argument in used if isinstance(argument, Literal))
+def numbers_of(woven: Woven) -> dict[str, list[float]]:
+    """The literals that the kernels take as arguments, in their order."""
+    forward_names, backward_names = _names_of(woven)
+    forward = {name: woven.forward_literals[one.number] for one, name in forward_names.items()}
+    backward = {name: woven.backward_literals[one.number] for one, name in backward_names.items()}
+    return {"forward": list(forward.values()), "backward": list((forward | backward).values())}
+
+
+def _names_of(woven: Woven) -> tuple[dict[Literal, str], dict[Literal, str]]:
+    """What the literals of both plans are called.
+
+    The backward plan starts with the forward plan, so its first literals are the same, and called the same:
+    what the compiler cannot know to be alike it would compute twice.
+    """
+    first, then = woven.forward_literals, woven.backward_literals
+    shared = len(first) if repr(first) == repr(then[: len(first)]) else 0
+
+    def names(plan: Plan, letter: str) -> dict[Literal, str]:
+        used = needed(plan.instructions, plan.outputs)[1]
+        numbers = sorted(argument.number for argument in used if isinstance(argument, Literal))
+        return {Literal(n): f"{'c' if n < shared else letter}{n}" for n in numbers}
+
+    return names(woven.step.forward, "c"), names(woven.step.backward, "d")
+
+
+def recomputed(step: Step) -> set[Instruction]:
+    """Those instructions of the forward plan, numbered as in the backward plan, which starts with them."""
+    inputs, more = step.forward.num_inputs, step.backward.num_inputs - step.forward.num_inputs
+
+    def renumbered(argument: Argument) -> Argument:
+        is_result = isinstance(argument, Value) and argument.number >= inputs
+        return Value(argument.number + more) if is_result else argument
+
+    return {
+        Instruction(Value(one.result.number + more), one.operation, tuple(map(renumbered, one.arguments)))
+        for one in step.forward.instructions
+    }
 
 
 class _Function:
-    """One plan as a function of blocks of values, its literals named with ``letter``."""
+    """One plan as a function of blocks of values.
 
-    def __init__(self, plan: Plan, letter: str):
-        self.plan = plan
+    Args:
+        plan: to print.
+        names: of its literals.
+        quick: instructions that have to be right, but need not agree with the forward pass.
+    """
+
+    def __init__(self, plan: Plan, names: dict[Literal, str], quick: Container[Instruction] = ()):
+        self.plan, self.names, self.quick = plan, names, quick
         self.inputs = [f"v{number}" for number in range(plan.num_inputs)]
-        self.names = {Literal(number): f"{letter}{number}" for number in literals_of(plan)}
 
     @property
     def literals(self) -> list[str]:
@@ -106,10 +147,12 @@ class _Function:
         lines = [f"@triton.jit\ndef {name}({listed(self.inputs, 'one', 'zero', self.literals)}):"]
         for instruction in self.plan.instructions:
             names[instruction.result] = str(instruction.result)
+            spelling = in_gradient if instruction in self.quick else template
             if single.issuperset(instruction.arguments):
                 single.add(instruction.result)  # type: ignore[arg-type]
+                spelling = template
             arguments = [names[argument] for argument in instruction.arguments]
-            lines.append(f"    {instruction.result} = {template(instruction.operation).format(*arguments)}")
+            lines.append(f"    {instruction.result} = {spelling(instruction.operation).format(*arguments)}")
         outputs = [
             f"tl.broadcast_to({names[output]}, v0.shape)" if output in single else names[output]
             for output in self.plan.outputs
@@ -178,7 +221,7 @@ def _backward_loop(step: Step, function: _Function, back: _Function, real: str, 
     def one_step(k: int, t: str) -> list[str]:
         inputs = [f"x{k}", *at(k), *operands, f"o{k}", *gradients]
         return [
-            *(f"{name} += load(seq_{name}, {t}, {_PLACE}, real)" for name in gradients),
+            *(f"{name} = plus({name}, seq_{name}, {t}, {_PLACE}, real)" for name in gradients),
             back.call("backward_step", ["gradient", *gradients, *additions], inputs),
             *(f"{total} += {one}" for total, one in zip(learned, additions, strict=True)),
             f"store(gx, {t}, {_PLACE}, gradient)",
@@ -214,7 +257,7 @@ def _backward_loop(step: Step, function: _Function, back: _Function, real: str, 
     ]
     arguments += [*prefixed("final", gradients), *prefixed("seq", gradients), "gx"]
     arguments += [*prefixed("start", gradients), *prefixed("all", learned)]
-    literals = [*function.literals, *back.literals]
+    literals = list(dict.fromkeys([*function.literals, *back.literals]))
     flags = [*memories, *operands, *gradients, *learned]
     return _kernel("backward_loop", arguments, literals, flags, real, chunk, body)
 

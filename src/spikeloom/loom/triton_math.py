@@ -21,6 +21,47 @@ def divide(a, b):
     return a / b if a.dtype == tl.float64 else tl.div_rn(a, b)
 
 
+def _interpreted_reciprocal(a: Any) -> Any:
+    return tl.tensor(type(a.handle)(1 / a.handle.data, a.handle.dtype), a.type)
+
+
+@triton.jit
+def _compiled_reciprocal(a):
+    return tl.inline_asm_elementwise(
+        "rcp.approx.ftz.f32 $0, $1;", "=f,f", [a], dtype=tl.float32, is_pure=True, pack=1
+    )
+
+
+_nearly_reciprocal: Any = _interpreted_reciprocal if interprets() else _compiled_reciprocal
+
+
+@triton.jit
+def quick_reciprocal(a):
+    """``1 / a``, correctly rounded; but 0 or infinite for numbers that, or whose reciprocals, are denormal.
+
+    The device's approximation and one step of Newton's method, as in correctly rounded division. That asks
+    besides for each number whether it is at the ends of the range, and branches: a thread would finish one
+    before it begins the next, and the backward pass of a LIF neuron would have 47 instructions for each
+    number instead of 33 (compute capability 9.0, Triton 3.6).
+    """
+    if a.dtype == tl.float64:
+        return 1.0 / a
+    near = _nearly_reciprocal(a)
+    nearer = tl.fma(near, tl.fma(near * -1.0, a, 1.0), near)
+    return tl.where(nearer == nearer, nearer, near)  # infinity times 0 is none
+
+
+@triton.jit
+def quick_divide(a, b):
+    """``a / b``, nearly always correctly rounded; 0, infinite or less exact at the ends of the range."""
+    if b.dtype == tl.float64:
+        return a / b
+    inverse = quick_reciprocal(b)
+    near = a * inverse
+    nearer = tl.fma(tl.fma(near * -1.0, b, a), inverse, near)
+    return tl.where(nearer == nearer, nearer, near)
+
+
 @triton.jit
 def sqrt(a):
     """The square root."""

@@ -32,6 +32,12 @@ def load(source, step, size, at, mask, real: tl.constexpr):
 
 
 @triton.jit
+def plus(value, source, step, size, at, mask, real: tl.constexpr):
+    """A number with what a sequence has at a step added."""
+    return value if source is None else value + load(source, step, size, at, mask, real)
+
+
+@triton.jit
 def store(target, step, size, at, mask, value):
     """Write a step of a sequence."""
     if target is not None:

@@ -41,9 +41,21 @@ _TEMPLATES = {
 }
 
 
+_QUICK = {
+    "div": "quick_divide({0}, {1})",
+    "reciprocal": "quick_reciprocal({0})",
+    "sigmoid": "quick_reciprocal(one + exp({0} * -1.0))",
+}
+
+
 def template(operation: str) -> str:
     """The expression of an operation, with ``{0}``, ``{1}``, ... for its arguments."""
     return _TEMPLATES.get(operation, OPERATIONS[operation].template)
+
+
+def in_gradient(operation: str) -> str:
+    """The expression of an operation where it makes a gradient, and no spike depends on its last bit."""
+    return _QUICK.get(operation, template(operation))
 
 
 def on_cuda(step: Step) -> Step:

@@ -12,7 +12,7 @@ from spikeloom.loom.cache import load_module
 from spikeloom.loom.running import CannotCompile, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in, interprets
 from spikeloom.loom.step import Woven
-from spikeloom.loom.triton_loop import chunk_of, emit, literals_of, num_notes, width
+from spikeloom.loom.triton_loop import chunk_of, emit, num_notes, numbers_of, width
 from spikeloom.loom.triton_operations import on_cuda
 
 HELPERS = (triton_math, triton_memory)
@@ -36,10 +36,8 @@ class TritonLoops(Loops):
 
     def __init__(self, woven: Woven):
         super().__init__(woven)
-        self.printed = self.step if interprets() else on_cuda(self.step)
-        forward = [woven.forward_literals[number] for number in literals_of(self.printed.forward)]
-        backward = [woven.backward_literals[number] for number in literals_of(self.printed.backward)]
-        self.literals = {"forward": forward, "backward": forward + backward}
+        self.printed = woven if interprets() else woven._replace(step=on_cuda(self.step))
+        self.literals = numbers_of(self.printed)
         self.modules: dict[tuple[torch.dtype, int], Any] = {}
         self.launchers: dict[Any, Any] = {}
 
