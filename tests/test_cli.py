@@ -152,6 +152,11 @@ def test_a_mistyped_name_is_answered_with_close_ones(spikeloom, arguments, messa
         (["profile", "a", "--samples", "0"], ["`samples` must be at least 1, got 0"]),
         (["profile", "a", "--mac", "nan"], ["`mac` must be a number greater than 0, got nan"]),
         (["train", "--resume"], ["--resume"]),
+        (
+            ["train", "--resume", "a", "--epochs", "9"],
+            ["--epochs cannot be given with --resume", "--devices"],
+        ),
+        (["train", "blobs", "--resume", "a"], ["`spikeloom train --resume RUN` without a name"]),
     ],
 )
 def test_wrong_arguments_end_with_code_2_and_write_nothing(

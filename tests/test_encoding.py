@@ -96,7 +96,7 @@ def test_an_empty_batch_is_accepted(name):
 @over_all
 @pytest.mark.parametrize("T", [0, -1, 2.0, True])
 def test_the_number_of_steps_is_checked(name, T):
-    with pytest.raises(ValueError, match="`T` must be a positive integer"):
+    with pytest.raises((TypeError, ValueError), match=r"`T` must be (an integer|at least 1)"):
         ENCODERS[name]().encode(torch.zeros(1), T)
 
 
@@ -332,7 +332,7 @@ def test_phase_refuses_1(K):
     """Also where float32 cannot tell 1 - 2^-K from 1."""
     with pytest.raises(ValueError, match=r"Scale values that reach 1 by 1 - 2 \*\* -K"):
         WeightedPhaseEncoder(K)(torch.ones(2))
-    with pytest.raises(ValueError, match="`K` must be a positive integer of at most 53, got 54"):
+    with pytest.raises(ValueError, match="`K` must be at most 53, got 54"):
         WeightedPhaseEncoder(54)
 
 
@@ -461,13 +461,13 @@ def test_population_with_a_range_per_feature():
 
 
 def test_population_errors():
-    with pytest.raises(ValueError, match="`num_neurons` must be an integer of at least 3, got 2"):
+    with pytest.raises(ValueError, match="`num_neurons` must be at least 3, got 2"):
         PopulationEncoder(2)
     with pytest.raises(
         ValueError, match=r"`x_min` must be less than `x_max`.* Leave out features that are constant"
     ):
         PopulationEncoder(4, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]))
-    with pytest.raises(ValueError, match="`beta` must be greater than 0"):
+    with pytest.raises(ValueError, match="`beta` must be a finite number greater than 0"):
         PopulationEncoder(4, beta=0)
     with pytest.raises(ValueError, match="must have no NaN"):
         PopulationEncoder(4)(torch.tensor([torch.nan]))

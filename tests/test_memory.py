@@ -310,7 +310,7 @@ def test_a_counter_in_a_step_stays_a_number():
 
 
 @given(steps=st.integers(1, 6), sizes=st.lists(st.integers(0, 4), max_size=3), split=st.integers(1, 6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_sequence_in_chunks_equals_the_whole(steps, sizes, split):
     x_seq = torch.rand(steps, *sizes) * 2
     whole = neuron.LIFNode(step_mode="m")(x_seq)

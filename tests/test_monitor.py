@@ -105,6 +105,13 @@ def test_record_of_v_is_v_seq(x_seq):
     assert_same("v", net[1].v_seq, recording["1", "v"])
 
 
+def test_what_is_not_stored_is_not_recorded_as_nothing(x_seq):
+    net = small_net("m")
+    AttributeMonitor("v_seq", False, net, neuron.BaseNode)
+    with pytest.raises(AttributeError, match="store_v_seq"):
+        run(net, x_seq)
+
+
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 def test_recording_changes_neither_output_nor_gradients(step_mode, x_seq):
     plain, recorded = small_net(step_mode), small_net(step_mode)

@@ -178,7 +178,7 @@ def test_batch_normalisation_may_be_frozen_or_of_single_steps():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="`chunk` must be at least 1 time step, got 0"):
+    with pytest.raises(ValueError, match="`chunk` must be at least 1, got 0"):
         functional.checkpoint_time(make(), inputs(3, 5), 0)
     with pytest.raises(ShapeError, match="`x_seq` must have at least one time step"):
         functional.checkpoint_time(make(), torch.rand(0, 3, 5), 4)

@@ -539,21 +539,21 @@ def test_the_spikes_can_be_changed_in_place(curve):
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (surrogate.ATan, {"alpha": 0}, "`alpha` must be finite and greater than 0, got 0"),
+        (surrogate.ATan, {"alpha": 0}, "`alpha` must be a finite number greater than 0, got 0"),
         (surrogate.Sigmoid, {"alpha": -1.0}, "`alpha` must be"),
         (surrogate.Erf, {"alpha": torch.nan}, "`alpha` must be"),
         (surrogate.ATan, {"alpha": torch.tensor([1.0, -1.0])}, r"`alpha` must be .* everywhere"),
         (surrogate.QPseudoSpike, {"alpha": 1.0}, "greater than 1"),
-        (surrogate.Gaussian, {"variance": torch.inf}, "`variance` must be finite"),
+        (surrogate.Gaussian, {"variance": torch.inf}, "`variance` must be a finite number"),
         (surrogate.S2NN, {"beta": 0.0}, "`beta`"),
         (surrogate.PiecewiseLeakyReLU, {"w": 0.0}, "`w`"),
-        (surrogate.LeakyKReLU, {"leak": torch.inf}, "`leak` must be finite, got inf"),
-        (surrogate.SquarewaveFourierSeries, {"n": 1}, "`n` must be an integer of 2 or more, got 1"),
+        (surrogate.LeakyKReLU, {"leak": torch.inf}, "`leak` must be a finite number, got inf"),
+        (surrogate.SquarewaveFourierSeries, {"n": 1}, "`n` must be at least 2, got 1"),
         (surrogate.SquarewaveFourierSeries, {"T_period": -8}, "`T_period`"),
         (
             surrogate.MultiLevelSpikeCount,
             {"max_spike_count": 0},
-            "`max_spike_count` must be a positive integer",
+            "`max_spike_count` must be at least 1, got 0",
         ),
         (
             surrogate.MultiLevelSpikeCount,
@@ -569,7 +569,7 @@ def test_wrong_values_are_refused(make, arguments, message):
 
 @pytest.mark.parametrize("value", ["2", None, True, torch.tensor(2)])
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(TypeError, match="`alpha` must be a number or a floating-point tensor"):
+    with pytest.raises(TypeError, match="`alpha` must be a number"):
         surrogate.ATan(alpha=value)
 
 

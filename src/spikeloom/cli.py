@@ -199,6 +199,8 @@ def _train(arguments: list[str]) -> None:
     arguments = _long_options(arguments)
     if arguments[0].startswith("--resume"):
         run, recipe = _resumed(arguments)
+    elif any(argument.split("=")[0] == "--resume" for argument in arguments):
+        raise UnknownNameError("A run knows its recipe: write `spikeloom train --resume RUN` without a name.")
     elif arguments[0].startswith("-"):
         raise UnknownNameError(
             f"`spikeloom train` starts with the recipe's name, got '{arguments[0]}'. {suggest('', RECIPES)}"
@@ -251,6 +253,13 @@ def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
 
 def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
     """The run of ``--resume RUN``, as it was configured, but for where it trains."""
+    known = [f"--{field.name.replace('_', '-')}" for field in fields(Resume)]
+    for argument in arguments:
+        if argument.startswith("--") and argument.split("=")[0].replace("_", "-") not in (*known, "--help"):
+            raise UnknownNameError(
+                f"{argument} cannot be given with --resume: a training goes on with the settings that it was "
+                f"started with, but for {', '.join(known[1:])}. For others, start a new one."
+            )
     options = _parsed(Resume, "spikeloom train", arguments)
     folder = options.resume
     run, recipe = _opened(folder)

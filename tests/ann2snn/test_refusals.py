@@ -162,9 +162,9 @@ def test_activations_that_are_not_finite():
 @pytest.mark.parametrize(("options", "message"), [
     ({"method": "maximum"}, r"`method` must be one of \('max', 'percentile', 'qcfs'\), got 'maximum'"),
     ({"calibrate": "weights"}, r"`calibrate` must be one of \(None, 'bias', 'potential'\), got 'weights'"),
-    ({"percentile": 0}, "`percentile` must be greater than 0 and at most 100, got 0"),
-    ({"percentile": 101.0}, "`percentile` must be greater than 0 and at most 100, got 101.0"),
-    ({"scale": 0.0}, "`scale` must be greater than 0 and finite, got 0.0"),
+    ({"percentile": 0}, "`percentile` must be a number greater than 0 and at most 100, got 0"),
+    ({"percentile": 101.0}, "`percentile` must be a number greater than 0 and at most 100, got 101.0"),
+    ({"scale": 0.0}, "`scale` must be a finite number greater than 0, got 0.0"),
     ({"initial_potential": 1.5}, "`initial_potential` must be from 0 to 1.*got 1.5"),
     ({"T": 0}, "`T` must be at least 1, got 0"),
 ])  # fmt: skip

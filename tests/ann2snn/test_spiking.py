@@ -39,8 +39,8 @@ def test_qcfs_stays_finite_when_its_threshold_is_driven_to_zero():
 @pytest.mark.parametrize(("wrong", "message"), [
     ({"L": 0}, "`L` must be a whole number of at least 1, got 0"),
     ({"L": 1.5}, "`L` must be a whole number of at least 1, got 1.5"),
-    ({"threshold": 0.0}, "`threshold` must be greater than 0 and finite, got 0.0"),
-    ({"threshold": float("inf")}, "`threshold` must be greater than 0 and finite, got inf"),
+    ({"threshold": 0.0}, "`threshold` must be a finite number greater than 0, got 0.0"),
+    ({"threshold": float("inf")}, "`threshold` must be a finite number greater than 0, got inf"),
 ])  # fmt: skip
 def test_wrong_settings_of_qcfs_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):

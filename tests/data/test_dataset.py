@@ -100,7 +100,7 @@ def test_take_keeps_the_first_samples():
     assert data.train_y.tolist() == [0, 1]
     assert data.test_x.tolist() == [[3.0]]
     assert len(data.take().train_x) == 2
-    with pytest.raises(ValueError, match="`num_test` must be at least 0 or None, got -1"):
+    with pytest.raises(ValueError, match="`num_test` must be at least 0, got -1"):
         data.take(num_test=-1)
 
 

@@ -150,7 +150,7 @@ def test_what_may_not_be_looked_at_is_a_data_error(tmp_path, monkeypatch):
 
 
 def test_arguments_are_checked_before_files(tmp_path):
-    with pytest.raises(ValueError, match="`T` must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="`T` must be at least 1, got 0"):
         nmnist(tmp_path, T=0)
     with pytest.raises(ValueError, match="`split_by` must be 'number' or 'time', got 'event'"):
         nmnist(tmp_path, split_by="event")

@@ -52,7 +52,7 @@ def test_test_points_do_not_depend_on_the_number_of_training_points():
         ({"num_train": -1}, "`num_train` must be at least 0"),
         ({"radius": 0}, "`radius` must be a finite number greater than 0"),
         ({"margin": math.inf}, "`margin` must be a finite number greater than 0"),
-        ({"seed": -1}, "`seed` must be an integer"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

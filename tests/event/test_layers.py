@@ -36,7 +36,7 @@ def additions(conv, x):
     return int(ones.sum())
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     *(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 2, 3])),
     *(st.tuples(sides, sides), pairs, pairs, st.tuples(st.integers(0, 4), st.integers(0, 4)), pairs),

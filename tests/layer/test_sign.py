@@ -79,8 +79,9 @@ def test_layers_over_time_stay_what_they_are():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"`name`.*weight"):
         layer.constrain_sign(nn.Linear(2, 2), name="weights")
-    with pytest.raises(ValueError, match="`sign`"):
-        layer.constrain_sign(nn.Linear(2, 2), 0)
+    for sign in (0, "positive", None):
+        with pytest.raises(ValueError, match="`sign` must be 1 or -1"):
+            layer.constrain_sign(nn.Linear(2, 2), sign)
     for shape in ((3,), (2, 2, 2)):
         with pytest.raises(ShapeError, match="`sign`"):
             layer.constrain_sign(nn.Linear(2, 2), torch.ones(shape))

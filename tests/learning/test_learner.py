@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import warnings
 
@@ -110,8 +111,9 @@ def test_what_is_no_synapse_and_what_are_no_neurons():
 
 @pytest.mark.parametrize("tau", [0.5, 0.0, -1.0, float("inf"), float("nan")])
 def test_wrong_time_constants(tau):
+    rule = "a number, got NaN" if math.isnan(tau) else "a finite number of at least 1"
     for name in ("tau_pre", "tau_post"):
-        with pytest.raises(ValueError, match=f"`{name}` must be a finite number of 1 or more"):
+        with pytest.raises(ValueError, match=f"`{name}` must be {rule}"):
             learning.STDPLearner(
                 "s", nn.Linear(1, 1), nn.Identity(), **{"tau_pre": 2.0, "tau_post": 2.0, name: tau}
             )

@@ -269,7 +269,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(EXPRESSIONS, EXPRESSIONS, SETTINGS)
 def test_any_pointwise_neuron_is_planned(charge, follow, options):
     node = MadeUp(charge, follow, **options).double()
@@ -331,7 +331,6 @@ def assert_interpreted_close(node, x, memories):
 
 @settings(
     max_examples=20,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
     phases=[Phase.generate],  # a smaller example would cost a compilation for each that is tried

@@ -211,7 +211,7 @@ def test_auto_runs_the_reference_where_triton_cannot_compile(monkeypatch, caplog
         LIFNode(tau=78.0, step_mode="m", backend="triton")(x)
 
 
-# Compiled ahead of time. Nothing is spilled, and no operation fused but those within CUDA's library, and two of
+# Compiled ahead of time: nothing is spilled, and nothing fused but what is within CUDA's library, and two of
 # a quick reciprocal.
 
 

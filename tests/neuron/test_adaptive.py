@@ -48,7 +48,7 @@ def test_alif_resets_by_its_own_threshold():
 
 
 def test_alif_checks_its_settings():
-    with pytest.raises(ValueError, match="`tau` must be greater than 0, got 0"):
+    with pytest.raises(ValueError, match="`tau` must be a number greater than 0, got 0"):
         ALIFNode(tau=0.0)
     with pytest.raises(
         ValueError, match=r"`tau_adaptation` must be greater than 0 everywhere, got \[1.0, -1.0\]"
@@ -100,5 +100,5 @@ def test_adlif_takes_numbers_tensors_and_parameters():
     node = AdaptiveLIFNode(0.5, torch.tensor([0.5, 0.9]), a=nn.Parameter(torch.tensor(0.0)), b=3.0)
     assert dict(node.named_parameters()).keys() == {"a"}
     assert node.state_dict().keys() == {"a", "beta"}
-    with pytest.raises(ValueError, match=r"`alpha` must be from 0 to 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"`alpha` must be a number from 0 to 1, got 1\.5"):
         AdaptiveLIFNode(alpha=1.5)

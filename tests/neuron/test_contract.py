@@ -224,6 +224,8 @@ def test_settings_of_the_wrong_kind_are_refused():
         neuron.IFNode(v_threshold="1")
     with pytest.raises(ValueError, match="`v_threshold` must be a number, got NaN"):
         neuron.IFNode(v_threshold=float("nan"))
+    with pytest.raises(ValueError, match="`v_threshold` must be finite where it is subtracted"):
+        neuron.IFNode(v_threshold=float("inf"), v_reset=None)
     with pytest.raises(TypeError, match="`v_reset` must be a number, got True"):
         neuron.IFNode(v_reset=True)
     with pytest.raises(ValueError, match="`decode` must be None or one of"):

@@ -108,9 +108,9 @@ def test_ilif_forgets_only_by_its_leak():
 
 
 def test_ilif_needs_a_positive_threshold():
-    with pytest.raises(ValueError, match="`v_threshold` must be greater than 0, got 0"):
+    with pytest.raises(ValueError, match="`v_threshold` must be a number greater than 0, got 0"):
         ILIFNode(v_threshold=0)
-    with pytest.raises(ValueError, match="`v_threshold` must be greater than 0"):
+    with pytest.raises(ValueError, match="`v_threshold` must be a number greater than 0"):
         TernaryLIFNode(v_threshold=-1.0)
 
 

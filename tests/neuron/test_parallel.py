@@ -214,7 +214,7 @@ def test_lambda_is_saved_and_checked():
     other = MaskedPSN(2, 4)
     other.load_state_dict(node.state_dict())
     assert other.lambda_ == 0.75
-    with pytest.raises(ValueError, match=r"`lambda_` must be from 0 to 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"`lambda_` must be a number from 0 to 1, got 1\.5"):
         node.lambda_ = 1.5
     with pytest.raises(ValueError, match=r"`lambda_` of MaskedPSN must be 1 in single-step mode, got 0\.75"):
         node(torch.ones(3))

@@ -213,7 +213,7 @@ def test_settings_are_checked(make):
     with pytest.raises(ValueError, match="`tau` must be greater than 1"):
         make(tau=1.0)
     width = "delta_T" if issubclass(make, EIFNode) else "a0"
-    with pytest.raises(ValueError, match=f"`{width}` must be greater than 0, got 0.0"):
+    with pytest.raises(ValueError, match=f"`{width}` must be a number greater than 0, got 0.0"):
         make(**{width: 0.0})
     with pytest.raises(TypeError, match="`v_rest` must be a number"):
         make(v_rest=None)
@@ -221,9 +221,9 @@ def test_settings_are_checked(make):
 
 def test_settings_of_the_adapting_are_checked():
     for make in (AdExNode, IzhikevichNode):
-        with pytest.raises(ValueError, match="`tau_w` must be greater than 0"):
+        with pytest.raises(ValueError, match="`tau_w` must be a number greater than 0"):
             make(tau_w=0)
-    with pytest.raises(ValueError, match="`dt` must be greater than 0"):
+    with pytest.raises(ValueError, match="`dt` must be a number greater than 0"):
         BiologicalIzhikevichNode(dt=0.0)
     with pytest.raises(TypeError, match="`c` must be a number"):
         BiologicalIzhikevichNode(c=torch.tensor(-65.0))

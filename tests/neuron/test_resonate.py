@@ -70,5 +70,5 @@ def test_a_hard_reset_leaves_the_other_memory():
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="`dt` must be greater than 0"):
+    with pytest.raises(ValueError, match="`dt` must be a number greater than 0"):
         ResonateAndFireNode(dt=-1.0)

@@ -79,9 +79,9 @@ def test_a_spike_empties_the_currents_or_takes_the_threshold_off():
 
 
 def test_decays_are_checked():
-    with pytest.raises(ValueError, match=r"`c_decay` must be from 0 to 1, got 1\.2"):
+    with pytest.raises(ValueError, match=r"`c_decay` must be a number from 0 to 1, got 1\.2"):
         CubaLIFNode(c_decay=1.2)
-    with pytest.raises(ValueError, match=r"`alpha` must be between 0 and 1, got 1\.0"):
+    with pytest.raises(ValueError, match=r"`alpha` must be a number between 0 and 1, got 1\.0"):
         AlphaNode(alpha=1.0)
     with pytest.raises(ValueError, match=r"`beta` must be less than `alpha`, got beta=0\.9 and alpha=0\.9"):
         AlphaNode(0.9, 0.9)

@@ -95,7 +95,7 @@ def test_a_convolution_is_counted_spike_by_spike_and_target_by_target(name):
     groups=st.sampled_from([1, 2]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_geometry(kernel, stride, padding, dilation, groups, seed):
     if 7 + 2 * padding < dilation * (kernel - 1) + 1:  # the kernel is larger than the image
         return

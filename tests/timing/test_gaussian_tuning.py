@@ -41,8 +41,8 @@ def test_one_value_per_feature_needs_no_third_dimension():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"m": 2}, ValueError, "`m` must be an integer of at least 3, got 2"),
-        ({"n": 0}, ValueError, "`n` must be an integer of at least 1"),
+        ({"m": 2}, ValueError, "`m` must be at least 3, got 2"),
+        ({"n": 0}, ValueError, "`n` must be at least 1"),
         ({"x_max": torch.tensor([1.0, 0.0])}, ValueError, "Leave out features that are constant"),
         ({"x_min": torch.zeros(3)}, ShapeError, r"`x_min` must be a number or a tensor \[2\]"),
         ({"x_min": math.nan}, ValueError, "`x_min` must be finite"),
@@ -61,7 +61,7 @@ def test_bad_features_are_refused():
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match=r"`x` must be finite, got NaN or infinity\. Fill in"):
             tuning.encode(torch.tensor([[0.5, bad]]))
-    with pytest.raises(ValueError, match="`max_spike_time` must be a number greater than 0"):
+    with pytest.raises(ValueError, match="`max_spike_time` must be a finite number greater than 0"):
         tuning.encode(torch.rand(5, 2), max_spike_time=0)
 
 

@@ -78,7 +78,7 @@ def test_bad_arguments_are_refused_by_name():
             EarliestPool2d(size)
     with pytest.raises(ValueError, match="`stride` must be an integer of at least 1"):
         EarliestPool2d(2, 0)
-    with pytest.raises(ValueError, match="`padding` must be an integer of at least 0, got -1"):
+    with pytest.raises(ValueError, match="`padding` must be at least 0, got -1"):
         EarliestPool2d(2, padding=-1)
     with pytest.raises(ValueError, match="`padding` must be at most half of `kernel_size`, got 2"):
         EarliestPool2d(3, padding=2)

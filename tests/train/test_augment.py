@@ -159,9 +159,9 @@ def test_a_sample_is_cropped_and_cut_alike_whatever_its_batch(change):
 
 
 def test_wrong_sizes_of_windows_and_holes_are_refused():
-    with pytest.raises(ValueError, match="`padding` must be at least 0 pixels, got -1"):
+    with pytest.raises(ValueError, match="`padding` must be at least 0, got -1"):
         random_crop(spot(1, 1), random(0), padding=-1)
-    with pytest.raises(ValueError, match="`size` must be at least 0 pixels, got -2"):
+    with pytest.raises(ValueError, match="`size` must be at least 0, got -2"):
         cutout(spot(1, 1), random(0), size=-2)
 
 

@@ -138,7 +138,7 @@ def test_candidates_stay_above_the_lowest():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"change": 0.0}, "`change` must be a number greater than 0, got 0.0"),
+        ({"change": 0.0}, "`change` must be a finite number greater than 0, got 0.0"),
         ({"difference": float("nan")}, "`difference` must be"),
         ({"num_weights": 0}, "`num_weights` must be at least 1"),
     ],

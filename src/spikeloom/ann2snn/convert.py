@@ -14,8 +14,8 @@ from spikeloom.ann2snn.samples import Samples
 from spikeloom.ann2snn.spiking import SpikingActivation, SpikingMaxPool
 from spikeloom.ann2snn.thresholds import measure
 from spikeloom.ann2snn.trace import trace
+from spikeloom.checks import checked_count, checked_inside, checked_number, checked_part
 from spikeloom.errors import ConversionError
-from spikeloom.neuron.base import checked_number
 
 METHODS = ("max", "percentile", "qcfs")
 CALIBRATIONS = (None, "bias", "potential")
@@ -126,17 +126,14 @@ def _check_options(
         raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
     if calibrate not in CALIBRATIONS:
         raise ValueError(f"`calibrate` must be one of {CALIBRATIONS}, got {calibrate!r}.")
-    if not 0 < checked_number("percentile", percentile) <= 100:
-        raise ValueError(f"`percentile` must be greater than 0 and at most 100, got {percentile}.")
-    if not 0 < checked_number("scale", scale) < float("inf"):
-        raise ValueError(f"`scale` must be greater than 0 and finite, got {scale}.")
+    checked_part("percentile", percentile, 100)
+    checked_inside("scale", scale, 0)
     if not 0 <= checked_number("initial_potential", initial_potential) <= 1:
         raise ValueError(
             "`initial_potential` must be from 0 to 1, as it is a part of the threshold, got "
             f"{initial_potential}."
         )
-    if T < 1:
-        raise ValueError(f"`T` must be at least 1, got {T}.")
+    checked_count("T", T)
 
 
 def _refuse(

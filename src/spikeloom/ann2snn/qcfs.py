@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spikeloom.neuron.base import checked_number, is_number
+from spikeloom.checks import checked_inside, is_number
 
 SMALLEST = 1e-3  # of a threshold in training; one that reached 0 would divide by it
 
@@ -36,10 +36,10 @@ class QCFS(nn.Module):
         super().__init__()
         if not is_number(L) or int(L) != L or L < 1:
             raise ValueError(f"`L` must be a whole number of at least 1, got {L!r}.")
-        if not 0 < checked_number("threshold", threshold) < float("inf"):
-            raise ValueError(f"`threshold` must be greater than 0 and finite, got {threshold}.")
         self.L = int(L)
-        self.threshold = nn.Parameter(torch.tensor(float(threshold)))
+        start = checked_inside("threshold", threshold, 0)
+        start = checked_inside("threshold", threshold, 0)
+        self.threshold = nn.Parameter(torch.tensor(float(start)))
 
     def forward(self, x: Tensor) -> Tensor:
         threshold = self.threshold.clamp(min=SMALLEST)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom import functional
 from spikeloom.ann2snn.network import ConvertedNet
+from spikeloom.checks import checked_count
 
 _CHUNK = 8  # time steps at once: their spikes are to stay small
 
@@ -29,8 +30,7 @@ def outputs_over_time(snn: ConvertedNet, x: Tensor, T: int) -> Tensor:
         >>> outputs_over_time(snn, torch.tensor([[0.5]]), T=4).flatten().tolist()
         [0.0, 0.5, 0.333..., 0.5]
     """
-    if T < 1:
-        raise ValueError(f"`T` must be at least 1, got {T}.")
+    checked_count("T", T)
     mode, snn.step_mode = snn.step_mode, "m"
     try:
         with functional.fresh_state(snn):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.data.split import stratified_split
 
 
@@ -85,8 +86,8 @@ class Dataset:
     def take(self, num_train: int | None = None, num_test: int | None = None) -> "Dataset":
         """The first samples of each part; ``None`` keeps all. Meant for quick trials."""
         for argument, count in (("num_train", num_train), ("num_test", num_test)):
-            if count is not None and count < 0:
-                raise ValueError(f"`{argument}` must be at least 0 or None, got {count}.")
+            if count is not None:
+                checked_count(argument, count, least=0)
         return replace(
             self,
             train_x=self.train_x[:num_train],

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.data.events import Events
-from spikeloom.encoding.values import check_num_steps
 
 POLARITIES = ("off", "on")
 """The channels of every frame: channel 0 counts OFF events, channel 1 ON events."""
@@ -25,7 +25,7 @@ def frames_by_number(events: Events, T: int, clip: bool = False) -> Tensor:
     Shape:
         ``float32 [T, 2, H, W]``; channel 0 is OFF, channel 1 is ON.
     Raises:
-        ValueError: ``T`` is no positive integer.
+        TypeError, ValueError: ``T`` is no positive integer.
     Differs from: SpikingJelly's ``split_by='number'`` only for N < T, where that puts all events into the
         last frame.
     Example:
@@ -51,7 +51,7 @@ def frames_by_time(events: Events, T: int, clip: bool = False) -> Tensor:
     Shape:
         ``float32 [T, 2, H, W]``; channel 0 is OFF, channel 1 is ON.
     Raises:
-        ValueError: ``T`` is no positive integer.
+        TypeError, ValueError: ``T`` is no positive integer.
     Differs from: SpikingJelly's ``split_by='time'``, which rounds the length down to whole microseconds, so
         that its last frame lasts up to T - 1 us longer, and which fails if a frame is empty.
     Example:
@@ -78,7 +78,7 @@ def frames_by_duration(events: Events, duration: int, T: int | None = None, clip
     Shape:
         ``float32 [T, 2, H, W]``; channel 0 is OFF, channel 1 is ON.
     Raises:
-        ValueError: ``duration`` or ``T`` is no positive integer.
+        TypeError, ValueError: ``duration`` or ``T`` is no positive integer.
     Differs from: SpikingJelly's ``integrate_events_by_fixed_duration``, whose frames begin with the first
         event after the frame before, so that pauses are skipped.
     Example:
@@ -86,12 +86,12 @@ def frames_by_duration(events: Events, duration: int, T: int | None = None, clip
         >>> frames_by_duration(events, duration=10)[:, :, 0].tolist()  # from 7, 17 and 27 us on
         [[[0.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]
     """
-    check_num_steps("duration", duration)
+    checked_count("duration", duration)
     frame = (events.t - events.t[:1]) // duration  # [N]
     if T is None:
         T = int(frame[-1]) + 1 if len(frame) else 0
     else:
-        check_num_steps("T", T)
+        checked_count("T", T)
     return _as_frames(events, frame, T, clip)
 
 
@@ -110,14 +110,14 @@ def event_histogram(events: Events) -> Tensor:
 
 def split_by_number(events: Events, T: int) -> np.ndarray:
     """The frame of each event, ``[N]``; see :func:`frames_by_number`."""
-    check_num_steps("T", T)
+    checked_count("T", T)
     position = np.arange(len(events))
     return np.minimum(position // max(len(events) // T, 1), T - 1)
 
 
 def split_by_time(events: Events, T: int) -> np.ndarray:
     """The frame of each event, ``[N]``; see :func:`frames_by_time`. In integers, so exact."""
-    check_num_steps("T", T)
+    checked_count("T", T)
     return np.minimum((events.t - events.t[:1]) * T // max(events.duration, 1), T - 1)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.data.atis import NMNIST_SENSOR, read_atis
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
@@ -17,7 +18,6 @@ from spikeloom.data.folder import data_folder
 from spikeloom.data.frames import count_events, split_by_number, split_by_time
 from spikeloom.data.known import ACCESS
 from spikeloom.data.split import stratified_split
-from spikeloom.encoding.values import check_num_steps
 from spikeloom.errors import DataError
 
 _CLASSES = tuple("0123456789")
@@ -60,11 +60,11 @@ def nmnist(
     Raises:
         DataError: the recordings are missing, or one is damaged; a class has none; more than 127 events fell
             on one pixel in one frame.
-        ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
+        TypeError, ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting static image datasets to spiking
         neuromorphic datasets using saccades, Front. Neurosci. 9:437, 2015.
     """
-    check_num_steps("T", T)
+    checked_count("T", T)
     if split_by not in _SPLITS:
         raise ValueError(f"`split_by` must be 'number' or 'time', got {split_by!r}.")
     folder = _find(data_folder(data_dir))

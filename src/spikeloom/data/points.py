@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.data.catalogue import DATASETS
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.split import random_words
@@ -38,11 +39,9 @@ def blobs(
         True
     """
     for argument, count in (("num_train", num_train), ("num_test", num_test)):
-        if count < 0:
-            raise ValueError(f"`{argument}` must be at least 0, got {count}.")
+        checked_count(argument, count, least=0)
     for argument, length in (("radius", radius), ("margin", margin)):
-        if not (length > 0 and math.isfinite(length)):
-            raise ValueError(f"`{argument}` must be a finite number greater than 0, got {length}.")
+        checked_inside(argument, length, 0)
     train_x, train_y = _two_discs(num_train, seed, 0, radius, margin)
     test_x, test_y = _two_discs(num_test, seed, 1, radius, margin)
     return Dataset("blobs", ("lower", "upper"), train_x, train_y, test_x, test_y)

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from spikeloom.checks import checked_count
+
 
 def random_words(count: int, *seed: int) -> np.ndarray:
     """``count`` random 64-bit words. NumPy keeps this stream from version to version, not ``Generator``'s."""
     for number in seed:
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
-            raise ValueError(f"`seed` must be an integer of at least 0, got {number!r}.")
+        checked_count("seed", number, least=0)
     return np.random.PCG64(list(seed)).random_raw(count)
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.encoding.stateful import cycle
-from spikeloom.encoding.values import check_num_steps, output_type
+from spikeloom.encoding.values import output_type
 from spikeloom.memory import MemoryModule
 
 
@@ -47,7 +48,7 @@ class PeriodicEncoder(MemoryModule):
 
     def encode(self, x: Tensor | None = None, T: int | None = None) -> Tensor:
         """The pattern from its start, for ``T`` time steps (``None``: once), without touching the memory."""
-        return cycle(self.spike, 0, self.T if T is None else check_num_steps("T", T))
+        return cycle(self.spike, 0, self.T if T is None else checked_count("T", T))
 
     def single_step_forward(self, x: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """The next step of the pattern."""

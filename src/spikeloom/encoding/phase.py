@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.encoding.stateful import StatefulEncoder
-from spikeloom.encoding.values import check_num_steps, check_range
+from spikeloom.encoding.values import check_range
 
 MOST_PHASES = 53  # bits in the significand of a float64: more would be noise, and 1 - 2^-K would round to 1
 
@@ -27,7 +28,7 @@ class WeightedPhaseEncoder(StatefulEncoder):
     """
 
     def __init__(self, K: int, step_mode: str = "s"):
-        super().__init__(check_num_steps("K", K, MOST_PHASES), step_mode)
+        super().__init__(checked_count("K", K, most=MOST_PHASES), step_mode)
         self.K = K
 
     def code(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.encoding.poisson import PoissonEncoder
 from spikeloom.encoding.random import UniformSource
 from spikeloom.encoding.values import check_range
@@ -51,12 +52,8 @@ class PopulationEncoder(PoissonEncoder):
         generator: torch.Generator | UniformSource | None = None,
     ):
         super().__init__(step_mode, generator)
-        if isinstance(num_neurons, bool) or not isinstance(num_neurons, int) or num_neurons < 3:
-            raise ValueError(f"`num_neurons` must be an integer of at least 3, got {num_neurons!r}.")
-        if not beta > 0:
-            raise ValueError(f"`beta` must be greater than 0, got {beta!r}.")
-        self.num_neurons = num_neurons
-        self.beta = float(beta)
+        self.num_neurons = checked_count("num_neurons", num_neurons, least=3)
+        self.beta = checked_inside("beta", beta, 0)
         for name, value in {"x_min": x_min, "x_max": x_max}.items():
             value = (
                 value.detach().double() if isinstance(value, Tensor) else torch.tensor(float(value)).double()

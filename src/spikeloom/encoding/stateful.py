@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.encoding.values import as_float, check_num_steps, check_static, output_type
+from spikeloom.checks import checked_count
+from spikeloom.encoding.values import as_float, check_static, output_type
 from spikeloom.errors import describe
 from spikeloom.memory import MemoryModule
 
@@ -24,7 +25,7 @@ class StatefulEncoder(MemoryModule):
         input ``[N, *]`` (single-step), or the same input repeated ``[T', N, *]`` (multi-step); output the
         same shape, values in {0, 1}, in the input's type. Without input, multi-step mode emits ``T`` steps.
     Raises:
-        ValueError: ``T`` is not a positive integer; the first call has no input.
+        TypeError, ValueError: ``T`` is not a positive integer; the first call has no input.
         ShapeError: the time steps of the input differ.
     Differs from: SpikingJelly, which does not look at later inputs; here one that differs brings a warning in
         single-step mode, and an error within a sequence.
@@ -35,7 +36,7 @@ class StatefulEncoder(MemoryModule):
 
     def __init__(self, T: int, step_mode: str = "s"):
         super().__init__(step_mode)
-        self.T = check_num_steps("T", T)
+        self.T = checked_count("T", T)
         self.register_memory("spike", None)
         self.register_memory("t", 0)
         self.register_memory("_coded", None)  # the input, until a warning was given
@@ -52,7 +53,7 @@ class StatefulEncoder(MemoryModule):
             x: the input, ``[N, *]``.
             T: number of time steps; ``None`` is the length of the code, and a larger one repeats it.
         """
-        count = self.T if T is None else check_num_steps("T", T)
+        count = self.T if T is None else checked_count("T", T)
         return cycle(self.code(as_float(x)).to(output_type(x)), 0, count)
 
     @torch.no_grad()

@@ -34,14 +34,6 @@ def check_range(x: Tensor, high: float, cure: str) -> None:
     raise ValueError(f"`x` must be in [0, {high:.10g}], got values from {low:.9g} to {top:.9g}. {cure}")
 
 
-def check_num_steps(name: str, value: int, most: int | None = None) -> int:
-    """``value`` itself, if it is an integer from 1 to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
-        limit = f" of at most {most}" if most else ""
-        raise ValueError(f"`{name}` must be a positive integer{limit}, got {value!r}.")
-    return value
-
-
 def check_static(x_seq: Tensor, encoder: str) -> None:
     """Raise unless all time steps of ``x_seq`` ``[T, N, *]`` are the same."""
     if not torch.compiler.is_compiling() and not torch.equal(x_seq, x_seq[:1].expand_as(x_seq)):

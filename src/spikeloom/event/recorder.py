@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from spikeloom import layer
+from spikeloom.checks import is_number
 from spikeloom.errors import ConversionError
 from spikeloom.event.calls import CURE, Call, Memory, Recording, kind_of
 from spikeloom.memory import MemoryModule
 from spikeloom.neuron import BaseNode
-from spikeloom.neuron.base import is_number
 
 RESHAPES = {
     *("flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "contiguous", "clone", "detach"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import functional
+from spikeloom.checks import checked_count
 from spikeloom.errors import ConversionError, ShapeError
 from spikeloom.event import sparse, stages
 from spikeloom.event.calls import CURE
@@ -193,8 +194,7 @@ class Runner:
             >>> runner.report().operations, runner.report().dense_operations
             (6.0, 12.0)
         """
-        if num_samples < 1:
-            raise ValueError(f"`num_samples` must be at least 1, got {num_samples}.")
+        checked_count("num_samples", num_samples)
         events, operations = self._counted.sum(0).T.tolist()
         layers = zip(self._program.layers, self._steps.tolist(), events, operations, strict=True)
         return Report(

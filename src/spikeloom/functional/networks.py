@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import loop_over_time
 
@@ -160,8 +161,7 @@ def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: 
     Returns:
         ``[T, N, *]``
     """
-    if split_size < 1:
-        raise ValueError(f"`split_size` must be at least 1, got {split_size}.")
+    checked_count("split_size", split_size)
     check_time(x_seq, "x_seq")
     return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
 

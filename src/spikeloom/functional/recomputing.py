@@ -7,6 +7,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.functional.networks import check_time
 from spikeloom.memory import MemoryModule, StepModule, recomputing
@@ -70,8 +71,7 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
         >>> checkpoint_time(net, torch.rand(100, 8, 3), chunk=10).shape
         torch.Size([100, 8, 2])
     """
-    if chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1 time step, got {chunk}.")
+    checked_count("chunk", chunk)
     check_time(x_seq, "x_seq")
     parts = list(x_seq.split(chunk))
     if len(parts) > 1:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.functional.networks import check_time
 
@@ -91,8 +92,7 @@ def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
         >>> delay(torch.tensor([1.0, 2.0, 3.0]), 1)
         tensor([0., 1., 2.])
     """
-    if delay_steps < 0:
-        raise ValueError(f"`delay_steps` must be at least 0, got {delay_steps}.")
+    checked_count("delay_steps", delay_steps, least=0)
     return torch.cat([torch.zeros_like(x_seq[:delay_steps]), x_seq[: max(0, len(x_seq) - delay_steps)]])
 
 

@@ -1,10 +1,9 @@
 """Delays of signals, in time steps: fixed, or learned for each channel."""
 
-import operator
-
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.bounded import bounded
 from spikeloom.layer.shapes import Shapes
@@ -31,9 +30,7 @@ class Delay(MemoryModule):
 
     def __init__(self, delay_steps: int, step_mode: str = "s"):
         super().__init__(step_mode)
-        if delay_steps < 0:
-            raise ValueError(f"`delay_steps` must be 0 or more time steps, got {delay_steps}.")
-        self.delay_steps = operator.index(delay_steps)
+        self.delay_steps = checked_count("delay_steps", delay_steps, least=0)
         self.register_memory("queue", None)  # the last inputs, [delay_steps, N, *], oldest first
 
     def single_step_forward(self, x: Tensor) -> Tensor:
@@ -87,9 +84,8 @@ class LearnableDelay(MemoryModule):
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        if max_delay < 1:
-            raise ValueError(f"`max_delay` must be at least 1 time step, got {max_delay}.")
-        self.num_channels, self.max_delay = num_channels, operator.index(max_delay)
+        self.num_channels = checked_count("num_channels", num_channels)
+        self.max_delay = checked_count("max_delay", max_delay)
         if initial_delay is None:
             initial_delay = torch.rand(num_channels) * max_delay
         initial = torch.as_tensor(initial_delay)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count, checked_range
 from spikeloom.layer.shapes import Shapes
 from spikeloom.memory import MemoryModule
 
@@ -55,12 +56,9 @@ class DropConnectLinear(MemoryModule):
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` must be between 0 and 1, got {p}.")
-        if samples_num < 1:
-            raise ValueError(f"`samples_num` must be at least 1, got {samples_num}.")
         self.in_features, self.out_features = in_features, out_features
-        self.p, self.samples_num, self.invariant = p, samples_num, invariant
+        self.p, self.invariant = checked_range("p", p, 0, 1), invariant
+        self.samples_num = checked_count("samples_num", samples_num)
         self.activation = activation
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None

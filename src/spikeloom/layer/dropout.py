@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeloom.checks import checked_range
 from spikeloom.layer.shapes import Shapes
 from spikeloom.memory import MemoryModule
 
@@ -36,9 +37,7 @@ class Dropout(MemoryModule):
 
     def __init__(self, p: float = 0.5, step_mode: str = "s"):
         super().__init__(step_mode)
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` must be between 0 and 1, got {p}.")
-        self.p = p
+        self.p = checked_range("p", p, 0, 1)
         self.register_memory("mask", None)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.shapes import Shapes
 from spikeloom.memory import MemoryModule
@@ -44,9 +45,7 @@ class NeuNorm(MemoryModule):
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        if not 0 <= k <= 1:
-            raise ValueError(f"`k` must be between 0 and 1, got {k}.")
-        self.k = k
+        self.k = checked_range("k", k, 0, 1)
         self.size = (in_channels, height, width)
         self.w = nn.Parameter(torch.empty(1 if shared_across_channels else in_channels, height, width))
         nn.init.kaiming_uniform_(self.w, a=math.sqrt(5))

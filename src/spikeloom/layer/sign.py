@@ -51,9 +51,12 @@ def constrain_sign(module: Module, sign: int | Tensor = 1, name: str = "weight")
         raise ValueError(
             f"`name` must be a parameter of {type(module).__name__}, one of {known}, got {name!r}."
         )
-    signs = torch.as_tensor(sign).to(parameter)
+    try:
+        signs = torch.as_tensor(sign).to(parameter)
+    except (TypeError, ValueError, RuntimeError):
+        signs = torch.zeros(())  # no numbers at all, such as a word
     if not bool((signs.abs() == 1).all()):
-        raise ValueError(f"`sign` must be 1 or -1, or a tensor of these, got {sign}.")
+        raise ValueError(f"`sign` must be 1 or -1, or a tensor of these, got {sign!r}.")
     try:
         fits = torch.broadcast_shapes(signs.shape, parameter.shape) == parameter.shape
     except RuntimeError:

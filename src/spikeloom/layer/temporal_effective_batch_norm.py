@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from spikeloom.layer.time_wise import TimeWise
@@ -37,9 +38,7 @@ class _TemporalEffective(TimeWise):
 
     def __init__(self, T: int, *args: Any, step_mode: str = "m", **kwargs: Any):
         super().__init__(*args, step_mode=step_mode, **kwargs)
-        if T < 1:
-            raise ValueError(f"`T` must be at least 1 time step, got {T}.")
-        self.T = T
+        self.T = checked_count("T", T)
         self.scale = nn.Parameter(torch.ones(T))
 
     def supported_step_mode(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import StepModule
 
@@ -27,9 +28,7 @@ class VotingLayer(StepModule, nn.Module):
 
     def __init__(self, voting_size: int = 10, step_mode: str = "s"):
         super().__init__()
-        if voting_size < 1:
-            raise ValueError(f"`voting_size` must be at least 1, got {voting_size}.")
-        self.voting_size = voting_size
+        self.voting_size = checked_count("voting_size", voting_size)
         self.step_mode = step_mode
 
     def forward(self, x: Tensor) -> Tensor:

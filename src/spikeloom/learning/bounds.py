@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from spikeloom.checks import checked_inside, checked_range
 from spikeloom.learning.learner import Modulation
 
 
@@ -49,8 +50,7 @@ def soft_bounds(
         (tensor([1.0000, 0.2500, 0.0000]), tensor([0.0000, 0.7500, 1.5000]))
     """
     check_bounds(w_min, w_max)
-    if not mu >= 0:
-        raise ValueError(f"`mu` must be 0 or more, got {mu}.")
+    checked_range("mu", mu, 0)
     return functools.partial(_soft, a_minus, w_min, 1, mu), functools.partial(_soft, a_plus, w_max, -1, mu)
 
 
@@ -88,8 +88,7 @@ def normalise_weights(module: nn.Module, total: float, name: str = "weight") -> 
         tensor([[2., 6.],
                 [0., 0.]])
     """
-    if not 0 < total < float("inf"):
-        raise ValueError(f"`total` must be a number greater than 0, got {total}.")
+    checked_inside("total", total, 0)
     weight: Tensor = getattr(module, name).detach()
     sums = weight.abs().flatten(1).sum(1).view(-1, *[1] * (weight.dim() - 1))
     set_weight(module, weight / torch.where(sums > 0, sums, 1.0) * total, name)

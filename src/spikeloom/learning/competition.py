@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.children import require_single_step
 from spikeloom.memory import MemoryModule
-from spikeloom.neuron.setting import checked_count
 
 
 class _Competition(MemoryModule):
@@ -56,7 +56,7 @@ class LateralInhibition(_Competition):
 
     def __init__(self, neurons: nn.Module, strength: float, step_mode: str = "s"):
         super().__init__(step_mode)
-        self.strength = _checked_strength("strength", strength)
+        self.strength = checked_range("strength", strength, 0)
         self.neurons = neurons
         require_single_step(self, [neurons])
         self.register_memory("s", None)
@@ -110,8 +110,8 @@ class InhibitoryPopulation(_Competition):
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        self.excitation = _checked_strength("excitation", excitation)
-        self.inhibition = _checked_strength("inhibition", inhibition)
+        self.excitation = checked_range("excitation", excitation, 0)
+        self.inhibition = checked_range("inhibition", inhibition, 0)
         self.excitatory, self.inhibitory = excitatory, inhibitory
         require_single_step(self, self.children())
         self.register_memory("z", None)
@@ -151,7 +151,7 @@ class WinnerTakeAll(_Competition):
 
     def __init__(self, neurons: nn.Module, num_winners: int = 1, step_mode: str = "s"):
         super().__init__(step_mode)
-        self.num_winners = checked_count("num_winners", num_winners, least=1)
+        self.num_winners = checked_count("num_winners", num_winners)
         self.neurons = neurons
         require_single_step(self, [neurons])
 
@@ -179,9 +179,3 @@ def all_but_self(spikes: Tensor) -> Tensor:
         tensor([[1., 2., 1.]])
     """
     return spikes.flatten(1).sum(1).view(-1, *[1] * (spikes.dim() - 1)) - spikes
-
-
-def _checked_strength(name: str, value: float) -> float:
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"`{name}` must be a number of 0 or more, got {value!r}. Inhibition is subtracted.")
-    return float(value)

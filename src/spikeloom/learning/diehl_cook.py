@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.learning.diehl_cook_constants import EXCITATORY, INHIBITORY, NEVER, DiehlCookConstants
 
@@ -71,10 +72,7 @@ class DiehlCook(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        for name, value in (("inputs", inputs), ("neurons", neurons)):
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
-        self.inputs, self.neurons = inputs, neurons
+        self.inputs, self.neurons = checked_count("inputs", inputs), checked_count("neurons", neurons)
         self.constants = DiehlCookConstants() if constants is None else constants
         longest = self.constants.steps(self.constants.max_delay)
         delay = torch.randint(longest + 1, (inputs,), generator=generator, dtype=torch.int32)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_inside
 from spikeloom.errors import ShapeError, SpikeloomError
 from spikeloom.memory import MemoryModule
 
@@ -76,8 +77,7 @@ class EProp(MemoryModule):
         super().__init__()
         times = {"tau": tau, "tau_out": tau_out, "tau_adaptation": tau_adaptation}
         for name, value in (times | {"v_threshold": v_threshold, "dampening": dampening}).items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"`{name}` must be a finite number greater than 0, got {value!r}.")
+            checked_inside(name, value, 0)
         if feedback not in ("symmetric", "random"):
             raise ValueError(f"`feedback` must be 'symmetric' or 'random', got {feedback!r}.")
         self.alpha, self.kappa, self.rho = (math.exp(-1 / value) for value in times.values())

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 
 NONE = -1
@@ -35,9 +36,8 @@ class NeuronLabels:
     """
 
     def __init__(self, neurons: int, num_classes: int):
-        for name, value in (("neurons", neurons), ("num_classes", num_classes)):
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        checked_count("neurons", neurons)
+        checked_count("num_classes", num_classes)
         self.sums = torch.zeros(num_classes, neurons, dtype=torch.float64)
         self.samples = torch.zeros(num_classes, dtype=torch.float64)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from spikeloom import neuron
+from spikeloom.checks import checked_range
 from spikeloom.errors import ShapeError, SpikeloomError, describe
 from spikeloom.learning.correlation import SYNAPSES
 from spikeloom.learning.sltt import SLTT
@@ -54,9 +55,7 @@ class OTTT(SLTT):
 
     def __init__(self, net: nn.Module, tau: float | None = None):
         super().__init__(net)
-        if tau is not None and not tau >= 1:
-            raise ValueError(f"`tau` must be 1 or more (time steps), got {tau!r}.")
-        self.tau = tau
+        self.tau = None if tau is None else checked_range("tau", tau, 1)
         self.register_memory("traces", {})
         self._behind: dict[str, nn.Module] = {}  # the neurons behind each layer, as they were seen to run
         self._waiting: list[str] = []

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_inside, checked_range
+
 
 def trace_sequence(spikes: Tensor, start: Tensor | None, decay: float, nearest: bool = False) -> Tensor:
     r"""The trace after each time step.
@@ -47,9 +49,7 @@ def euler_decay(name: str, tau: float) -> float:
     Raises:
         ValueError: ``tau``, the argument ``name``, is less than 1 or infinite.
     """
-    if not 1 <= tau < math.inf:
-        raise ValueError(f"`{name}` must be a finite number of 1 or more (time steps), got {tau!r}.")
-    return 1 - 1 / tau
+    return 1 - 1 / checked_range(name, tau, 1)
 
 
 def exponential_decay(name: str, tau: float) -> float:
@@ -58,6 +58,4 @@ def exponential_decay(name: str, tau: float) -> float:
     Raises:
         ValueError: ``tau``, the argument ``name``, is not greater than 0, or infinite.
     """
-    if not 0 < tau < math.inf:
-        raise ValueError(f"`{name}` must be a finite number greater than 0 (time steps), got {tau!r}.")
-    return math.exp(-1 / tau)
+    return math.exp(-1 / checked_inside(name, tau, 0))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.learning.correlation import Synapse
 
 
@@ -29,8 +30,7 @@ def stdp_window(
         >>> stdp_window(lambda *parts: STDPLearner(*parts, 2.0, 2.0, *factors), reach=2)
         (tensor([-2, -1,  0,  1,  2]), tensor([-0.1250, -0.2500,  0.5000,  0.5000,  0.2500], ...))
     """
-    if reach < 1:
-        raise ValueError(f"`reach` must be at least 1 time step, got {reach}.")
+    checked_count("reach", reach)
     num_steps = 2 * reach + 1
     synapse = nn.Linear(1, num_steps, bias=False, dtype=torch.float64)
     nn.init.constant_(synapse.weight, weight)

@@ -7,9 +7,9 @@ from typing import Literal
 from torch import nn
 
 from spikeloom import layer
+from spikeloom.checks import checked_count
 from spikeloom.model.network import Layers, Neuron, Norm
 from spikeloom.neuron import BaseNode
-from spikeloom.neuron.setting import checked_count
 
 Pool = Literal["average", "max"]
 Convolutions = Sequence[int | str]
@@ -32,7 +32,7 @@ def convolution_layers(
                 raise ValueError(f"`convolutions` must have one before each 'P', got {tuple(plan)}.")
             continue
         number += 1
-        channels = checked_count("convolutions", entry, least=1)
+        channels = checked_count("convolutions", entry)
         layers[f"conv{number}"] = layer.Conv2d(in_channels, channels, 3, padding=1, bias=bias)
         if norm is not None:
             layers[f"bn{number}"] = norm(channels)
@@ -55,7 +55,7 @@ def pooled_size(plan: Convolutions, size: int) -> int:
         ValueError: the images are too small for them.
     """
     num_poolings = list(plan).count("P")
-    pooled = checked_count("size", size, least=1) >> num_poolings
+    pooled = checked_count("size", size) >> num_poolings
     if pooled == 0:
         raise ValueError(
             f"`size` must be at least {2**num_poolings}, which is halved {num_poolings} times, got {size}."
@@ -79,7 +79,7 @@ def hidden_layers(
     """Fully connected layers of neurons, each with dropout behind it."""
     layers: dict[str, nn.Module] = {}
     for number, width in enumerate(widths, 1):
-        layers[f"fc{number}"] = layer.Linear(features, checked_count("hidden", width, least=1))
+        layers[f"fc{number}"] = layer.Linear(features, checked_count("hidden", width))
         layers[f"fc{number}_sn"] = neuron()
         layers[f"fc{number}_dropout"] = layer.Dropout(dropout)
         features = width
@@ -89,7 +89,7 @@ def hidden_layers(
 def voting_head(features: int, num_classes: int, voters: int, neuron: Neuron) -> dict[str, nn.Module]:
     """``voters`` neurons for each class, and the share of them that fires."""
     return {
-        "fc": layer.Linear(features, num_classes * checked_count("voters", voters, least=1)),
+        "fc": layer.Linear(features, num_classes * checked_count("voters", voters)),
         "sn": neuron(),
         "vote": layer.VotingLayer(voters),
     }

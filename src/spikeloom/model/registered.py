@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import suggest
 from spikeloom.model.network import Network
-from spikeloom.neuron.setting import checked_count
 from spikeloom.registry import Registry
 
 MODELS: Registry[Callable[..., Network]] = Registry("model")
@@ -75,9 +75,9 @@ def create(
     _check_maker("norm", norm, "layer.BatchNorm2d")
     makers = {key: maker for key, maker in (("neuron", neuron), ("norm", norm)) if maker is not None}
     return builder(
-        num_classes=checked_count("num_classes", num_classes, least=1),
-        in_channels=checked_count("in_channels", in_channels, least=1),
-        T=checked_count("T", T, least=1),
+        num_classes=checked_count("num_classes", num_classes),
+        in_channels=checked_count("in_channels", in_channels),
+        T=checked_count("T", T),
         **makers,
         **options,
     )

@@ -7,9 +7,9 @@ from functools import partial
 from torch import nn
 
 from spikeloom import layer
+from spikeloom.checks import checked_count
 from spikeloom.model.blocks import ResidualBlock
 from spikeloom.model.network import Network, Neuron, Norm
-from spikeloom.neuron.setting import checked_count
 
 NAMED_FORMS = {
     "18": {"depths": (2, 2, 2, 2), "bottleneck": False},
@@ -49,13 +49,13 @@ class ResNetForm:
     pool_stem: bool = False
 
     def __post_init__(self) -> None:
-        checked_count("width", self.width, least=1)
+        checked_count("width", self.width)
         if not isinstance(self.depths, Sequence) or not self.depths:
             raise TypeError(
                 f"`depths` must be the blocks of each stage, as (2, 2, 2, 2), got {self.depths!r}."
             )
         for depth in self.depths:
-            checked_count("depths", depth, least=1)
+            checked_count("depths", depth)
 
     def stem(self, in_channels: int, norm: Norm, neuron: Neuron | None) -> dict[str, nn.Module]:
         """What turns an image into spikes or, without ``neuron`` and its pooling, into potentials."""

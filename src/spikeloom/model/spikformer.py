@@ -5,10 +5,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from spikeloom import layer
+from spikeloom.checks import checked_count
 from spikeloom.model.network import Network, Neuron, Norm
 from spikeloom.model.registered import MODELS
 from spikeloom.neuron import LIFNode
-from spikeloom.neuron.setting import checked_count
 
 
 def leaky(v_threshold: float = 1.0) -> LIFNode:
@@ -63,7 +63,7 @@ class SpikingSelfAttention(nn.Module):
         attention_neuron: Neuron,
     ):
         super().__init__()
-        if channels % checked_count("num_heads", num_heads, least=1):
+        if channels % checked_count("num_heads", num_heads):
             raise ValueError(f"`width` must be a multiple of num_heads={num_heads}, got {channels}.")
         self.num_heads = num_heads
         self.scale = scale
@@ -143,15 +143,15 @@ def spikformer(
         TypeError, ValueError: an option has no such value.
     Source: Zhou et al., Spikformer: when spiking neural network meets transformer, ICLR 2023.
     """
-    if checked_count("width", width, least=1) % 8:
+    if checked_count("width", width) % 8:
         raise ValueError(f"`width` must be a multiple of 8, got {width}.")
     if attention_neuron is None:
         attention_neuron = partial(leaky, v_threshold=0.5) if neuron is leaky else neuron
     unit = partial(_unit, neuron=neuron, norm=norm)
     blocks = []
-    for _ in range(checked_count("depth", depth, least=1)):
+    for _ in range(checked_count("depth", depth)):
         attention = SpikingSelfAttention(width, num_heads, scale, neuron, norm, attention_neuron)
-        hidden = width * checked_count("mlp_ratio", mlp_ratio, least=1)
+        hidden = width * checked_count("mlp_ratio", mlp_ratio)
         mlp = nn.Sequential(unit(width, hidden, 1), unit(hidden, width, 1))
         blocks.append(SpikformerBlock(attention, mlp))
     layers = _patches(in_channels, width, neuron, norm) | {

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from spikeloom import layer
+from spikeloom.checks import checked_count
 from spikeloom.model.network import Network, Neuron, Norm
 from spikeloom.model.parts import (
     Convolutions,
@@ -15,7 +16,6 @@ from spikeloom.model.parts import (
 )
 from spikeloom.model.registered import MODELS
 from spikeloom.neuron import LIFNode
-from spikeloom.neuron.setting import checked_count
 from spikeloom.surrogate import Triangle
 
 VGG: dict[str, Convolutions] = {
@@ -61,7 +61,7 @@ def spiking_vgg(
         efficient training of spiking neural network, ICLR 2022.
     """
     layers = convolution_layers(convolutions, in_channels, neuron, norm, pool, bias=True)
-    features = last_channels(convolutions) * checked_count("grid", grid, least=1) ** 2
+    features = last_channels(convolutions) * checked_count("grid", grid) ** 2
     layers |= {"avgpool": layer.AdaptiveAvgPool2d(grid), "flatten": layer.Flatten()}
     layers |= hidden_layers(features, hidden, neuron, dropout)
     draw_weights(layers)

@@ -87,7 +87,7 @@ class AttributeMonitor(BaseMonitor):
         net, instance, detach: as for :class:`BaseMonitor`.
         function_on_attribute: applied to each value before it is kept.
     Raises:
-        AttributeError: at a call of a module that does not have the attribute.
+        AttributeError: at a call of a module that does not have the attribute, or does not store it.
     Example:
         >>> import torch
         >>> from spikeloom.neuron import IFNode
@@ -119,7 +119,13 @@ class AttributeMonitor(BaseMonitor):
             if not hasattr(module, self.attribute_name):
                 hint = suggest(self.attribute_name, attributes(module))
                 raise AttributeError(f"{describe(module)} has no attribute {self.attribute_name!r}. {hint}")
-            self._record(name, getattr(module, self.attribute_name), self.function_on_attribute)
+            value = getattr(module, self.attribute_name)
+            if value is None and self.attribute_name == "v_seq":
+                raise AttributeError(
+                    f"`v_seq` of {describe(module)} is None: set its store_v_seq to True first, or take "
+                    "monitor.record(net, 'v')."
+                )
+            self._record(name, value, self.function_on_attribute)
 
         register = module.register_forward_pre_hook if self.pre_forward else module.register_forward_hook
         return register(Hook(module, keep))

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_range
 from spikeloom.neuron.base import BaseNode
-from spikeloom.neuron.setting import checked_range
 
 # Where the learned constants live, and where they start, uniformly: those of the source.
 _RANGES = {

@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.checks import checked_positive
 from spikeloom.neuron.base import BaseNode
-from spikeloom.neuron.setting import checked_positive, function
+from spikeloom.neuron.setting import function
 
 
 class ALIFNode(BaseNode):

@@ -1,6 +1,7 @@
 """The contract of a neuron: charge, fire, reset."""
 
 import inspect
+import math
 import numbers
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import loom, surrogate
+from spikeloom.checks import checked_number, is_number
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import HALF, MemoryModule
 
@@ -81,6 +83,10 @@ class BaseNode(MemoryModule):
             backend, store_v_seq = "auto", backend
         self.v_reset = None if v_reset is None else checked_number("v_reset", v_reset)
         self.add_setting("v_threshold", v_threshold)
+        if self.v_reset is None and is_number(v_threshold) and v_threshold in (math.inf, -math.inf):
+            raise ValueError(
+                f"`v_threshold` must be finite where it is subtracted (v_reset=None), got {v_threshold}."
+            )
         if isinstance(surrogate_function, type) or not callable(surrogate_function or surrogate.Sigmoid):
             raise TypeError(
                 f"`surrogate_function` must be callable, as surrogate.ATan() is, got {surrogate_function!r}."
@@ -256,20 +262,6 @@ class SimpleBaseNode(BaseNode):
         super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, step_mode)
         self.set_reset_value("v", 0.0)
         self.v = 0.0
-
-
-def is_number(value: Any) -> bool:
-    """Whether ``value`` is a real number, which a boolean is not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def checked_number(name: str, value: Any) -> float:
-    """``value`` as a float; integers are accepted, NaN and what is no number is refused."""
-    if not is_number(value):
-        raise TypeError(f"`{name}` must be a number, got {value!r} ({type(value).__name__}).")
-    if value != value:
-        raise ValueError(f"`{name}` must be a number, got NaN.")
-    return float(value)
 
 
 def _is_shown(value: Any) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.checks import checked_positive
 from spikeloom.neuron.base import BaseNode
 from spikeloom.neuron.leaky import checked_tau
-from spikeloom.neuron.setting import checked_positive
 
 # The upswing beyond e^50 of its width stays there: only a soft reset gets so far, and would overflow next.
 _LARGEST_EXPONENT = 50.0

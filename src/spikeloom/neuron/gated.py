@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_range
 from spikeloom.neuron.base import BaseNode
-from spikeloom.neuron.setting import checked_range
 
 
 class GLIFNode(BaseNode):

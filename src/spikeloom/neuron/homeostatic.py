@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count, checked_number, checked_positive, checked_range
 from spikeloom.errors import ShapeError, describe
-from spikeloom.neuron.base import checked_number
 from spikeloom.neuron.refractory import RefractoryLIFNode
-from spikeloom.neuron.setting import checked_count, checked_positive, checked_range
 
 
 class HomeostaticLIFNode(RefractoryLIFNode):
@@ -90,7 +89,7 @@ class HomeostaticLIFNode(RefractoryLIFNode):
         self.theta_plus = checked_range("theta_plus", checked_number("theta_plus", theta_plus), low=0.0)
         self.tau_theta = checked_positive("tau_theta", checked_number("tau_theta", tau_theta))
         sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-        self.register_buffer("theta", torch.zeros([checked_count("shape", size, least=1) for size in sizes]))
+        self.register_buffer("theta", torch.zeros([checked_count("shape", size) for size in sizes]))
         self.register_memory("faded", 0.0)
         self.register_memory("rise", 0.0)
 

@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from spikeloom import surrogate
+from spikeloom.checks import checked_positive
 from spikeloom.neuron.base import BaseNode
 from spikeloom.neuron.leaky import checked_tau, leaky_charge
-from spikeloom.neuron.setting import checked_positive
 
 
 class ILIFNode(BaseNode):

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeloom.neuron.base import BaseNode, checked_number
+from spikeloom.checks import checked_number, checked_positive
+from spikeloom.neuron.base import BaseNode
 from spikeloom.neuron.quadratic import QIFNode, quadratic
-from spikeloom.neuron.setting import checked_positive
 
 
 class IzhikevichNode(QIFNode):

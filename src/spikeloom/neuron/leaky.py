@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.neuron.base import BaseNode, SimpleBaseNode, checked_number
+from spikeloom.checks import checked_number
+from spikeloom.neuron.base import BaseNode, SimpleBaseNode
 
 
 class LIFNode(BaseNode):

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeloom import surrogate
+from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import MemoryModule
-from spikeloom.neuron.setting import checked_count, checked_range
 
 SLIDING_BACKENDS = ("gemm", "conv")
 
@@ -42,7 +42,7 @@ class PSN(MemoryModule):
 
     def __init__(self, T: int, surrogate_function: Callable[[Tensor], Tensor] | None = None):
         super().__init__("m")
-        self.T = checked_count("T", T, least=1)
+        self.T = checked_count("T", T)
         self.weight = nn.Parameter(_linear_start(T, T))
         self.bias = nn.Parameter(torch.full([T, 1], -1.0))
         self.surrogate_function = surrogate.ATan() if surrogate_function is None else surrogate_function
@@ -104,8 +104,8 @@ class MaskedPSN(MemoryModule):
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        self.k = checked_count("k", k, least=1)
-        self.T = checked_count("T", T, least=1)
+        self.k = checked_count("k", k)
+        self.T = checked_count("T", T)
         self.weight = nn.Parameter(_linear_start(T, T))
         self.bias = nn.Parameter(torch.full([T, 1], -1.0))
         self.surrogate_function = surrogate.ATan() if surrogate_function is None else surrogate_function
@@ -197,7 +197,7 @@ class SlidingPSN(MemoryModule):
         backend: str = "gemm",
     ):
         super().__init__(step_mode)
-        self.k = checked_count("k", k, least=1)
+        self.k = checked_count("k", k)
         if backend not in SLIDING_BACKENDS:
             raise ValueError(f"`backend` must be one of {SLIDING_BACKENDS}, got {backend!r}.")
         self.backend = backend

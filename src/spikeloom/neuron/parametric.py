@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from spikeloom.neuron.base import BaseNode, checked_number
+from spikeloom.checks import checked_number
+from spikeloom.neuron.base import BaseNode
 from spikeloom.neuron.leaky import checked_tau
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.neuron.leaky import LIFNode
-from spikeloom.neuron.setting import checked_count
 
 
 class RefractoryLIFNode(LIFNode):

@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from spikeloom import surrogate
+from spikeloom.checks import checked_inside, checked_range
 from spikeloom.neuron.base import BaseNode
-from spikeloom.neuron.setting import checked_inside, checked_range, function
+from spikeloom.neuron.setting import function
 
 
 class CubaLIFNode(BaseNode):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from spikeloom.checks import checked_positive
 from spikeloom.neuron.leaky import LIFNode
-from spikeloom.neuron.setting import checked_positive
 
 
 class TernaryLIFNode(LIFNode):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.plot.arrays import as_array, time_by_neuron
 from spikeloom.plot.axes import axes_or_new, count, integer_ticks, label, neuron_rows
@@ -141,8 +142,7 @@ def tiled(
         gap: empty pixels between images.
         fill: value of the gaps, and of places without an image.
     """
-    if gap < 0:
-        raise ValueError(f"`gap` must be at least 0, got {gap}.")
+    checked_count("gap", gap, least=0)
     num_images, height, width = images.shape[:3]
     rows, columns = _grid(name, num_images, rows, columns)
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:])
@@ -156,8 +156,8 @@ def tiled(
 def _grid(name: str, num_images: int, rows: int | None, columns: int | None) -> tuple[int, int]:
     """Rows and columns that hold ``num_images``."""
     for argument, size in (("num_rows", rows), ("num_columns", columns)):
-        if size is not None and size < 1:
-            raise ValueError(f"`{argument}` must be at least 1, got {size}.")
+        if size is not None:
+            checked_count(argument, size)
     if columns is None:
         columns = math.ceil(math.sqrt(num_images)) if rows is None else math.ceil(num_images / rows)
     if rows is None:

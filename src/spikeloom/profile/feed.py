@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 
 
@@ -20,8 +21,8 @@ def checked(x: Any, num_steps: int | None) -> Tensor:
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"`x` must be a tensor, got a {type(x).__name__}. Use torch.as_tensor(x).")
-    if num_steps is not None and num_steps < 1:
-        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
+    if num_steps is not None:
+        checked_count("num_steps", num_steps)
     least, shape = (2, "[T, N, *]") if num_steps is None else (1, "[N, *]")
     if x.dim() < least or 0 in x.shape[:least]:
         raise ShapeError(

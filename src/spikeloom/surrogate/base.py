@@ -1,7 +1,5 @@
 """A spike forwards, the slope of a smooth curve backwards: what all surrogates share."""
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -247,27 +245,6 @@ def from_function(
         FunctionSurrogate(primitive=sigmoid, derivative=autograd)
     """
     return FunctionSurrogate(primitive, derivative, spiking)
-
-
-def checked(name: str, value: Any, above: float = -math.inf) -> float | Tensor:
-    """A parameter of a curve: a finite number greater than ``above``, or a floating-point tensor of such."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        if not bool(((value > above) & value.isfinite()).all()):
-            shown = value.detach().flatten().tolist()[:5]
-            raise ValueError(f"`{name}` must be {_rule(above)} everywhere, got {shown}.")
-        return value
-    if isinstance(value, bool | Tensor) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"`{name}` must be a number or a floating-point tensor, got {value!r} ({type(value).__name__})."
-        )
-    number = float(value)
-    if not (number > above and math.isfinite(number)):
-        raise ValueError(f"`{name}` must be {_rule(above)}, got {value!r}.")
-    return number
-
-
-def _rule(above: float) -> str:
-    return "finite" if above == -math.inf else f"finite and greater than {above:g}"
 
 
 def _short(value: Any) -> str:

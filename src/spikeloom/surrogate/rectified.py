@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.surrogate.base import SurrogateFunction, checked
+from spikeloom.checks import checked_count, checked_inside, checked_range
+from spikeloom.surrogate.base import SurrogateFunction
 from spikeloom.surrogate.smooth import odd
 from spikeloom.surrogate.window import scaled
 
@@ -23,7 +24,7 @@ class LeakyKReLU(SurrogateFunction):
     """
 
     def __init__(self, leak: float | Tensor = 0.0, k: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, leak=checked("leak", leak), k=checked("k", k))
+        super().__init__(spiking, leak=checked_range("leak", leak), k=checked_range("k", k))
 
     @staticmethod
     def primitive_function(x: Tensor, leak: Any, k: Any) -> Tensor:
@@ -47,7 +48,7 @@ class LogTailedReLU(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 0.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha))
+        super().__init__(spiking, alpha=checked_range("alpha", alpha))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -71,7 +72,7 @@ class FakeNumericalGradient(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 0.3, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -121,7 +122,8 @@ class MultiLevelSpikeCount(SurrogateFunction):
     Shape:
         as :class:`SurrogateFunction`; the values of the output are in {0, 1, ..., n}.
     Raises:
-        ValueError: ``max_spike_count`` is not a positive integer, or the window is not two rising numbers.
+        TypeError, ValueError: ``max_spike_count`` is not a positive integer, or the window is not two rising
+            numbers.
     Example:
         >>> MultiLevelSpikeCount(4)(torch.tensor([-1.0, 0.4, 1.5, 2.5, 9.0]))
         tensor([0., 0., 2., 2., 4.])
@@ -130,14 +132,13 @@ class MultiLevelSpikeCount(SurrogateFunction):
     def __init__(
         self, max_spike_count: int, spiking: bool = True, grad_window: tuple[float, float] | None = None
     ):
-        if isinstance(max_spike_count, bool) or not isinstance(max_spike_count, int) or max_spike_count < 1:
-            raise ValueError(f"`max_spike_count` must be a positive integer, got {max_spike_count!r}.")
+        checked_count("max_spike_count", max_spike_count)
         window = (0.0, float(max_spike_count)) if grad_window is None else grad_window
         if not (isinstance(window, tuple | list) and len(window) == 2 and window[0] < window[1]):
             raise ValueError(
                 f"`grad_window` must be two numbers (low, high) with low < high, got {grad_window!r}."
             )
-        low, high = checked("grad_window[0]", window[0]), checked("grad_window[1]", window[1])
+        low, high = checked_range("grad_window[0]", window[0]), checked_range("grad_window[1]", window[1])
         super().__init__(spiking, max_spike_count=max_spike_count, grad_min=low, grad_max=high)
 
     @staticmethod

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.surrogate.base import SurrogateFunction, checked
+from spikeloom.checks import checked_count, checked_inside
+from spikeloom.surrogate.base import SurrogateFunction
 
 
 class Sigmoid(SurrogateFunction):
@@ -24,7 +25,7 @@ class Sigmoid(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 4.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -48,7 +49,7 @@ class LogisticDensity(SurrogateFunction):
     """
 
     def __init__(self, a: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, a=checked("a", a, above=0))
+        super().__init__(spiking, a=checked_inside("a", a, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, a: Any) -> Tensor:
@@ -77,7 +78,7 @@ class ATan(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 2.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -101,7 +102,7 @@ class Erf(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 2.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -125,7 +126,7 @@ class Gaussian(SurrogateFunction):
     """
 
     def __init__(self, variance: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, variance=checked("variance", variance, above=0))
+        super().__init__(spiking, variance=checked_inside("variance", variance, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, variance: Any) -> Tensor:
@@ -148,7 +149,7 @@ class PiecewiseExp(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -171,7 +172,7 @@ class SoftSign(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 2.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -197,7 +198,7 @@ class SuperSpike(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -221,7 +222,7 @@ class QPseudoSpike(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 2.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=1))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 1))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -243,7 +244,7 @@ class NonzeroSignLogAbs(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -269,7 +270,8 @@ class S2NN(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 4.0, beta: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0), beta=checked("beta", beta, above=0))
+        alpha, beta = checked_inside("alpha", alpha, 0), checked_inside("beta", beta, 0)
+        super().__init__(spiking, alpha=alpha, beta=beta)
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any, beta: Any) -> Tensor:
@@ -294,9 +296,8 @@ class SquarewaveFourierSeries(SurrogateFunction):
     """
 
     def __init__(self, n: int = 2, T_period: float | Tensor = 8, spiking: bool = True):
-        if isinstance(n, bool) or not isinstance(n, int) or n < 2:
-            raise ValueError(f"`n` must be an integer of 2 or more, got {n!r}.")
-        super().__init__(spiking, n=n, T_period=checked("T_period", T_period, above=0))
+        checked_count("n", n, least=2)
+        super().__init__(spiking, n=n, T_period=checked_inside("T_period", T_period, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, n: int, T_period: Any) -> Tensor:

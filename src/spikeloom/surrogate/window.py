@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.surrogate.base import SurrogateFunction, checked
+from spikeloom.checks import checked_inside, checked_range
+from spikeloom.surrogate.base import SurrogateFunction
 
 
 class Rect(SurrogateFunction):
@@ -21,7 +22,7 @@ class Rect(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -49,7 +50,7 @@ class Rectangular(SurrogateFunction):
     """
 
     def __init__(self, width: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, width=checked("width", width, above=0))
+        super().__init__(spiking, width=checked_inside("width", width, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, width: Any) -> Tensor:
@@ -72,7 +73,7 @@ class PiecewiseQuadratic(SurrogateFunction):
     """
 
     def __init__(self, alpha: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, alpha=checked("alpha", alpha, above=0))
+        super().__init__(spiking, alpha=checked_inside("alpha", alpha, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: Any) -> Tensor:
@@ -96,7 +97,7 @@ class Polynomial(SurrogateFunction):
     """
 
     def __init__(self, a: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, a=checked("a", a, above=0))
+        super().__init__(spiking, a=checked_inside("a", a, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, a: Any) -> Tensor:
@@ -119,7 +120,7 @@ class Triangle(SurrogateFunction):
     """
 
     def __init__(self, gamma: float | Tensor = 1.0, spiking: bool = True):
-        super().__init__(spiking, gamma=checked("gamma", gamma, above=0))
+        super().__init__(spiking, gamma=checked_inside("gamma", gamma, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, gamma: Any) -> Tensor:
@@ -147,7 +148,7 @@ class Dspike(SurrogateFunction):
     """
 
     def __init__(self, temperature: float | Tensor = 3.0, spiking: bool = True):
-        super().__init__(spiking, temperature=checked("temperature", temperature, above=0))
+        super().__init__(spiking, temperature=checked_inside("temperature", temperature, 0))
 
     @staticmethod
     def primitive_function(x: Tensor, temperature: Any) -> Tensor:
@@ -172,7 +173,7 @@ class PiecewiseLeakyReLU(SurrogateFunction):
     """
 
     def __init__(self, w: float | Tensor = 1.0, c: float | Tensor = 0.01, spiking: bool = True):
-        super().__init__(spiking, w=checked("w", w, above=0), c=checked("c", c))
+        super().__init__(spiking, w=checked_inside("w", w, 0), c=checked_range("c", c))
 
     @staticmethod
     def primitive_function(x: Tensor, w: Any, c: Any) -> Tensor:

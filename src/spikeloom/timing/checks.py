@@ -33,13 +33,6 @@ def check_window(times: Tensor, T: float) -> None:
         )
 
 
-def check_counts(least: int = 1, **counts: int) -> None:
-    """Raise unless each of ``counts`` is an integer of at least ``least``."""
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}.")
-
-
 def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width, each at least 1; one number stands for both."""
     both = value if isinstance(value, tuple) else (value, value)

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.encoding import PopulationEncoder
 from spikeloom.errors import ShapeError
-from spikeloom.timing.checks import check_counts
 
 
 class GaussianTuning(nn.Module):
@@ -34,8 +34,7 @@ class GaussianTuning(nn.Module):
 
     def __init__(self, n: int, m: int, x_min: float | Tensor, x_max: float | Tensor):
         super().__init__()
-        check_counts(n=n)
-        check_counts(3, m=m)
+        self.n, self.m = checked_count("n", n), checked_count("m", m, least=3)
         ranges = {name: torch.as_tensor(value) for name, value in (("x_min", x_min), ("x_max", x_max))}
         for name, value in ranges.items():
             if value.numel() not in (1, n) or value.dim() > 1:
@@ -45,7 +44,6 @@ class GaussianTuning(nn.Module):
                 )
             if not bool(value.isfinite().all()):
                 raise ValueError(f"`{name}` must be finite, got {value.tolist()}. Look for missing data.")
-        self.n, self.m = n, m
         self.curves = PopulationEncoder(m, ranges["x_min"], ranges["x_max"])
 
     def encode(self, x: Tensor, max_spike_time: float = 50) -> Tensor:
@@ -65,8 +63,7 @@ class GaussianTuning(nn.Module):
                 f"`x` must be [N, {self.n}, k] or [N, {self.n}], with {self.n} features (`n`) in its second "
                 f"dimension, got {list(x.shape)}. Reshape it, or make the encoder with another `n`."
             )
-        if not 0 < max_spike_time < float("inf"):
-            raise ValueError(f"`max_spike_time` must be a number greater than 0, got {max_spike_time}.")
+        checked_inside("max_spike_time", max_spike_time, 0)
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         if not torch.compiler.is_compiling() and not bool(x.isfinite().all()):
             raise ValueError(

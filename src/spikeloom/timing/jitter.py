@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count, checked_range
+
 
 class Jitter(nn.Module):
     """Moves each spike by Gaussian noise, in training only; spikes stay within the window.
@@ -22,9 +24,7 @@ class Jitter(nn.Module):
 
     def __init__(self, std: float, T: int):
         super().__init__()
-        if not 0 <= std < float("inf"):
-            raise ValueError(f"`std` must be a number of at least 0, got {std}.")
-        self.std, self.T = std, T
+        self.std, self.T = checked_range("std", std, 0), checked_count("T", T)
 
     def forward(self, times: Tensor) -> Tensor:
         if not self.training or self.std == 0:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeloom.checks import checked_range
 from spikeloom.errors import ShapeError
 
 
@@ -31,8 +32,7 @@ def margin_loss(v_max: Tensor, label: Tensor, v_threshold: float = 1.0, margin: 
         >>> margin_loss(torch.tensor([[1.2, 0.1]]), torch.tensor([0]))  # short of 1.5 by 0.3
         tensor(0.0900)
     """
-    if not 0 <= margin < float("inf"):
-        raise ValueError(f"`margin` must be a number of at least 0, got {margin}.")
+    checked_range("margin", margin, 0)
     side = 2 * one_hot(v_max, label) - 1
     return (margin - side * (v_max - v_threshold)).relu().square().sum() / max(1, len(label))
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
-from spikeloom.timing.checks import check_counts, check_finite, pair
+from spikeloom.timing.checks import check_finite, pair
 
 
 class EarliestPool2d(nn.Module):
@@ -39,7 +40,7 @@ class EarliestPool2d(nn.Module):
         super().__init__()
         self.kernel_size = pair("kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair("stride", stride)
-        check_counts(0, padding=padding)
+        checked_count("padding", padding, least=0)
         if 2 * padding > min(self.kernel_size):
             raise ValueError(
                 f"`padding` must be at most half of `kernel_size`, got {padding} for {self.kernel_size}. "

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_inside
+
 CHUNK = 128  # time steps that one matrix product filters
 
 
@@ -41,8 +43,7 @@ class DoubleExponential:
 
     def __post_init__(self) -> None:
         for name in ("tau", "tau_s", "peak"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be a number greater than 0, got {getattr(self, name)}.")
+            checked_inside(name, getattr(self, name), 0)
         if self.tau_s >= self.tau:
             raise ValueError(f"`tau_s` must be less than `tau`, got {self.tau_s} and {self.tau}.")
 

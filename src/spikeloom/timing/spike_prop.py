@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
 from spikeloom.errors import ShapeError
 from spikeloom.loom import checked_backend
-from spikeloom.timing.checks import check_counts, check_window
+from spikeloom.timing.checks import check_window
 from spikeloom.timing.spike_prop_function import Settings, firing_times
 from spikeloom.timing.spike_response import Fired, SpikeResponse
 
@@ -86,15 +87,12 @@ class SpikeProp(nn.Module):
         backend: str = "auto",
     ):
         super().__init__()
-        check_counts(in_features=in_features, out_features=out_features)
-        if not 0 < min_slope < float("inf"):
-            raise ValueError(f"`min_slope` must be a number greater than 0, got {min_slope}.")
-        if not 0 <= wake < float("inf"):
-            raise ValueError(f"`wake` must be a number of at least 0, got {wake}.")
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = checked_count("in_features", in_features)
+        self.out_features = checked_count("out_features", out_features)
+        self.min_slope = float(checked_inside("min_slope", min_slope, 0))
+        self.wake, self.backend = float(checked_range("wake", wake, 0)), checked_backend(backend)
         refractory = v_threshold if refractory is None else refractory
         self.response = SpikeResponse(float(tau), float(v_threshold), float(T), float(refractory), num_spikes)
-        self.min_slope, self.wake, self.backend = float(min_slope), float(wake), checked_backend(backend)
         self.register_buffer("delays", _checked_delays(delays))
         self.weight = nn.Parameter(torch.empty(out_features, in_features, len(self.delays)))
         self.reset_parameters()
@@ -114,10 +112,8 @@ class SpikeProp(nn.Module):
         Raises:
             ValueError: one of them is out of range.
         """
-        if not 0 < active <= 1:
-            raise ValueError(f"`active` must be over 0 and up to 1, got {active}.")
-        if not 1 <= drive < float("inf"):
-            raise ValueError(f"`drive` must be a number of at least 1, got {drive}.")
+        checked_part("active", active)
+        checked_range("drive", drive, 1)
         mean = drive * self.response.v_threshold / (active * self.weight[0].numel())
         nn.init.uniform_(self.weight, 0, 2 * mean)
 

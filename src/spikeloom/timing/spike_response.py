@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikeloom.checks import checked_count, checked_inside
+
 BISECTIONS = 52  # down to the last bit of a float64
 LONGEST = 500  # time constants in a window: exponentials of 700 and more overflow
 
@@ -56,12 +58,10 @@ class SpikeResponse:
 
     def __post_init__(self) -> None:
         for name in ("tau", "v_threshold", "T", "refractory"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be a number greater than 0, got {getattr(self, name)}.")
+            checked_inside(name, getattr(self, name), 0)
         if self.T / self.tau > LONGEST:
             raise ValueError(f"`T` must be at most {LONGEST} times `tau`, got {self.T} and {self.tau}.")
-        if not isinstance(self.num_spikes, int) or self.num_spikes < 1:
-            raise ValueError(f"`num_spikes` must be an integer of at least 1, got {self.num_spikes!r}.")
+        checked_count("num_spikes", self.num_spikes)
 
     def psp(self, lag: Tensor) -> Tensor:
         r"""The response :math:`\varepsilon` to a spike that arrived ``lag`` ago; 0 before it."""

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.errors import suggest
-from spikeloom.timing.checks import check_counts
 from spikeloom.timing.crossing import arrivals_on_grid, arrivals_one_by_one, first_crossing
 from spikeloom.timing.losses import one_hot
 from spikeloom.timing.psp import DoubleExponential
@@ -69,12 +69,11 @@ class Tempotron(nn.Module):
         shunt: bool = False,
     ):
         super().__init__()
-        check_counts(in_features=in_features, out_features=out_features, T=T)
-        if not 0 < v_threshold < float("inf"):
-            raise ValueError(f"`v_threshold` must be a number greater than 0, got {v_threshold}.")
+        self.in_features = checked_count("in_features", in_features)
+        self.out_features = checked_count("out_features", out_features)
+        self.T, self.shunt = checked_count("T", T), shunt
+        self.v_threshold = float(checked_inside("v_threshold", v_threshold, 0))
         self.kernel = DoubleExponential(float(tau), float(tau_s), float(v_threshold))
-        self.in_features, self.out_features, self.T = in_features, out_features, T
-        self.v_threshold, self.shunt = float(v_threshold), shunt
         self.fc = nn.Linear(in_features, out_features, bias=False)
         self.register_load_state_dict_pre_hook(_take_other_names)
 

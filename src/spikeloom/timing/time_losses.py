@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeloom.checks import checked_inside, checked_range
 from spikeloom.errors import ShapeError
 from spikeloom.timing.checks import check_finite
 from spikeloom.timing.losses import check_labels
@@ -68,8 +69,7 @@ def first_spike_cross_entropy(times: Tensor, label: Tensor, missing: float, tau:
         >>> first_spike_cross_entropy(torch.tensor([[1.0, -1.0]]), torch.tensor([0]), missing=1)
         tensor(0.6931)
     """
-    if not 0 < tau < float("inf"):
-        raise ValueError(f"`tau` must be a number greater than 0, got {tau}.")
+    checked_inside("tau", tau, 0)
     check_labels(times, label, "times", "There must be one output neuron for each class.")
     share = F.log_softmax(-_arrivals(times, missing) / tau, 1)
     return F.nll_loss(share, label.long(), reduction="sum") / max(1, len(label))
@@ -98,7 +98,6 @@ def first_spike(times: Tensor) -> Tensor:
 
 def _arrivals(times: Tensor, missing: float) -> Tensor:
     """Spike times with ``missing`` in the place of spikes that there are not; both checked."""
-    if not 0 <= missing < float("inf"):
-        raise ValueError(f"`missing` must be a number of at least 0, got {missing}.")
+    checked_range("missing", missing, 0)
     check_finite(times)
     return torch.where(times < 0, missing, times)

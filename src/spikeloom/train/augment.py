@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.encoding import UniformSource
 
 
@@ -77,8 +78,7 @@ def random_crop(images: Tensor, random: UniformSource, *, padding: int = 4, flip
         >>> random_crop(torch.ones(2, 3, 8, 8), SampleGenerator(0, [3, 5]), padding=2, flip=True).shape
         torch.Size([2, 3, 8, 8])
     """
-    if padding < 0:
-        raise ValueError(f"`padding` must be at least 0 pixels, got {padding}.")
+    checked_count("padding", padding, least=0)
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 3), images.device, torch.float32)  # [N, 3]
     down, across = (drawn[:, :2] * (2 * padding + 1)).long().unbind(1)  # [N] each, from 0 to 2 * padding
@@ -111,8 +111,7 @@ def cutout(images: Tensor, random: UniformSource, *, size: int) -> Tensor:
         >>> int((cut == 0).sum())  # 2 x 2 pixels of 3 channels
         12
     """
-    if size < 0:
-        raise ValueError(f"`size` must be at least 0 pixels, got {size}.")
+    checked_count("size", size, least=0)
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 2), images.device, torch.float32)  # [N, 2]
     top, left = (drawn[:, :1] * height).long() - size // 2, (drawn[:, 1:] * width).long() - size // 2

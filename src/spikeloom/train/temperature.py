@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeloom import functional
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.surrogate import Dspike
 from spikeloom.train.cuda_graph import CudaGraph
 
@@ -71,10 +72,8 @@ class TemperatureAdaptation:
         cuda_graph: bool = False,
     ):
         for name, value in (("change", change), ("difference", difference), ("lowest", lowest)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"`{name}` must be a number greater than 0, got {value}.")
-        if num_weights < 1:
-            raise ValueError(f"`num_weights` must be at least 1, got {num_weights}.")
+            checked_inside(name, value, 0)
+        checked_count("num_weights", num_weights)
         self.net, self.weight = net, weight
         self.change, self.difference, self.lowest = change, difference, lowest
         self.num_weights = min(num_weights, weight.numel())

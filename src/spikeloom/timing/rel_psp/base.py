@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from spikeloom.checks import checked_inside, checked_part, checked_range
 from spikeloom.errors import BackendError, ShapeError
 from spikeloom.loom import checked_backend
 from spikeloom.timing.checks import check_window
@@ -31,17 +32,13 @@ class ReLPSP(nn.Module):
         backend: str,
     ):
         super().__init__()
-        if not 0 <= wake < math.inf:
-            raise ValueError(f"`wake` must be a number of at least 0, got {wake}.")
-        if not 0 <= wake_rate <= 1:
-            raise ValueError(f"`wake_rate` must be a part from 0 to 1, got {wake_rate}.")
-        for name, value in (("T", T), ("v_threshold", v_threshold), ("min_slope", min_slope)):
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"`{name}` must be a number greater than 0, got {value}.")
-        self.T, self.v_threshold = float(T), float(v_threshold)
-        self.min_slope = self.v_threshold / self.T if min_slope is None else float(min_slope)
+        self.T = float(checked_inside("T", T, 0))
+        self.v_threshold = float(checked_inside("v_threshold", v_threshold, 0))
+        least = self.v_threshold / self.T if min_slope is None else min_slope
+        self.min_slope = float(checked_inside("min_slope", least, 0))
         self.extrapolate, self.backend = extrapolate, checked_backend(backend)
-        self.wake, self.wake_rate = float(wake), float(wake_rate)
+        self.wake = float(checked_range("wake", wake, 0))
+        self.wake_rate = float(checked_range("wake_rate", wake_rate, 0, 1))
         self._shape = weight_shape
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.bias = nn.Parameter(torch.empty(weight_shape[0])) if bias else None
@@ -66,12 +63,9 @@ class ReLPSP(nn.Module):
             ValueError: one of them is out of range.
         """
         delay = self.T / 4 if delay is None else delay
-        if not 0 < active <= 1:
-            raise ValueError(f"`active` must be over 0 and up to 1, got {active}.")
-        if not 0 <= spread < math.inf:
-            raise ValueError(f"`spread` must be a number of at least 0, got {spread}.")
-        if not 0 < delay < math.inf:
-            raise ValueError(f"`delay` must be a number greater than 0, got {delay}.")
+        checked_part("active", active)
+        checked_range("spread", spread, 0)
+        checked_inside("delay", delay, 0)
         inputs, slope = active * self.weight[0].numel(), self.v_threshold / delay
         nn.init.normal_(self.weight, slope / inputs, spread * slope / math.sqrt(inputs))
         if self.bias is not None:

@@ -3,8 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
-from spikeloom.timing.checks import check_counts, pair
+from spikeloom.timing.checks import pair
 from spikeloom.timing.rel_psp.base import ReLPSP
 from spikeloom.timing.rel_psp.geometry import Geometry
 
@@ -83,7 +84,8 @@ class ReLPSPLinear(ReLPSP):
         min_slope: float | None = None,
         backend: str = "auto",
     ):
-        check_counts(in_features=in_features, out_features=out_features)
+        checked_count("in_features", in_features)
+        checked_count("out_features", out_features)
         self.in_features, self.out_features = in_features, out_features
         super().__init__(
             (out_features, in_features),
@@ -157,8 +159,10 @@ class ReLPSPConv2d(ReLPSP):
         min_slope: float | None = None,
         backend: str = "auto",
     ):
-        check_counts(in_channels=in_channels, out_channels=out_channels, stride=stride)
-        check_counts(0, padding=padding)
+        checked_count("in_channels", in_channels)
+        checked_count("out_channels", out_channels)
+        checked_count("stride", stride)
+        checked_count("padding", padding, least=0)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = pair("kernel_size", kernel_size)
         self.stride, self.padding = stride, padding

@@ -1,0 +1,91 @@
+"""Checks of the numbers that users give: each returns the number, or says what it must be.
+
+Numbers are integers or floats, NumPy's too, but no booleans, and not NaN. Where a setting may be a tensor,
+the rule holds for all of its elements.
+"""
+
+import math
+import numbers
+from typing import Any
+
+from torch import Tensor
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number, which a boolean is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def checked_number(name: str, value: Any) -> float:
+    """``value`` as a float, if it is a number; it may be infinite.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is NaN.
+    """
+    if not is_number(value):
+        raise TypeError(f"`{name}` must be a number, got {value!r} ({type(value).__name__}).")
+    if value != value:
+        raise ValueError(f"`{name}` must be a number, got NaN.")
+    return float(value)
+
+
+def checked_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """``value``, if it is an integer from ``least`` to ``most``.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer, got {value!r} ({type(value).__name__}).")
+    count = int(value)
+    if count < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {count}.")
+    if most is not None and count > most:
+        raise ValueError(f"`{name}` must be at most {most}, got {count}.")
+    return count
+
+
+# The checks below take a number, which they return as a float, or a tensor, which they return as it is. They
+# raise TypeError for what is neither, and ValueError for what breaks the rule.
+
+
+def checked_positive(name: str, value: Any) -> Any:
+    """``value``, if it is greater than 0, perhaps infinite."""
+    return _checked(name, value, "greater than 0", lambda v: v > 0)
+
+
+def checked_range(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> Any:
+    """``value``, if it is finite and from ``low`` to ``high``."""
+    least = f"of at least {low:g}" if low > -math.inf else ""
+    rule = f"from {low:g} to {high:g}" if high < math.inf else least
+    return _checked(name, value, rule, lambda v: (v >= low) & (v <= high), high == math.inf)
+
+
+def checked_inside(name: str, value: Any, low: float, high: float = math.inf) -> Any:
+    """``value``, if it is finite and strictly between ``low`` and ``high``."""
+    rule = f"between {low:g} and {high:g}" if high < math.inf else f"greater than {low:g}"
+    return _checked(name, value, rule, lambda v: (v > low) & (v < high), high == math.inf)
+
+
+def checked_part(name: str, value: Any, whole: float = 1.0) -> Any:
+    """``value``, if it is greater than 0 and at most ``whole``."""
+    rule = f"greater than 0 and at most {whole:g}"
+    return _checked(name, value, rule, lambda v: (v > 0) & (v <= whole))
+
+
+def _checked(name: str, value: Any, rule: str, holds: Any, finite: bool = False) -> Any:
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            raise TypeError(f"`{name}` must be a number or a floating-point tensor, got {value.dtype}.")
+        if not bool((holds(value) & (value.isfinite() if finite else True)).all()):
+            shown = value.detach().flatten().tolist()[:5]
+            words = [*(["finite"] if finite else []), *([rule] if rule else [])]
+            raise ValueError(f"`{name}` must be {' and '.join(words)} everywhere, got {shown}.")
+        return value
+    number = checked_number(name, value)
+    if not holds(number) or (finite and math.isinf(number)):
+        kind = "a finite number" if finite else "a number"
+        raise ValueError(f"`{name}` must be {f'{kind} {rule}'.rstrip()}, got {value!r}.")
+    return number
