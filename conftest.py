@@ -1,11 +1,15 @@
 """What pytest leaves out of the source, files whose library is not installed; how its processes share the
-cores; and that each test draws the same random numbers in whichever of them it runs."""
+cores; that each test draws the same random numbers in whichever of them it runs, and has no deadline."""
 
 import importlib.util
 import os
 import random
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # the machine may be busy
+settings.load_profile("no deadline")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Threads that spin while they wait for work take the cores from those that have some.
