@@ -194,7 +194,7 @@ def values(count, *shape, dtype=torch.float32, seed=0):
 
 def assert_interpreted(node, x, memories, seed=5):
     """One step of the plan, forwards and backwards, against the step itself and autograd."""
-    step, forward, backward, learned = plans(node, tuple(x.shape), x.dtype)
+    step, forward, backward, learned, *_ = plans(node, tuple(x.shape), x.dtype)
     operands = [*node.parameters(), *node.buffers()]
     spread = [operand.detach().to(x.dtype).expand(x.shape).clone() for operand in operands]
     leaves = [value.clone().requires_grad_() for value in (x, *memories)]

@@ -310,7 +310,7 @@ def test_every_surrogate_is_planned(name, spiking):
             run(node, "numba", inputs("IFNode", 3, 4))
         pytest.skip(f"not woven: {UNWOVEN[name, spiking]}")
     node.step_mode = "s"
-    step, forward, backward, _ = plans(node, (7,), torch.float32)
+    step, forward, backward, *_ = plans(node, (7,), torch.float32)
     x = torch.cat(
         [torch.randn(500, generator=torch.Generator().manual_seed(0)) * 2, torch.tensor([0.0, 1.0])]
     )

@@ -232,8 +232,7 @@ EXPRESSIONS = st.recursive(
 
 def evaluate(expression, names, x):
     if isinstance(expression, str):
-        value = names[expression] if expression in names else torch.full_like(x, float(expression))
-        return value + torch.zeros_like(x) if value.dim() < x.dim() else value
+        return names[expression] if expression in names else torch.full_like(x, float(expression))
     function, *arguments = expression
     table = UNARY if len(arguments) == 1 else BINARY
     return table[function](*(evaluate(argument, names, x) for argument in arguments))
@@ -250,7 +249,8 @@ class MadeUp(BaseNode):
         self.register_memory("w", 0.1)
 
     def names(self, x):
-        return {"x": x, "v": self.v, "w": self.w, "p": self.p, "q": self.q}
+        nothing = torch.zeros_like(x)
+        return {"x": x, "v": self.v, "w": self.w, "p": self.p + nothing, "q": self.q + nothing}
 
     def neuronal_charge(self, x):
         self.v = self.v * 0.5 + evaluate(self.charge, self.names(x), x)
@@ -303,7 +303,7 @@ def spread(node, x, memories):
 
 def assert_interpreted_close(node, x, memories):
     """As `assert_interpreted`, in float64, so that rounding decides nothing."""
-    step, forward, backward, learned = plans(node, (7, 7), torch.float64)
+    step, forward, backward, learned, *_ = plans(node, (7, 7), torch.float64)
     assert learned == (True, False)
     leaves = [value.clone().requires_grad_() for value in (x, *memories)]
     node.reset()

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from spikeloom.loom.select import computed_in, find
+from spikeloom.loom.select import computed_in, find, held_back
 from spikeloom.memory import MemoryModule
 
 
@@ -26,7 +26,7 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
     if not own.__module__.startswith("spikeloom.") or type(node).forward is not MemoryModule.forward:
         return f"{type(node).__name__} says itself how it runs over time, and need not ask the loom."
     dtype = computed_in(dtype)
-    loops = find(node, (7,) * dims, dtype)
+    loops = held_back(node) or find(node, (7,) * dims, dtype)
     name = type(node).__name__
     if isinstance(loops, str):
         return f"{name} runs on the reference loop: {loops}."

@@ -1,11 +1,11 @@
 """All that decides what a step of a neuron computes, but for the values of tensors."""
 
-import itertools
+import dis
 import logging
 import operator
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,18 @@ from torch import Tensor, nn
 
 from spikeloom.memory import BOOKKEEPING
 
-_INTERNAL = (
+INTERNAL = (
     (frozenset(nn.Module().__dict__) - {"training"})
     | BOOKKEEPING
     | {"_memories", "_backend", "_v_steps", "_v_seq", "_window"}
 )
+"""Attributes that decide nothing of what a step computes."""
 _SIMPLE = (bool, int, float, str, type(None))
 _PLAIN = frozenset(_SIMPLE)
 _DEEPEST = 3  # levels of containers and objects that are looked into
+_SHORT = 16  # items of a container elsewhere that are looked at
+LIBRARIES = ("spikeloom", "torch", "numpy", "numba", "builtins")
+"""Packages whose functions read nothing that a user changes."""
 
 
 class _Same:
@@ -41,18 +45,29 @@ class _Same:
         return self.hash
 
 
-def fingerprint(module: nn.Module) -> tuple[Any, ...]:
-    """All that decides what a step computes but for the values of tensors: class, attributes, submodules."""
-    memories = getattr(module, "_memories", ())
-    parts: list[Any] = [type(module), class_version(type(module)), tuple(memories)]
+def fingerprint(module: nn.Module, seen: dict[nn.Module, int] | None = None) -> tuple[Any, ...]:
+    """All that decides what a step computes but for the values of tensors: class, attributes, submodules, and
+    what its functions read elsewhere.
+
+    Args:
+        module: a neuron.
+        seen: submodules that were looked at, and their numbers: one that is there twice is one.
+    """
+    seen = {} if seen is None else seen
+    if module in seen:
+        return (seen[module],)
+    seen[module] = len(seen)
+    kind, memories = type(module), getattr(module, "_memories", ())
+    version = class_version(kind)
+    parts: list[Any] = [kind, version, tuple(memories), *_read_elsewhere(kind, version)]
     for name, value in module.__dict__.items():
-        if name not in _INTERNAL and name not in memories:
+        if name not in INTERNAL and name not in memories:
             kind = type(value)
             parts += (name, kind, value) if kind in _PLAIN else (name, _frozen(value))
     for tensors in (module._parameters, module._buffers):
         parts += [(name, _frozen(value)) for name, value in tensors.items()]
     parts += [
-        (name, None if child is None else fingerprint(child)) for name, child in module._modules.items()
+        (name, None if child is None else fingerprint(child, seen)) for name, child in module._modules.items()
     ]
     return tuple(parts)
 
@@ -72,7 +87,7 @@ def settings_of(module: nn.Module, path: tuple[Any, ...] = ()) -> Iterator[tuple
         if isinstance(value, _SIMPLE) and not name.startswith("__")
     }
     for name, value in (numbers | module.__dict__).items():
-        if name not in _INTERNAL and name not in memories:
+        if name not in INTERNAL and name not in memories:
             yield from _settings_in(value, (*path, (False, name)), 0)
     for name, child in module._modules.items():
         if child is not None:
@@ -104,10 +119,10 @@ _seen: dict[type, tuple[tuple[type, ...], list[Any], list[Any], int]] = {}
 
 
 def class_version(cls: type) -> int:
-    """A number that changes when something of ``cls`` is replaced, or of a base below ``nn.Module``."""
+    """A number that changes when something of ``cls`` is replaced, or of a base that is not PyTorch's."""
     seen = _seen.get(cls)
     if seen is None or seen[0] is not cls.__mro__:
-        own = itertools.takewhile(lambda base: base is not nn.Module, cls.__mro__)
+        own = [base for base in cls.__mro__ if base.__module__.split(".")[0] not in ("torch", "builtins")]
         seen = cls.__mro__, [vars(base).values for base in own], [], -1 if seen is None else seen[3]
     mro, values, contents, number = seen
     now = [one for each in values for one in each()]
@@ -115,6 +130,114 @@ def class_version(cls: type) -> int:
         number += 1
         _seen[cls] = mro, values, now, number
     return number
+
+
+# Of classes and of functions: what they read that is not the neuron's, and of classes their version then.
+_by_class: dict[type, tuple[int, list[tuple[Any, str]]]] = {}
+_by_function: weakref.WeakKeyDictionary[Any, list[tuple[Any, str]]] = weakref.WeakKeyDictionary()
+
+
+def _read_elsewhere(kind: type, version: int) -> Iterable[Any]:
+    """The numbers, names and short containers that the functions of a user's class read: global variables,
+    attributes of modules and of the class, and what functions have in their closures."""
+    known = _by_class.get(kind)
+    if known is None or known[0] != version:
+        known = _by_class[kind] = version, list(read_by(kind))
+    return _values(known[1]) if known[1] else ()
+
+
+def _read_by_function(function: types.FunctionType) -> Iterator[Any]:
+    """The same of one function."""
+    if function not in _by_function:
+        _by_function[function] = list(read_by(function))
+    return _values(_by_function[function])
+
+
+def _values(read: list[tuple[Any, str]]) -> Iterator[Any]:
+    for owner, name in read:
+        if isinstance(owner, weakref.ref):
+            owner = owner()
+        if isinstance(owner, types.CellType):
+            yield name, _brief(owner.cell_contents if _is_full(owner) else None)
+        else:
+            yield name, _brief((owner if isinstance(owner, dict) else vars(owner)).get(name))
+
+
+def _is_full(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _brief(value: Any) -> Any:
+    """What decides whether something elsewhere is the same: which object, and what a short one holds."""
+    if isinstance(value, _SIMPLE):
+        return type(value), value
+    if isinstance(value, Tensor):  # a step that reads it is not woven
+        return Tensor
+    if isinstance(value, list | tuple | dict | set) and len(value) <= _SHORT:
+        return type(value), _frozen(value, _DEEPEST - 1)
+    settings = getattr(value, "__dict__", None)
+    is_code = isinstance(value, types.FunctionType | type | types.ModuleType | nn.Module)
+    if isinstance(settings, dict) and len(settings) <= _SHORT and not is_code:
+        return _Same(value), _frozen(settings, _DEEPEST - 1)
+    return _Same(value)
+
+
+def read_by(code: type | types.FunctionType) -> Iterator[tuple[Any, str]]:
+    """What a user's function, or those of a class, name that is not the neuron's own; with those they call.
+
+    Each is an owner (a reference to a class, a dictionary of variables, a module, a cell of a closure), and a
+    name.
+    """
+    seen: set[int] = set()
+    waiting: list[Any] = [] if isinstance(code, type) else [code]
+    for base in code.__mro__ if isinstance(code, type) else ():
+        if base.__module__.split(".")[0] in LIBRARIES:
+            continue
+        for name, value in list(vars(base).items()):
+            value = getattr(value, "__func__", getattr(value, "fget", value))
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            elif not name.startswith("__"):
+                yield weakref.ref(base), name  # or no class that was asked about would ever be freed
+    while waiting:
+        function = waiting.pop()
+        if id(function) in seen or (function.__module__ or "").split(".")[0] in LIBRARIES:
+            continue
+        seen.add(id(function))
+        for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
+            if name != "__class__":
+                yield cell, name
+                if _is_full(cell) and isinstance(cell.cell_contents, types.FunctionType):
+                    waiting.append(cell.cell_contents)
+        for name in set(_globals_in(function.__code__)):
+            value = function.__globals__.get(name)
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            if isinstance(value, types.ModuleType) and value.__name__.split(".")[0] not in LIBRARIES:
+                yield from ((value, inner) for inner in named_in(function.__code__) if inner in vars(value))
+            elif name in function.__globals__ and not isinstance(value, types.ModuleType):
+                yield function.__globals__, name
+
+
+def _globals_in(code: types.CodeType) -> Iterator[str]:
+    """The names of global variables in a function, and in those within it."""
+    yield from (
+        one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    )
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_in(constant)
+
+
+def named_in(code: types.CodeType) -> Iterator[str]:
+    """The names of variables and attributes in a function, and in those within it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from named_in(constant)
 
 
 def _frozen(value: Any, depth: int = 0) -> Any:
@@ -135,13 +258,13 @@ def _frozen(value: Any, depth: int = 0) -> Any:
     if isinstance(value, np.ndarray):
         return np.ndarray, value.shape, value.tobytes()
     if isinstance(value, types.FunctionType):
-        cells = tuple(_cell(cell) for cell in value.__closure__ or ())
         return (
             _Same(value),
             value.__code__,
             _frozen(value.__defaults__, below),
-            cells,
+            tuple(_cell(cell) for cell in value.__closure__ or ()),
             _frozen(vars(value), below),
+            *_read_by_function(value),
         )
     known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
     if hasattr(value, "__dict__") and not known:  # such as a namespace of settings

@@ -24,6 +24,7 @@ from spikeloom.loom.select import (
     HAS_TRITON,
     broadcasts,
     effective_backend,
+    held_back,
     misplaced,
     target_of,
     tell,
@@ -94,10 +95,8 @@ def program_of(
     """
     if peek_interpreter_stack() is not None:
         return "", "it is under a transformation of PyTorch's", (), (), True
-    if any(child._forward_hooks or child._forward_pre_hooks for child in node.children()):
-        return "", "a module within it has hooks", (), (), True
-    if "single_step_forward" in node.__dict__:
-        return "", "its steps are being recorded", (), (), True
+    if reason := held_back(node):
+        return "", reason, (), (), True
     with _undisturbed(node):
         loops = weave_anew(node, shape, dtype)
     if isinstance(loops, str):
@@ -117,7 +116,7 @@ def program_of(
 def _text(loops: "Loops", keep: tuple[bool, ...]) -> str:
     from spikeloom.loom.program import Program
 
-    return Program(loops.woven, keep).to_text()
+    return Program(loops.woven, keep).to_text()  # in a graph, all get a gradient
 
 
 @contextlib.contextmanager

@@ -134,8 +134,8 @@ def _function(
         lines.append(
             f"    store({target}, i, {value})" if target in stored else f"    {target}[i] {plus}= {value}"
         )
-    made = [f"def {name}_job(real):"]
+    made = [f"def {name}_job(real, half=False):"]
     if stored:
-        made = [f"def {name}_job(real, half=False):", "    stored = np.uint16 if half else real", ""]
+        made += ["    stored = np.uint16 if half else real", ""]
     made += ["    def run(address):", *(f"        {line}" for line in lines)]
     return "\n".join([*made, "", "    return run", ""])

@@ -1,8 +1,11 @@
 """The tensors of a neuron that its step reads beside its input and memories, in the order that loops take."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from spikeloom.loom.fingerprint import INTERNAL
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,12 @@ def named_tensors(node: nn.Module) -> list[tuple[str, Tensor]]:
         memories = getattr(module, "_memories", ())
         for tensors in (module._parameters, module._buffers, module.__dict__):
             for name, value in tensors.items():
-                if isinstance(value, Tensor) and name not in memories:
+                if isinstance(value, Tensor) and name not in memories and name not in INTERNAL:
                     found.append((f"{prefix}.{name}".lstrip("."), value))
     return found
 
 
-def operands_of(node: nn.Module) -> list[Operand]:
-    """The same, without their values."""
-    return [
-        Operand(tuple(path), name) for *path, name in (full.split(".") for full, _ in named_tensors(node))
-    ]
+def operands_of(node: nn.Module, names: Container[str] | None = None) -> list[Operand]:
+    """The same, without their values; all, or those of these ``names``."""
+    found = [full for full, _ in named_tensors(node) if names is None or full in names]
+    return [Operand(tuple(path), name) for *path, name in (full.split(".") for full in found)]

@@ -110,7 +110,7 @@ def _spread(x: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
 
 def _interpreted(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    plans, literals, *_ = program.woven
+    plans, literals = program.woven[:2]
     num_memories = plans.num_memories
     spread = _spread(x, sources)
     memories, operands = spread[:num_memories], spread[num_memories:]
@@ -135,7 +135,7 @@ def _interpreted_backward(
     wanted: list[bool],
 ) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    plans, forward_literals, backward_literals, learned = program.woven
+    plans, forward_literals, backward_literals, learned = program.woven[:4]
     num_memories = plans.num_memories
     spread = _spread(x, sources)
     before, operands = [spread[:num_memories]], spread[num_memories:]

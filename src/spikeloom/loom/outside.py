@@ -7,15 +7,15 @@ is watched, and put back as it was.
 import logging
 import types
 from collections import deque
-from collections.abc import Iterator, MutableMapping, MutableSet
+from collections.abc import MutableMapping, MutableSet
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from spikeloom.loom.fingerprint import LIBRARIES, named_in
 from spikeloom.loom.isolate import CHANGES
 
-_LIBRARIES = ("spikeloom", "torch", "numpy", "numba", "builtins")
 _CONTAINERS = (list, deque, MutableMapping, MutableSet, np.ndarray)
 _DEEPEST, _LARGEST = 3, 10_000  # levels, and items of a container, that are watched
 
@@ -31,6 +31,7 @@ class Outside:
         self._seen: set[int] = set()
         self._containers: list[tuple[str, Any, Any]] = []  # name, container, what it holds
         self._variables: list[tuple[Any, dict[str, Any]]] = []  # whose, and their values
+        self._cells: list[tuple[str, types.CellType, Any]] = []  # of closures: name, cell, what it holds
         for child in module.modules():
             self._class(type(child))
             for value in child.__dict__.values():
@@ -44,10 +45,14 @@ class Outside:
         for owner, values in self._variables:
             for name, value in values.items():
                 if _variables(owner).get(name) is not value:
-                    return (
-                        f"{CHANGES} the variable '{name}', which is not the neuron's own; register a memory"
-                    )
+                    return self._changed(name)
+        for name, cell, held in self._cells:
+            if cell.cell_contents is not held:
+                return self._changed(name)
         return None
+
+    def _changed(self, name: str) -> str:
+        return f"{CHANGES} the variable '{name}', which is not the neuron's own; register a memory"
 
     def restore(self) -> None:
         """Put all back as it was."""
@@ -67,6 +72,8 @@ class Outside:
             for name, value in values.items():
                 if _variables(owner).get(name) is not value:
                     _assign(owner, name, value)
+        for _, cell, held in self._cells:
+            cell.cell_contents = held
 
     def _code_of(self, value: Any) -> None:
         """Look into a function, a method, or the class of an object."""
@@ -81,7 +88,7 @@ class Outside:
 
     def _class(self, kind: type) -> None:
         for base in kind.__mro__:
-            if base.__module__.split(".")[0] in _LIBRARIES or not self._is_new(base):
+            if base.__module__.split(".")[0] in LIBRARIES or not self._is_new(base):
                 continue
             own = {name: value for name, value in vars(base).items() if not name.startswith("__")}
             self._variables.append((base, own))
@@ -93,18 +100,31 @@ class Outside:
                     self._watch(f"{base.__name__}.{name}", value)
 
     def _function(self, function: types.FunctionType) -> None:
-        if (function.__module__ or "").split(".")[0] in _LIBRARIES or not self._is_new(function):
+        if (function.__module__ or "").split(".")[0] in LIBRARIES or not self._is_new(function):
             return
-        known = {name: function.__globals__[name] for name in _names(function.__code__, function.__globals__)}
+        names = set(named_in(function.__code__))
+        known = {name: function.__globals__[name] for name in names if name in function.__globals__}
         self._variables.append((function.__globals__, known))
         for name, value in known.items():
-            self._watch(name, value)
-            self._code_of(value)
-        for cell in function.__closure__ or ():
+            self._variable(name, value, names)
+        for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
             try:
-                self._code_of(cell.cell_contents)
+                held = cell.cell_contents
             except ValueError:  # it is still empty
                 continue
+            self._cells.append((name, cell, held))
+            self._variable(name, held, names)
+
+    def _variable(self, name: str, value: Any, names: set[str]) -> None:
+        """Watch what a variable holds: of a module or a network, what a function can name."""
+        self._watch(name, value)
+        self._code_of(value)
+        of_library = isinstance(value, types.ModuleType) and value.__name__.split(".")[0] in LIBRARIES
+        if isinstance(value, types.ModuleType | nn.Module) and not of_library and self._is_new(value):
+            inner = {key: held for key, held in vars(value).items() if key in names}
+            self._variables.append((vars(value), inner))
+            for key, held in inner.items():
+                self._watch(f"{name}.{key}", held)
 
     def _watch(self, name: str, value: Any, depth: int = 0) -> None:
         if isinstance(
@@ -112,7 +132,7 @@ class Outside:
         ):
             return
         if not isinstance(value, _CONTAINERS):
-            if type(value).__module__.split(".")[0] in _LIBRARIES or not hasattr(value, "__dict__"):
+            if type(value).__module__.split(".")[0] in LIBRARIES or not hasattr(value, "__dict__"):
                 return
             value = vars(value)
         if depth > _DEEPEST or len(self._containers) > _LARGEST or not self._is_new(value):
@@ -129,14 +149,6 @@ class Outside:
             return False
         self._seen.add(id(value))
         return True
-
-
-def _names(code: types.CodeType, known: dict[str, Any]) -> Iterator[str]:
-    """The global variables that a function names, or one within it."""
-    yield from (name for name in code.co_names if name in known)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant, known)
 
 
 def _items(container: Any) -> Any:

@@ -15,6 +15,11 @@ from torch import Tensor
 
 from spikeloom.loom.operations import FILLED, IDENTITIES, KEYWORDS, OPERATIONS, RENAMED
 
+FOREIGN = "a step uses a tensor that is neither"
+"""How the reason begins if a step reads what is no operand."""
+FAILED = "tracing one step failed"
+"""How the reason begins if a step raises an error."""
+
 
 class CannotWeave(Exception):
     """Why a step does not become a loop."""
@@ -192,7 +197,7 @@ class PlanBuilder:
             if kwargs["rounding_mode"] != "trunc":
                 raise CannotWeave("a step divides and rounds down")
             return self.emit("trunc", self.emit("div", *args))
-        if name == "pow" and args[1] in (2, 3):
+        if name == "pow" and type(args[1]) in (int, float) and args[1] in (2, 3):
             return self.emit("square" if args[1] == 2 else "cube", args[0])
         if name == "clamp":
             low, high = (
@@ -228,7 +233,7 @@ class PlanBuilder:
         if isinstance(argument, Tensor):
             known = self.held.get(argument.untyped_storage()._cdata)
             if known is None:
-                raise CannotWeave("a step uses a tensor that is neither its neuron's nor made from its input")
+                raise CannotWeave(f"{FOREIGN} its neuron's nor made from its input")
             return known
         if isinstance(argument, bool | int | float):
             self.literals.append(float(argument))

@@ -29,7 +29,7 @@ class Program:
 
     def to_text(self) -> str:
         """JSON, from which :func:`from_text` makes an equal program."""
-        step, forward_literals, backward_literals, learned = self.woven
+        step, forward_literals, backward_literals, learned = self.woven[:4]
         return json.dumps(
             {
                 "version": VERSION,

@@ -28,7 +28,9 @@ class Loops(ABC):
 
     def __init__(self, woven: Woven):
         self.woven, self.step, self.learned = woven, woven.step, woven.learned
-        self.output_has_gradient = self.step.output_has_gradient
+        memories, operands = self.step.num_memories, sum(woven.learned)
+        self.has_gradient = woven.has_gradient or (self.step.output_has_gradient, *[True] * memories)
+        self.gets_gradient = woven.gets_gradient or (True,) * (1 + memories + operands)
 
     @abstractmethod
     def forward(
@@ -94,6 +96,12 @@ class Loops(ABC):
             output ``[T, *]``, the memories after the last step, the memories after every step ``[T, *]`` or
             ``None``
         """
+        if (len(starts), len(operands)) != (self.step.num_memories, self.step.num_operands):
+            raise BackendError(  # a loop would read addresses that it was not given
+                f"A loop of {self.step.num_memories} memories and {self.step.num_operands} tensors was found "
+                f"for a neuron of {len(starts)} and {len(operands)}. Please report this, and take "
+                "backend='torch'."
+            )
         sources = [*starts, *operands]
         tensors = [x, *(source for source in sources if isinstance(source, Tensor))]
         noted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
@@ -125,8 +133,13 @@ class _Run(torch.autograd.Function):
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
         ctx.save_for_backward(x, notes, *(source for source in sources if isinstance(source, Tensor)))
         ctx.set_materialize_grads(False)
-        if not loops.output_has_gradient:  # as on the reference loop, where a backward pass then says so
-            ctx.mark_non_differentiable(results[0])
+        # As on the reference loop, where a backward pass then says so.
+        of_memories = loops.has_gradient[1:]
+        kept = [has for has, one in zip(of_memories, keep, strict=True) if one]
+        differentiable = (loops.has_gradient[0], *of_memories, *kept)
+        ctx.mark_non_differentiable(
+            *(one for one, has in zip(results, differentiable, strict=True) if not has)
+        )
         return results
 
     @staticmethod
@@ -139,10 +152,13 @@ class _Run(torch.autograd.Function):
         waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
         num_memories = ctx.loops.step.num_memories
-        starts = [isinstance(source, Tensor) for source in sources[:num_memories]]
-        wanted = [*starts, *ctx.loops.learned]
+        gets = iter(ctx.loops.gets_gradient[1:])
+        starts = [next(gets) and isinstance(source, Tensor) for source in sources[:num_memories]]
+        wanted = [*starts, *(learned and next(gets) for learned in ctx.loops.learned)]
         x = time_major(x)  # whoever kept it may have changed its memory layout
         found = ctx.loops.backward(x, sources, ctx.keep, gradients, wanted, ctx.window, notes)
+        if not ctx.loops.gets_gradient[0]:
+            found[0] = None
         return None, None, None, None, *found
 
 

@@ -19,6 +19,7 @@ from spikeloom.errors import BackendError, describe
 from spikeloom.loom.fingerprint import class_version, fingerprint
 from spikeloom.loom.isolate import CHANGES
 from spikeloom.loom.operands import named_tensors
+from spikeloom.loom.plan import FAILED, FOREIGN
 from spikeloom.loom.running import CannotCompile, Loops
 from spikeloom.memory import HALF
 
@@ -41,6 +42,9 @@ _lock = threading.Lock()
 # Neurons whose own step changes what they hold, with what was known then, and the reason.
 _changing: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 _told: set[tuple[type, str]] = set()
+_GLOBAL_HOOKS = tuple(
+    f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre")
+)
 _log = logging.getLogger("spikeloom.loom")
 
 
@@ -113,17 +117,20 @@ def run(
     target = target_of(wanted, x_seq.device.type)
     tensors = named_tensors(node)
     unsuited = _unsuited(node, tensors, x_seq, target)
-    sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target)
+    tensors, unfit = ([], None) if unsuited else fitting(tensors, x_seq)
+    names = tuple(name for name, _ in tensors)
+    sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target, names)
     loops = unsuited or find(*sought)
     if not isinstance(loops, str):
         try:
             return _carry_out(node, loops, x_seq, set(keep), [value for _, value in tensors], window)
         except CannotCompile as error:
-            loops = give_up(*sought, str(error))
+            loops = give_up(*sought, reason=str(error))
+    elif unfit and loops.startswith((FOREIGN, FAILED)):  # it reads what does not fit
+        loops = unfit
     if wanted != "auto":
         raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
-    if not unsuited:
-        tell(node, loops)
+    tell(node, loops, logging.INFO if unsuited else logging.WARNING)
     return None
 
 
@@ -172,7 +179,13 @@ def interprets() -> bool:
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 
-def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> Loops | str:
+def find(
+    node: Any,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    target: str = "numba",
+    names: tuple[str, ...] | None = None,
+) -> Loops | str:
     """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none.
 
     Args:
@@ -180,16 +193,17 @@ def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "n
         shape: of a step's input.
         dtype: of what is computed.
         target: what compiles them, ``'numba'`` or ``'triton'``.
+        names: of the tensors that are operands; default: all.
     """
     # The fingerprint of a neuron that changes what it holds changes with every step.
     if _changing and node in _changing and _changing[node][0] == _version(node):
         return _changing[node][1]
-    key = (fingerprint(node), shape, dtype, target)
+    key = (fingerprint(node), shape, dtype, target, names)
     with _lock:
         if key in _woven:
             _woven.move_to_end(key)
             return _woven[key]
-    loops = weave_anew(node, shape, dtype, target)
+    loops = weave_anew(node, shape, dtype, target, names)
     if isinstance(loops, str) and loops.startswith(CHANGES):
         _changing[node] = (_version(node), loops)
         return loops
@@ -200,10 +214,10 @@ def find(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "n
     return loops
 
 
-def give_up(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str, reason: str) -> str:
+def give_up(node: Any, *sought: Any, reason: str) -> str:
     """Remember for what :func:`find` is asked that the loops that it found cannot be compiled, and why."""
     with _lock:
-        _woven[fingerprint(node), shape, dtype, target] = reason
+        _woven[fingerprint(node), *sought] = reason
     return reason
 
 
@@ -212,12 +226,35 @@ def _version(node: Any) -> tuple[Any, ...]:
     return class_version(type(node)), tuple(node._memories)
 
 
-def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, target: str) -> str | None:
-    """Why this call, whatever the neuron's equations are, is left to the reference."""
+def held_back(node: Any) -> str | None:
+    """Why a neuron, whatever its equations are and whatever it gets, is left to the reference."""
     if "single_step_forward" in node.__dict__:
         return "its steps are being recorded"
-    if any(child._forward_hooks or child._forward_pre_hooks for child in node.children()):
+    if not node._modules:
+        return None
+    if any(
+        one._forward_hooks or one._forward_pre_hooks or one._backward_hooks or one._backward_pre_hooks
+        for one in _within(node)
+    ):
         return "a module within it has hooks"
+    if any(getattr(torch.nn.modules.module, hooks) for hooks in _GLOBAL_HOOKS):
+        return "there are hooks for all modules, and it has modules within it"
+    return None
+
+
+def _within(module: Any) -> Iterator[Any]:
+    """The modules within a module."""
+    for child in module._modules.values():
+        if child is not None:
+            yield child
+            if child._modules:
+                yield from _within(child)
+
+
+def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, target: str) -> str | None:
+    """Why this call is left to the reference."""
+    if reason := held_back(node):
+        return reason
     if torch._C._get_tracing_state() is not None:
         return "it is being traced by PyTorch"
     if (
@@ -230,22 +267,39 @@ def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, targe
         return reason
     if x_seq.layout != torch.strided:
         return f"its input has the layout {x_seq.layout}"
-    dtype = computed_in(x_seq.dtype)
     if x_seq.dtype not in TYPES[target]:
         return f"its input has the type {x_seq.dtype}"
-    shape = x_seq.shape[1:]
     for name, value in (*node.named_memories(), *tensors):
+        if isinstance(value, Tensor) and _is_transformed(value):
+            return f"its '{name}' is under a transformation of PyTorch's"
+    for name, value in node.named_memories():
         if isinstance(value, Tensor):
-            if is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter):
-                return f"its '{name}' is under a transformation of PyTorch's"
-            if value.device != x_seq.device or value.dtype != dtype:
-                return f"its '{name}' is a {value.dtype} on {value.device}"
-            if not broadcasts(value.shape, shape):
-                return (
-                    f"its '{name}' of shape {list(value.shape)} does not broadcast to a step's {list(shape)}"
-                )
+            if reason := _unfit(name, value, x_seq):
+                return reason
         elif not isinstance(value, int | float):
             return f"its memory '{name}' is no number and no tensor"
+    return None
+
+
+def _is_transformed(value: Tensor) -> bool:
+    return is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter)
+
+
+def fitting(tensors: list[tuple[str, Tensor]], x_seq: Tensor) -> tuple[list[tuple[str, Tensor]], str | None]:
+    """Those of a neuron's tensors that a loop over ``x_seq`` can read, and why it cannot read another, if
+    there is one: that matters only to a step that reads it."""
+    reasons = [_unfit(name, value, x_seq) for name, value in tensors]
+    fit = [pair for pair, reason in zip(tensors, reasons, strict=True) if reason is None]
+    return fit, next(filter(None, reasons), None)
+
+
+def _unfit(name: str, value: Tensor, x_seq: Tensor) -> str | None:
+    """Why a loop over ``x_seq`` cannot read a tensor of the neuron."""
+    if value.device != x_seq.device or value.dtype != computed_in(x_seq.dtype):
+        return f"its '{name}' is a {value.dtype} on {value.device}"
+    shape = x_seq.shape[1:]
+    if not broadcasts(value.shape, shape):
+        return f"its '{name}' of shape {list(value.shape)} does not broadcast to a step's {list(shape)}"
     return None
 
 
@@ -258,25 +312,30 @@ def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
 
 
-def weave_anew(node: Any, shape: tuple[int, ...], dtype: torch.dtype, target: str = "numba") -> Loops | str:
+def weave_anew(
+    node: Any,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    target: str = "numba",
+    names: tuple[str, ...] | None = None,
+) -> Loops | str:
     """As :func:`find`, whatever was found before."""
-    if getattr(type(node), "single_step_forward", None) not in _plain_steps(node):
-        return "it overrides single_step_forward"
+    for name in ("single_step_forward", "expand_memories"):
+        if getattr(type(node), name, None) not in _declared(node, name):
+            return f"it overrides {name}"
     from spikeloom.loom.weave import weave
 
-    return weave(node, shape, dtype, target)
+    return weave(node, shape, dtype, target, names)
 
 
-def _plain_steps(node: Any) -> set[Any]:
-    """The definition of a step as charge, fire, reset, in the class that declares it."""
-    return {
-        vars(base)["single_step_forward"] for base in type(node).__mro__ if "charge_fire_reset" in vars(base)
-    }
+def _declared(node: Any, name: str) -> list[Any]:
+    """A method in the class that declares a step to be charge, fire, reset."""
+    return [vars(base).get(name) for base in type(node).__mro__ if "charge_fire_reset" in vars(base)]
 
 
-def tell(node: Any, reason: str) -> None:
+def tell(node: Any, reason: str, level: int = logging.WARNING) -> None:
     """Say once per class and reason why the reference runs."""
     known = (type(node), reason)
     if known not in _told:
         _told.add(known)
-        _log.warning("%s runs on the reference loop: %s.", describe(node), reason)
+        _log.log(level, "%s runs on the reference loop: %s.", describe(node), reason)

@@ -41,13 +41,17 @@ class Woven(NamedTuple):
     Args:
         step: the plans.
         forward_literals, backward_literals: of its plans.
-        learned: which operands get a gradient.
+        learned: which operands need a gradient.
+        has_gradient: whether a gradient can be given to the output and to each memory; empty: to all.
+        gets_gradient: whether the input, each memory and each learned operand gets one; empty: all do.
     """
 
     step: Step
     forward_literals: tuple[float, ...]
     backward_literals: tuple[float, ...]
     learned: tuple[bool, ...]
+    has_gradient: tuple[bool, ...] = ()
+    gets_gradient: tuple[bool, ...] = ()
 
 
 def numbered(letter: str, number: int) -> list[str]:

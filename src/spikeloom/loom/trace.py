@@ -8,16 +8,17 @@ plan, and shows as a difference.
 
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikeloom.loom.isolate import Isolated, uncopied
 from spikeloom.loom.operands import Operand
 from spikeloom.loom.outside import Outside
-from spikeloom.loom.plan import CannotWeave, Plan, PlanBuilder
+from spikeloom.loom.plan import FAILED, Argument, CannotWeave, Literal, Plan, PlanBuilder, Value
+from spikeloom.loom.watching import CHANCE, RandomState, Watch
 from spikeloom.memory import outside_of_checkpoints
 
 
@@ -38,9 +39,16 @@ def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Opera
                 if operand.name in tensors:
                     tensors[operand.name] = value
         before = isolated.contents()
-        module.neuronal_charge(x)
-        output = module.neuronal_fire()
-        module.neuronal_reset(output)
+        with Watch(values):
+            returned = module.neuronal_charge(x)
+            output = module.neuronal_fire()
+            module.neuronal_reset(output)
+        if returned is not None and returned is not module.__dict__["v"]:
+            raise CannotWeave("neuronal_charge returns something, instead of setting self.v")
+        if output.dtype == torch.bool:
+            raise CannotWeave(
+                "neuronal_fire gives truth values, not numbers; convert them to the input's type"
+            )
         if reason := isolated.change_since(before) or outside.change():
             raise CannotWeave(reason)
         return output, [module.__dict__[name] for name in names]
@@ -54,7 +62,7 @@ def trace(
     learned: Sequence[bool],
     shape: Sequence[int],
     dtype: torch.dtype,
-) -> tuple[tuple[Plan, tuple[float, ...]], tuple[Plan, tuple[float, ...]]]:
+) -> "Traced":
     """The plans of one step forwards, and of its gradient, each with its literals.
 
     Args:
@@ -63,10 +71,6 @@ def trace(
         learned: which of them need a gradient.
         shape: of a step's input.
         dtype: what is computed in.
-    Returns:
-        forward: inputs x, memories, operands; outputs output, memories. Backward: the same inputs, then the
-            gradients
-        of output and memories; outputs the gradients of x, memories, learned operands.
     Raises:
         CannotWeave: with the reason.
     """
@@ -77,11 +81,40 @@ def trace(
         isolated = Isolated(module)
     except Exception as error:
         raise CannotWeave(f"it cannot be copied for a trace: {error!r}") from error
-    outside = Outside(module)
+    outside, chance = Outside(module), RandomState()
     try:
-        return _traced(step_function(isolated, outside, operands), isolated, operands, learned, shape, dtype)
+        traced = _traced(
+            step_function(isolated, outside, operands), isolated, operands, learned, shape, dtype
+        )
+    except CannotWeave:
+        if chance.restore():
+            raise CannotWeave(CHANCE) from None
+        raise
     finally:
         outside.restore()
+    if chance.restore():
+        raise CannotWeave(CHANCE)
+    return traced
+
+
+class Traced(NamedTuple):
+    """What a trace has found.
+
+    Args:
+        forward: inputs x, memories, operands; outputs output, memories.
+        forward_literals: of it.
+        backward: the same inputs, then the gradients of output and memories; outputs the gradients of x,
+            memories, learned operands.
+        backward_literals: of it.
+        has_gradient, gets_gradient: as of :class:`~spikeloom.loom.step.Woven`.
+    """
+
+    forward: Plan
+    forward_literals: tuple[float, ...]
+    backward: Plan
+    backward_literals: tuple[float, ...]
+    has_gradient: tuple[bool, ...]
+    gets_gradient: tuple[bool, ...]
 
 
 def _traced(
@@ -91,30 +124,50 @@ def _traced(
     learned: Sequence[bool],
     shape: Sequence[int],
     dtype: torch.dtype,
-) -> Any:
+) -> Traced:
     num_memories = len(isolated.module._memories)
+    are_parameters = [isinstance(operand.of(isolated.module), nn.Parameter) for operand in operands]
+    found_flags: list[tuple[tuple[bool, ...], tuple[bool, ...]]] = []
+
+    def stand_in(place: int, value: Tensor) -> Tensor:
+        """What stands in for an operand is a parameter where that is one."""
+        owner = place - 1 - num_memories
+        return nn.Parameter(value, value.requires_grad) if owner >= 0 and are_parameters[owner] else value
 
     def forward(x: Tensor, *values: Tensor) -> list[Tensor]:
         output, new = step(x, values[:num_memories], values[num_memories:])
         return [output, *new]
 
-    def backward(*inputs: Tensor) -> list[Tensor]:
-        wanted = [True] * (1 + num_memories) + list(learned)
+    wanted = [True] * (1 + num_memories) + list(learned)
+
+    def with_gradients(*inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """A step that autograd sees: its results, and the inputs that need a gradient."""
         sources = [
-            value.detach().requires_grad_() if needed else value
-            for value, needed in zip(inputs, wanted, strict=False)
+            stand_in(place, value.detach().requires_grad_() if needed else value)
+            for place, (value, needed) in enumerate(zip(inputs, wanted, strict=False))
         ]
+        # A step may write to its input and memories.
+        given = [source.clone() if place <= num_memories else source for place, source in enumerate(sources)]
+        return forward(*given), [source for source, needed in zip(sources, wanted, strict=True) if needed]
+
+    def backward(*inputs: Tensor) -> list[Tensor]:
         with torch.enable_grad():
-            results = forward(*(source.clone() for source in sources))  # a step may write to what it is given
-            pairs = list(zip(results, inputs[len(sources) :], strict=True))
+            results, sources = with_gradients(*inputs)
+            pairs = list(zip(results, inputs[len(wanted) :], strict=True))
             produced = [pair for pair in pairs if pair[0].requires_grad]
-            sources = [source for source, needed in zip(sources, wanted, strict=True) if needed]
-            if not produced:
-                return [torch.zeros_like(source) for source in sources]
-            outputs, gradients = zip(*produced, strict=True)
-            found = torch.autograd.grad(outputs, sources, gradients, allow_unused=True)
+            found: Sequence[Tensor | None] = [None] * len(sources)
+            if produced:
+                outputs, gradients = zip(*produced, strict=True)
+                found = torch.autograd.grad(outputs, sources, gradients, allow_unused=True)
+        found_flags.append(
+            (tuple(one.requires_grad for one in results), tuple(one is not None for one in found))
+        )
         pairs = list(zip(found, sources, strict=True))
         return [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
+
+    def seen_by_autograd(*inputs: Tensor) -> list[Tensor]:
+        with torch.enable_grad():
+            return with_gradients(*inputs)[0]
 
     num_inputs = 1 + num_memories + len(operands)
 
@@ -122,11 +175,16 @@ def _traced(
         inputs = [
             _made_up(size, dtype, first + place, expanded) for place in range(num_inputs + 1 + num_memories)
         ]
-        fixed = inputs[1 + num_memories : num_inputs]
+        fixed = [inputs[0], *inputs[1 + num_memories : num_inputs]]
+        given = [stand_in(place, value) for place, value in enumerate(inputs[:num_inputs])]
         plans = (
-            _recorded(forward, inputs[:num_inputs], fixed, expanded),
+            _recorded(forward, given, fixed, expanded),
             _recorded(backward, inputs, fixed, expanded),
         )
+        if _written(*_recorded(seen_by_autograd, inputs[:num_inputs], fixed, expanded)) != _written(
+            *plans[0]
+        ):
+            raise CannotWeave("a step computes something else where gradients are asked for")
         if isolated.used:  # though the step may have caught the error
             raise CannotWeave(uncopied(isolated.used[0]))
         return plans
@@ -139,7 +197,20 @@ def _traced(
         raise CannotWeave(
             "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
         )
-    return traced[0]
+    (forward_plan, forward_literals), (backward_plan, backward_literals) = traced[0]
+    return Traced(forward_plan, forward_literals, backward_plan, backward_literals, *found_flags[0])
+
+
+def _written(plan: Plan, literals: tuple[float, ...]) -> list[str]:
+    """What a plan computes, whatever else was computed beside it: its results numbered in order."""
+    names = {Value(number): f"v{number}" for number in range(plan.num_inputs)}
+    names |= {one.result: f"r{place}" for place, one in enumerate(plan.instructions)}
+
+    def name(argument: Argument) -> str:
+        return repr(literals[argument.number]) if isinstance(argument, Literal) else names[argument]
+
+    lines = [" ".join([one.operation, *map(name, one.arguments)]) for one in plan.instructions]
+    return [*lines, *map(name, plan.outputs)]
 
 
 def _made_up(shape: tuple[int, ...], dtype: torch.dtype, number: int, expanded: bool) -> Tensor:
@@ -165,7 +236,11 @@ class _Recorder(TorchDispatchMode):
 
     def dispatch(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One ATen operation, with what it was called with."""
-        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunction():
+            return self.noted(func, args, kwargs or {})
+
+    def noted(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The result of an operation, which the builder writes down."""
         written = self.builder.check(func, args, kwargs)
         if self.expanded is None or func.overloadpacket.__name__ in ("view", "expand"):
             result = func(*args, **kwargs)
@@ -205,4 +280,4 @@ def _recorded(
         raise
     except Exception as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
-        raise CannotWeave(f"tracing one step failed with {type(error).__name__}: {first_line}") from error
+        raise CannotWeave(f"{FAILED} with {type(error).__name__}: {first_line}") from error

@@ -1,7 +1,7 @@
 """From a neuron to its compiled loops."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
@@ -16,13 +16,13 @@ from spikeloom.loom.trace import trace
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
 
 
-def plans(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Woven:
-    """One step of ``node``, planned.
+def plans(node: Any, shape: Sequence[int], dtype: torch.dtype, names: Container[str] | None = None) -> Woven:
+    """One step of ``node``, planned, with its tensors of these ``names`` as operands, or all.
 
     Raises:
         CannotWeave: with the reason.
     """
-    operands = operands_of(node)
+    operands = operands_of(node, names)
     tensors = [operand.of(node) for operand in operands]
     if strange := [
         operand.name
@@ -31,18 +31,25 @@ def plans(node: Any, shape: Sequence[int], dtype: torch.dtype) -> Woven:
     ]:
         raise CannotWeave(f"'{strange[0]}' is not floating point")
     learned = [tensor.requires_grad for tensor in tensors]
-    (forward, forward_literals), (backward, backward_literals) = trace(node, operands, learned, shape, dtype)
-    step = Step(forward, backward, len(node._memories), len(operands))
-    return Woven(step, forward_literals, backward_literals, tuple(learned))
+    traced = trace(node, operands, learned, shape, dtype)
+    step = Step(traced.forward, traced.backward, len(node._memories), len(operands))
+    numbers = traced.forward_literals, traced.backward_literals
+    return Woven(step, *numbers, tuple(learned), traced.has_gradient, traced.gets_gradient)
 
 
-def weave(node: Any, shape: Sequence[int], dtype: torch.dtype, target: str = "numba") -> Loops | str:
+def weave(
+    node: Any,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    target: str = "numba",
+    names: Container[str] | None = None,
+) -> Loops | str:
     """The loops of ``node`` for steps of a shape, by Numba or Triton; or why it has none."""
     if reason := unavailable(target):
         return reason
     try:
         with _one_at_a_time, torch.inference_mode(False), torch.no_grad():
-            woven = plans(node, shape, dtype)
+            woven = plans(node, shape, dtype, names)
     except CannotWeave as error:
         return str(error)
     return loops_of(woven, target)

@@ -149,7 +149,11 @@ class BaseNode(MemoryModule):
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         self.expand_memories(x)
-        self.neuronal_charge(x)
+        returned: Any = self.neuronal_charge(x)
+        if returned is not None and returned is not self.v:
+            raise TypeError(
+                f"neuronal_charge of {describe(self)} must set self.v, but returns something else."
+            )
         spike = self.neuronal_fire()
         self.neuronal_reset(spike)
         if spike.shape != x.shape:
