@@ -666,3 +666,82 @@ def test_the_help_of_a_recipe_keeps_claim_cost_and_examples_on_lines_of_their_ow
     assert f"  reaches {RECIPES['lif-fc'].claim}" in lines
     assert f"  takes   {RECIPES['lif-fc'].cost}" in lines
     assert sum(line.startswith("  spikeloom train lif-fc") for line in lines) >= 2
+
+
+def test_checkpoints_without_a_config_are_not_gone_on_with(spikeloom, copied):
+    (copied / "config.json").unlink()
+    code, _, errors = spikeloom("train", "blobs", "--seed", "7", "--run-dir", copied)
+    assert code == 1
+    assert_one_line(errors, "has checkpoints but no config.json", "--run-dir")
+    assert (copied / "checkpoints" / "last.safetensors").exists()
+
+
+def accuracies(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("epoch/test_accuracy")]
+
+
+def test_a_finished_run_that_is_resumed_has_its_figures_and_curves(spikeloom, copied):
+    """Its process may have been killed after the last checkpoint, and before the figures."""
+    names, before = sorted(path.name for path in (copied / "figures").iterdir()), accuracies(copied)
+    for path in (copied / "figures").iterdir():
+        path.unlink()
+    assert spikeloom("train", "--resume", copied)[0] == 0
+    assert sorted(path.name for path in (copied / "figures").iterdir()) == names
+    assert accuracies(copied) == before
+
+
+def test_what_a_killed_process_did_not_finish_is_removed_and_not_shown(spikeloom, copied):
+    left = [copied / "figures" / ".spikeloom-curves.png-77.part"]
+    left += [copied / "checkpoints" / ".spikeloom-new.safetensors-77.part"]
+    for path in left:
+        path.write_bytes(b"half")
+    _, output, _ = spikeloom("train", "--resume", copied)
+    assert ".part" not in output
+    assert not any(path.exists() for path in left)
+
+
+def test_a_best_checkpoint_in_the_place_of_the_last(spikeloom, copied):
+    shutil.copy(copied / "checkpoints" / "best.safetensors", copied / "checkpoints" / "last.safetensors")
+    for command in (["plot", copied], ["profile", copied], ["train", "--resume", copied]):
+        code, _, errors = spikeloom(*command)
+        assert code == 1
+        assert_one_line(errors, "weights only, as the best one has")
+    assert spikeloom("test", copied, "--checkpoint", "best")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "blobs", "--run-dir", ""], ["test", ""], ["train", "--resume="]]
+)
+def test_an_empty_argument(spikeloom, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = spikeloom(*arguments)
+    assert code == 2
+    assert_one_line(errors, "One of the arguments is empty")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_folder_that_is_a_file(spikeloom, tmp_path):
+    (tmp_path / "file").write_text("x")
+    code, _, errors = spikeloom("train", "blobs", "--run-dir", tmp_path / "file")
+    assert code == 1
+    assert_one_line(errors, "is a file. Choose another --run-dir")
+
+
+def test_numbers_that_are_too_large(spikeloom, tmp_path, monkeypatch):
+    code, _, errors = spikeloom("train", "blobs", "--epochs", str(10**20), "--run-dir", tmp_path / "run")
+    assert code == 2
+    assert "`epochs` must be less than 2^31" in errors
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
+
+        def build(_recipe, error=error):
+            raise error
+
+        monkeypatch.setattr(RECIPES["blobs"], "build", build)
+        code, _, errors = spikeloom("train", "blobs", "--run-dir", tmp_path / "run")
+        assert code == 1
+        assert_one_line(errors, "There is too little memory for these sizes")
+        assert not (tmp_path / "run").exists()

@@ -150,6 +150,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"spikeloom {metadata.version('spikeloom')}")
         return 0
+    if "" in arguments or any(one.startswith("--") and one.endswith("=") for one in arguments):
+        return _fail("One of the arguments is empty. Perhaps a variable is not set?", 2)
     commands: dict[str, Callable[[list[str]], None]] = {
         "list": _list, "train": _train, "test": _test, "plot": _plot, "profile": _profile,
     }  # fmt: skip
@@ -164,6 +166,10 @@ def _run(arguments: list[str]) -> int:
         return 1
     except (SpikeloomError, OSError) as error:
         return _fail(_shown(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        return _fail("There is too little memory for these sizes. Make the largest of them smaller.", 1)
     except KeyboardInterrupt:
         return _fail("stopped.", 130)
     except SystemExit as exit_:  # tyro: 0 after --help, 2 after wrong arguments
@@ -194,12 +200,17 @@ def _train(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: spikeloom train RECIPE [options]\n       spikeloom train --resume RUN\n\nrecipes")
         _list([])
-        print("\n`spikeloom train RECIPE --help` lists the options of one, with their defaults.")
+        print(
+            "\n`spikeloom train RECIPE --help` lists the options of one, with their defaults; `spikeloom "
+            "train --resume RUN --help` those of a training that is continued."
+        )
         return
     arguments = _long_options(arguments)
     if arguments[0].startswith("--resume"):
         run, recipe = _resumed(arguments)
     elif any(argument.split("=")[0] == "--resume" for argument in arguments):
+        if arguments[0].startswith("-"):
+            raise UnknownNameError("`--resume RUN` goes first: spikeloom train --resume RUN [options].")
         raise UnknownNameError("A run knows its recipe: write `spikeloom train --resume RUN` without a name.")
     elif arguments[0].startswith("-"):
         raise UnknownNameError(
@@ -207,12 +218,15 @@ def _train(arguments: list[str]) -> None:
         )
     else:
         run, recipe = _created(arguments[0], arguments[1:])
+    again = f"Continue with: spikeloom train --resume {shlex.quote(str(run.folder))}"
     try:
         recipe.train(run)
     except KeyboardInterrupt:
-        folder = shlex.quote(str(run.folder))
-        print(f"\nStopped. Continue with: spikeloom train --resume {folder}", file=sys.stderr)
+        print(f"\nStopped. {again}", file=sys.stderr)
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        print(f"\nStopped, since nobody reads the output any more. {again}", file=sys.stderr)
+        raise
     except Exception:
         run.discard_unstarted()
         raise
@@ -308,10 +322,12 @@ def _profile(arguments: list[str]) -> None:
 def _opened(folder: Path, data_dir: Path | None = None) -> "tuple[Run, BaseRecipe]":
     from spikeloom.train.run import Run
 
-    run = Run.open(folder)
+    run = Run.open(folder.expanduser())
     name, settings = run.config()
     stored = settings.get("data_dir")
-    if data_dir or (stored and not Path(stored).is_dir() and "SPIKELOOM_DATA" in os.environ):
+    if data_dir or (
+        isinstance(stored, str) and stored and not Path(stored).is_dir() and "SPIKELOOM_DATA" in os.environ
+    ):
         settings["data_dir"] = data_dir  # without one, that of the variable
     return run, RECIPES[name].from_settings(settings)
 
@@ -329,6 +345,11 @@ def _last(run: "Run") -> dict[str, Any]:
     state = checkpoint.load_last(run.checkpoints)
     if state is None:
         raise RunError(f"{run.folder} has no checkpoint yet: its training was stopped before the first one.")
+    if "progress" not in state:
+        raise RunError(
+            f"The last checkpoint of {run.folder} has weights only, as the best one has, and no history. "
+            "Take `spikeloom test RUN --checkpoint best`, or restore it."
+        )
     return state
 
 

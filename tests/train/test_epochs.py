@@ -61,6 +61,16 @@ def trainer(folder, epochs=3, mixup=0.0, break_at=(), before_epoch=None, losses=
     return Trainer(fabric, experiment, run, epochs=epochs, batch_size=32, checkpoint_minutes=1e-9)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 2.5}, {"log_every": 0}, {"micro_batch": -1}]
+)
+def test_numbers_that_make_no_training(wrong, tmp_path):
+    experiment, fabric = trainer(tmp_path / "run").experiment, make_fabric("cpu")
+    (name,) = wrong
+    with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"):
+        Trainer(fabric, experiment, Run(tmp_path / "other"), **{"epochs": 1, "batch_size": 32} | wrong)
+
+
 def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 

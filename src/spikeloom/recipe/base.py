@@ -61,6 +61,8 @@ class BaseRecipe:
     def __post_init__(self) -> None:
         if self.data_dir is not None:  # the run may be tested from another folder
             object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser().absolute())
+        if self.run_dir is not None:
+            object.__setattr__(self, "run_dir", Path(self.run_dir).expanduser())
         hints = get_type_hints(type(self))
         for field in fields(self):
             value, hint = getattr(self, field.name), hints[field.name]
@@ -294,6 +296,8 @@ def _check(name: str, value: Any, hint: Any) -> None:
         raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {value}.")
     if int in kinds and name != "seed" and value < 1:
         raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    if int in kinds and name != "seed" and value >= 2**31:
+        raise ValueError(f"`{name}` must be less than 2^31, got {value}.")
     if bool in kinds and not isinstance(value, bool):
         raise ValueError(f"`{name}` must be true or false, got {value!r}.")
     if str in kinds and not isinstance(value, str):

@@ -3,6 +3,14 @@
 import os
 from pathlib import Path
 
+UNFINISHED = ".spikeloom-*.part"
+"""Names of files that are being written, or were when their process was killed."""
+
+
+def unfinished(path: Path) -> Path:
+    """What a file is called until it is finished."""
+    return path.with_name(f".spikeloom-{path.name}-{os.getpid()}.part")
+
 
 def write_beside(path: Path, content: bytes | str) -> None:
     """Write ``content`` to a file beside ``path``, flush it to disk, and rename it to ``path``.
@@ -11,7 +19,7 @@ def write_beside(path: Path, content: bytes | str) -> None:
         OSError: the disk is full or the folder cannot be written; ``path`` is then as it was.
     """
     data = content.encode() if isinstance(content, str) else content
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside = unfinished(path)
     try:
         with beside.open("wb") as file:
             file.write(data)

@@ -103,7 +103,8 @@ def build_seeded(build: Callable[[], Experiment], seed: int) -> Experiment:
         torch.manual_seed(seed)
         return build()
     except (ValueError, TypeError) as error:  # a setting that its layer or dataset refuses
-        raise RunError(f"The experiment cannot be built: {error}") from error
+        said = str(error).split("\nException raised from")[0]  # what follows are PyTorch's stack frames
+        raise RunError(f"The experiment cannot be built: {said}") from error
 
 
 def test(

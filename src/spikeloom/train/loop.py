@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from spikeloom import functional, layer
+from spikeloom.checks import checked_count, checked_positive
 from spikeloom.diagnose import ALWAYS, FiringCheck
 from spikeloom.encoding import derive_seed
 from spikeloom.errors import CheckpointError, RunError
@@ -63,6 +64,7 @@ class Trainer:
             first ones.
     Raises:
         CheckpointError: the checkpoints are damaged, or belong to another network.
+        TypeError, ValueError: a number is out of range.
         RunError: there are too few samples for the processes, they cannot share a batch equally, or the
             experiment cannot be sharded.
     """
@@ -83,9 +85,11 @@ class Trainer:
         sync_norm: bool = True,
         cuda_graph: bool = False,
     ):
-        self.fabric, self.experiment, self.run = fabric, experiment, run
-        self.epochs, self.seed, self.log_every, self.micro_batch = epochs, seed, log_every, micro_batch
-        self.checkpoint_seconds = 60.0 * checkpoint_minutes
+        self.fabric, self.experiment, self.run, self.seed = fabric, experiment, run, seed
+        self.epochs, self.log_every = checked_count("epochs", epochs), checked_count("log_every", log_every)
+        self.micro_batch = None if micro_batch is None else checked_count("micro_batch", micro_batch)
+        self.checkpoint_seconds = 60.0 * checked_positive("checkpoint_minutes", checkpoint_minutes)
+        checked_count("batch_size", batch_size)
         self.num_samples = len(experiment.data.train_y)
         self._require_shares(batch_size)
         if cuda_graph:
@@ -123,6 +127,8 @@ class Trainer:
             self.run.write_metrics(
                 self.progress.history
             )  # a crash may have left one that is ahead or damaged
+        if self.progress.step == 0 and self.progress.history:
+            self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
         try:
             self._fit()
         finally:
@@ -133,6 +139,8 @@ class Trainer:
     def _fit(self) -> None:
         # The process that started this one gets Ctrl-C too, and passes it on.
         signals = (signal.SIGTERM,) if is_spawned() else ()
+        if self.is_over:  # it may have been killed before it had drawn
+            self._draw()
         with interrupt_noted(*signals) as self.interrupt:
             while not self.is_over:
                 row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
@@ -145,6 +153,8 @@ class Trainer:
                     "seconds": round(self.progress.seconds, 1),
                 }
                 self.finish_epoch(row)
+        if self.progress.epoch < self.epochs:
+            self._say(f"Done after {self.progress.epoch} of {self.epochs} epochs: the task is solved.")
 
     def train_epoch(self) -> dict[str, Any]:
         """Train on every sample once, from the step on at which a killed run stood."""
@@ -283,11 +293,7 @@ class Trainer:
             if self.is_main:
                 checkpoint.save_best(self.run.checkpoints, state)
         self.save()
-        if self.writer:
-            curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second")
-            for key in (*curves, *progress.notes):
-                self.writer.add_scalar(f"epoch/{key}", row[key], progress.epoch * self.num_steps)
-            self.writer.flush()
+        self._write_epoch(row)
         remaining = progress.seconds / progress.epoch * (self.epochs - progress.epoch)
         self._say(
             f"epoch {row['epoch']:3}/{self.epochs}  loss {row['train_loss']:.4f}  train "
@@ -296,6 +302,14 @@ class Trainer:
         )
         if progress.epoch == 1 or self.is_over:
             self._draw()
+
+    def _write_epoch(self, row: dict[str, Any]) -> None:
+        """Write the curves of an epoch to TensorBoard."""
+        if self.writer:
+            curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second")
+            for key in (*curves, *self.progress.notes):
+                self.writer.add_scalar(f"epoch/{key}", row[key], row["epoch"] * self.num_steps)
+            self.writer.flush()
 
     def _draw(self) -> None:
         """Draw the figures, without which a training goes on; a sharded network runs in all processes, or in

@@ -31,6 +31,11 @@ def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress
         CheckpointError: the state belongs to another network.
     """
     load_weights(run, experiment, state)
+    if "optimizer" not in state:
+        raise CheckpointError(
+            f"The last checkpoint in {run.checkpoints} has weights only, as the best one has, and cannot be "
+            "continued. `spikeloom test` can use it."
+        )
     try:
         experiment.optimizer.load_state_dict(state["optimizer"])
         shard_state(experiment.optimizer)

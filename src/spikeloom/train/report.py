@@ -13,6 +13,7 @@ from spikeloom.errors import RunError
 from spikeloom.monitor import record
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 from spikeloom.train.experiment import Experiment
+from spikeloom.train.files import unfinished
 from spikeloom.train.run import Run
 
 NUM_TRACES = 5  # membrane potentials shown per layer
@@ -117,6 +118,7 @@ def _stacked(title: str, rows: int, height: float) -> Figure:
 def save_figure(run: Run, figure: Figure, name: str) -> None:
     """Write a figure to the run's folder of figures."""
     run.figures.mkdir(parents=True, exist_ok=True)
-    beside = run.figures / f"{name}.part.png"
-    figure.savefig(beside, dpi=120)
-    beside.replace(run.figures / f"{name}.png")
+    path = run.figures / f"{name}.png"
+    beside = unfinished(path)
+    figure.savefig(beside, dpi=120, format="png")
+    beside.replace(path)

@@ -20,13 +20,14 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from spikeloom.errors import RunError
 from spikeloom.train import lock
-from spikeloom.train.files import write_beside
+from spikeloom.train.files import UNFINISHED, write_beside
 
 _PACKAGES = ("spikeloom", "torch", "numpy", "lightning-fabric", "safetensors")
 
@@ -39,7 +40,7 @@ class Run:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder = folder = Path(folder)
         self.checkpoints = folder / "checkpoints"
         self.tensorboard = folder / "tensorboard"
         self.figures = folder / "figures"
@@ -72,6 +73,13 @@ class Run:
                 f"{self.folder} already holds a run. Continue it with `spikeloom train --resume "
                 f"{self.folder}`, or choose another --run-dir."
             )
+        if any(self.checkpoints.glob("*.safetensors")):
+            raise RunError(
+                f"{self.folder} has checkpoints but no config.json: a new training would go on with them. "
+                "Move them away, or choose another --run-dir."
+            )
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(f"{self.folder} is a file. Choose another --run-dir.")
         if not _is_ours(self.folder / "environment.json"):
             raise RunError(
                 f"{self.folder} holds an environment.json that is no run's, and would be lost. Choose "
@@ -91,13 +99,18 @@ class Run:
             )
         return cls(folder)
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """A block in which no other process trains into the folder.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """A block in which no other process trains into the folder, rid of files that were never finished.
 
         Raises:
             RunError: another process does.
         """
-        return lock.locked(self.folder)
+        with lock.locked(self.folder):
+            for folder in (self.folder, self.checkpoints, self.figures):
+                for path in folder.glob(UNFINISHED):
+                    path.unlink(missing_ok=True)
+            yield
 
     def discard_unstarted(self) -> None:
         """Remove what :meth:`create` has made, if there is no checkpoint yet and nobody trains into it; what
@@ -145,7 +158,7 @@ def _is_ours(environment: Path) -> bool:
     """Whether the file is not there, or left by a run that was killed before it had a config.json."""
     try:
         return "packages" in json.loads(environment.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
     except (ValueError, OSError):
         return False

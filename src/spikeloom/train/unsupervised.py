@@ -95,6 +95,8 @@ class UnsupervisedTrainer:
         progress = self.progress
         if progress.history:
             self.run.write_metrics(progress.history)  # a crash may have left one that is ahead or damaged
+        if progress.epoch >= self.epochs:  # it may have been killed before it had reported
+            self.report(self)
         with interrupt_noted() as interrupt:
             while progress.epoch < self.epochs:
                 self._learn_epoch(interrupt)

@@ -23,7 +23,7 @@ SHOWN = 36  # neurons of each network, where several are side by side
 def draw(trainer: UnsupervisedTrainer) -> None:
     """Receptive fields and accuracies, to figures/receptive_fields.png and figures/curves.png."""
     network, progress = trainer.network, trainer.progress
-    side = 2 + 0.4 * math.sqrt(network.neurons)
+    side = max(4.5, 2 + 0.4 * math.sqrt(network.neurons))  # room for the title
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     title = f"Input weights of {network.neurons} neurons after {trainer.shown} images"
     plot.receptive_fields(network.weight.t(), _image_size(trainer), figure.subplots(), title=title)
