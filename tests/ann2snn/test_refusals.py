@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from spikeloom import ann2snn, neuron
-from spikeloom.errors import ConversionError
+from spikeloom.errors import ConversionError, ShapeError
 
 
 class Applies(nn.Module):
@@ -156,7 +156,7 @@ def test_qcfs_needs_qcfs():
 def test_activations_that_are_not_finite():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
     nn.init.constant_(model[0].weight, float("nan"))
-    refused(model, "The output of '_1' must be finite on `calibration_data`")
+    refused(model, "The output of '1' must be finite on `calibration_data`")
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -187,3 +187,69 @@ def test_no_calibration_data(data):
 def test_wrong_calibration_data(data, message):
     with pytest.raises(TypeError, match=message):
         ann2snn.convert(nn.ReLU(), data)
+
+
+@pytest.mark.parametrize("place", [1, 2, 3, 4])
+def test_hooks_that_would_be_lost(place):
+    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Identity(), nn.Linear(8, 3)]
+    net, seen = nn.Sequential(*layers).eval(), []
+    handle = net[place].register_forward_hook(lambda module, args, output: seen.append(output))
+    with pytest.raises(ConversionError, match=f"got some on '{place}'.*handle.remove"):
+        ann2snn.convert(net, torch.rand(8, 6))
+    assert not seen
+    handle.remove()
+    ann2snn.convert(net, torch.rand(8, 6))
+
+
+def test_a_division_by_what_depends_on_the_input():
+    class Dividing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.k = nn.Linear(6, 6), nn.Parameter(torch.ones(6))
+
+        def forward(self, x):
+            return torch.div(input=self.k, other=torch.relu(self.fc(x)) + 0.5)
+
+    with pytest.raises(ConversionError, match="it is not linear in the input"):
+        ann2snn.convert(Dividing(), torch.rand(8, 6))
+
+
+def test_calibration_data_that_is_not_finite():
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    with pytest.raises(ConversionError) as caught:
+        ann2snn.convert(net, torch.full((4, 4), float("nan")))
+    assert "The output of '1' must be finite" in str(caught.value)
+    assert "While executing" not in str(caught.value)
+
+
+def test_labels_of_another_number():
+    for labels in (torch.tensor([0]), torch.zeros(3, 1, dtype=torch.long)):
+        with pytest.raises(ShapeError, match=r"`data` must be pairs of samples"):
+            ann2snn.ann_accuracy(nn.ReLU(), [(torch.ones(3, 3), labels)])
+
+
+def test_the_accuracy_of_an_ann_is_that_in_evaluation_mode():
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.9), nn.Linear(8, 3))
+    net[2].eval()
+    modes, mean = [module.training for module in net.modules()], net[1].running_mean.clone()
+    x, y = torch.rand(50, 6), torch.randint(0, 3, (50,))
+    first = ann2snn.ann_accuracy(net, [(x, y)])
+    assert [module.training for module in net.modules()] == modes
+    assert torch.equal(net[1].running_mean, mean)
+    assert first == (net.eval()(x).argmax(1) == y).float().mean().item()
+
+
+@pytest.mark.parametrize(
+    "scaled", [lambda y: y / y.size(0), lambda y: y + torch.arange(y.shape[0]).view(-1, 1)]
+)
+def test_the_size_of_the_batch_in_a_computation(scaled):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(6, 8)
+
+        def forward(self, x):
+            return scaled(torch.relu(self.fc(x)))
+
+    with pytest.raises(ConversionError, match="whatever their number in the batch"):
+        ann2snn.convert(Scaled(), torch.rand(30, 6))

@@ -6,6 +6,7 @@ from torch import nn
 
 from ann2snn.networks import qcfs_net
 from spikeloom import ann2snn, functional
+from spikeloom.ann2snn import SpikingActivation
 
 
 def test_qcfs_is_its_equation():
@@ -127,3 +128,13 @@ def test_simulation_needs_steps(T):
         ann2snn.outputs_over_time(snn, torch.ones(2, 1), T)
     with pytest.raises(ValueError, match="`data` must have at least one sample, got none"):
         ann2snn.accuracy_over_time(snn, [], 4)
+
+
+def test_thresholds_of_float64_are_not_rounded():
+    activation = ann2snn.QCFS(8, 4.0).double()
+    activation.threshold.data.fill_(3.141592653589793)
+    net = nn.Sequential(activation)
+    snn = ann2snn.convert(net, torch.rand(4, 3, dtype=torch.float64), "qcfs")
+    (layer,) = (module for module in snn.modules() if isinstance(module, SpikingActivation))
+    assert layer.node.v_threshold.item() == 3.141592653589793
+    assert layer.initial.item() == 3.141592653589793 / 2

@@ -423,7 +423,20 @@ def test_wrong_arguments_are_refused():
 def test_an_exception_in_the_network_leaves_nothing_behind():
     net = nn.Sequential(layer.Linear(3, 2), neuron.IFNode())
     functional.set_step_mode(net, "m")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError):
         profile.count(net, torch.ones(T, N, 5))
     assert not net[0]._forward_hooks
     assert math.isfinite(profile.count(net, torch.ones(T, N, 3)).acs)
+
+
+def test_a_network_that_goes_through_time_itself_is_refused():
+    class Looping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.sn = nn.Linear(6, 8), neuron.LIFNode()
+
+        def forward(self, x):
+            return torch.stack([self.sn(self.fc(step)) for step in x])
+
+    with pytest.raises(ShapeError, match=r"'sn' got \[8\] of 4 samples"):
+        profile.count(Looping(), torch.rand(10, 4, 6))

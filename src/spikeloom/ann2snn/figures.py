@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,12 @@ def draw_accuracy(curves: Mapping[str, Sequence[float]], title: str = "") -> Fig
         raise ShapeError("`curves` must have at least one curve, got none.")
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     panel = figure.subplots()
+    dashes = itertools.cycle(["--", "-.", ":"])
     for name, curve in curves.items():
         last = f"{100 * curve[-1]:.2f} %"
         if len(curve) == 1:
-            panel.axhline(100 * curve[0], linestyle="--", color="0.4", linewidth=1, label=f"{name}: {last}")
+            style = {"linestyle": next(dashes), "color": "0.4", "linewidth": 1}
+            panel.axhline(100 * curve[0], label=f"{name}: {last}", **style)
         else:
             steps = range(1, len(curve) + 1)
             panel.plot(steps, [100 * one for one in curve], label=f"{name}: {last} at T={len(curve)}")

@@ -178,6 +178,7 @@ def _kind_of_function(node: fx.Node, name: str, sources: list[fx.Node]) -> tuple
         return "unsupported", "it rounds to whole numbers"
     if len(sources) > 1 or [*node.args, *node.kwargs.values()].count(sources[0]) > 1:
         return "unsupported", "it multiplies or divides two things that both depend on the input"
-    if name not in _EITHER_SIDE and node.args and node.args[0] is not sources[0]:
+    first = node.args[0] if node.args else node.kwargs.get("input")
+    if name not in _EITHER_SIDE and first is not sources[0]:
         return "unsupported", "it is not linear in the input"
     return "linear", ""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeloom import functional
 from spikeloom.ann2snn.network import ConvertedNet
 from spikeloom.checks import checked_count
+from spikeloom.errors import ShapeError
 
 _CHUNK = 8  # time steps at once: their spikes are to stay small
 
@@ -53,6 +54,7 @@ def accuracy_over_time(snn: ConvertedNet, data: Iterable[tuple[Tensor, Tensor]],
     Returns:
         ``[T]``, parts of 1
     Raises:
+        ShapeError: a batch has not one class for each sample.
         ValueError: there are no samples, or ``T`` is less than 1.
     Example:
         >>> from spikeloom.ann2snn import convert
@@ -66,13 +68,19 @@ def accuracy_over_time(snn: ConvertedNet, data: Iterable[tuple[Tensor, Tensor]],
 
 @torch.no_grad()
 def ann_accuracy(ann: nn.Module, data: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The accuracy of an ANN, to compare with; arguments as for :func:`accuracy_over_time`.
+    """The accuracy of an ANN, in evaluation mode, to compare with; arguments: see :func:`accuracy_over_time`.
 
     Example:
         >>> ann_accuracy(nn.ReLU(), [(torch.eye(3), torch.arange(3))])
         1.0
     """
-    return _accuracy(ann, ann, data).item()
+    modes = [(module, module.training) for module in ann.modules()]
+    ann.eval()
+    try:
+        return _accuracy(ann, ann, data).item()
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _accuracy(
@@ -82,6 +90,11 @@ def _accuracy(
     device = next((tensor.device for tensor in net.state_dict().values()), torch.device("cpu"))
     correct, count = torch.zeros(()), 0
     for x, y in data:
+        if y.shape != x.shape[:1]:
+            raise ShapeError(
+                f"`data` must be pairs of samples [N, *] and their classes [N], got {list(x.shape)} and "
+                f"{list(y.shape)}."
+            )
         correct = correct + (outputs(x.to(device)).argmax(-1) == y.to(device)).sum(-1).cpu()
         count += len(y)
     if count == 0:

@@ -28,8 +28,8 @@ class Activity:
 
     def add(self, values: Tensor) -> None:
         """Count ``values``; what is below 0 counts as 0."""
+        self.maximum = max(self.maximum, values.max().item())  # in float64, if the values are
         values = values.detach().float().clamp(min=0).abs().flatten()  # abs: -0 would be a negative integer
-        self.maximum = max(self.maximum, values.max().item())
         # The bits of floats that are not negative are in the order of their values.
         bins = values.view(torch.int32) >> _BITS
         self._counts += torch.bincount(bins, minlength=len(self._counts)).cpu()
@@ -73,14 +73,20 @@ def measure(ann: fx.GraphModule, names: Iterable[str], batches: Iterable[Tensor]
         ConversionError: an activation is not finite.
     """
     activities = {name: Activity() for name in names}
+    strange: list[str] = []
 
     def show(name: str, output: Tensor) -> None:
-        if not bool(output.isfinite().all()):
-            raise ConversionError(
-                f"The output of '{name}' must be finite on `calibration_data`, got NaN or infinity. Look for "
-                "the same in the data and in the weights."
-            )
-        activities[name].add(output)
+        if bool(output.isfinite().all()):
+            activities[name].add(output)
+        else:  # to raise here would add what torch.fx has to say
+            strange.append(name)
 
     watch(ann, activities, batches, show)
+    if strange:
+        node = next(node for node in ann.graph.nodes if node.name == strange[0])
+        shown = node.target if node.op == "call_module" else node.name
+        raise ConversionError(
+            f"The output of '{shown}' must be finite on `calibration_data`, got NaN or infinity. Look for "
+            "the same in the data and in the weights."
+        )
     return activities

@@ -61,9 +61,10 @@ def trace(model: nn.Module, x: Tensor) -> tuple[fx.GraphModule, Rows]:
     Returns:
         the graph, and the report's rows of the operations that are no longer in it
     Raises:
-        ConversionError: torch.fx cannot trace the model, or makes something else of it; or it has not one
-            input and one output.
+        ConversionError: torch.fx cannot trace the model, or makes something else of it; it has hooks that
+            would be lost; or it has not one input and one output.
     """
+    _refuse_hooks(model)
     model = _copied(model).eval()
     plain_batch_norm(model)  # after a training in several processes
     graph = _traced(model)
@@ -79,10 +80,26 @@ def trace(model: nn.Module, x: Tensor) -> tuple[fx.GraphModule, Rows]:
     rows: Rows = dict.fromkeys(node.name for node in graph.nodes)
     ann = fx.GraphModule(model, graph)
     _check_same(ann(x), wanted)
+    _check_each_alike(ann, x, wanted)
     _remove_dropout(ann, rows)
     _fold_batch_norm(ann, x, rows)
     ann.recompile()
     return ann, rows
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    """Refuse hooks on what is replaced, folded or removed; layers with weights and containers keep theirs."""
+    for name, module in model.named_modules():
+        stays = next(module.children(), None) or (
+            getattr(module, "weight", None) is not None
+            and not isinstance(module, nn.modules.batchnorm._BatchNorm)
+        )
+        if not stays and (module._forward_hooks or module._forward_pre_hooks):
+            raise ConversionError(
+                f"`model` must have no hooks on what is converted, got some on '{name}' "
+                f"({type(module).__name__}). Remove them first: handle.remove(), with what "
+                "register_forward_hook() returned."
+            )
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -111,6 +128,24 @@ def _traced(model: nn.Module) -> fx.Graph:
         if node.op == "placeholder" and node.args:  # it has a default
             graph.erase_node(node)
     return graph
+
+
+def _check_each_alike(ann: fx.GraphModule, x: Tensor, wanted: Tensor) -> None:
+    """Refuse what treats a sample otherwise among more of them: over time, several steps are one batch."""
+    if not wanted.is_floating_point() or wanted.shape[:1] != x.shape[:1]:
+        return
+    try:
+        with functional.fresh_state(ann):
+            both = ann(torch.cat([x, x]))
+        is_alike = torch.allclose(both, torch.cat([wanted, wanted]), 1e-3, 1e-5, equal_nan=True)
+    except RuntimeError:  # it has room for so many samples only
+        is_alike = False
+    if not is_alike:
+        raise ConversionError(
+            "`model` must do the same with a sample whatever their number in the batch, got outputs that "
+            "differ between one batch and two of them together. Look for the size of the batch in forward(), "
+            "such as x.size(0) as a factor."
+        )
 
 
 def _check_same(output: Tensor, wanted: Tensor) -> None:

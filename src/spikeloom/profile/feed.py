@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
+from spikeloom.memory import MemoryModule
 
 
 def checked(x: Any, num_steps: int | None) -> Tensor:
@@ -39,8 +40,23 @@ def size(x: Tensor, num_steps: int | None) -> tuple[int, int]:
 
 def feed(net: nn.Module, x: Tensor, num_steps: int | None) -> list[Any]:
     """What ``net`` returns for a batch: one output, or one for each time step in single-step mode."""
-    modes = set(_step_modes(net))
-    return [net(step) for step in x] if num_steps is None and modes == {"s"} else [net(x)]
+    if num_steps is not None or set(_step_modes(net)) != {"s"}:
+        return [net(x)]
+    outputs = [net(step) for step in x]
+    _refuse_lost_samples(net, x.shape[1])
+    return outputs
+
+
+def _refuse_lost_samples(net: nn.Module, num_samples: int) -> None:
+    """Refuse a network that goes through time itself, and so took the samples of a step for time steps."""
+    for name, module in net.named_modules():
+        shape = module._step_shape if isinstance(module, MemoryModule) else None
+        if shape is not None and (shape[:1] != (num_samples,) and (len(shape) < 2 or shape[0] % num_samples)):
+            raise ShapeError(
+                f"`net` must take one time step [N, *] with its layers in single-step mode, but '{name}' got "
+                f"{list(shape)} of {num_samples} samples. If forward() goes through time itself, write it "
+                "for one step, or for multi-step mode."
+            )
 
 
 def _step_modes(module: nn.Module) -> Iterator[str]:
