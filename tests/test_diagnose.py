@@ -253,3 +253,11 @@ def test_a_layer_with_a_gradient_early_in_the_sequence_is_not_called_stuck(step_
 def test_many_spikes_in_half_precision_are_counted():
     check = watched(nn.Sequential(neuron.LIFNode()), torch.full([1000, 100], 3.0).half())
     assert check.layers[0].rate == 1.0
+
+
+def test_weights_that_are_far_too_large_are_not_to_be_larger():
+    net = nn.Sequential(nn.Linear(4, 3), neuron.LIFNode())
+    nn.init.constant_(net[0].weight, -100.0)
+    with FiringCheck(net) as check:
+        net(torch.ones(2, 4))
+    assert "lower the learning rate" in check.layers[0].advice()

@@ -362,6 +362,13 @@ def test_firing_rate_mse_by_hand():
     assert_close("mse", torch.tensor(0.125), functional.firing_rate_mse(SPIKES, LABELS))
 
 
+def test_labels_for_spikes_without_time():
+    with pytest.raises(
+        ShapeError, match=r"got \[5\] for spikes of shape \[5, 1, 3\].*encoder\.encode\(x, T\)"
+    ):
+        functional.firing_rate_mse(torch.zeros(5, 1, 3), torch.zeros(5, dtype=torch.long))
+
+
 def test_firing_rate_mse_is_zero_at_perfect_rates():
     perfect = F.one_hot(LABELS, 3).float().expand(4, 2, 3)
     assert functional.firing_rate_mse(perfect, LABELS) == 0

@@ -465,3 +465,19 @@ def test_a_forgotten_reset_after_a_loss_on_the_potential_explains_itself(step_mo
     loss().backward()
     with pytest.raises(ForgottenResetError, match="reset_net"):
         loss().backward()
+
+
+def test_a_neuron_that_reset_net_cannot_find_is_told_so():
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.neurons = nn.Linear(3, 2), [neuron.LIFNode()]
+
+        def forward(self, x):
+            return self.neurons[0](self.fc(x))
+
+    net = Listed()
+    net(torch.rand(4, 3)).sum().backward()
+    functional.reset_net(net)
+    with pytest.raises(ForgottenResetError, match="a neuron in a plain list is no part of a network"):
+        net(torch.rand(4, 3))

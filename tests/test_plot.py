@@ -94,7 +94,7 @@ def test_membrane_of_one_neuron(ax):
     assert plot.membrane([0.5, 0.75, 0.0], [0, 0, 1], ax, v_reset=0.0) is ax
     assert np.allclose(ax.lines[0].get_ydata(), [0.5, 0.75, 0.0])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "potential",
+        "potential after reset",
         "threshold",
         "reset",
         "spike",
@@ -114,6 +114,17 @@ def test_membranes_are_stacked_without_touching(ax):
         assert above.get_ydata().min() > below.get_ydata().max()
     shape = ax.lines[0].get_ydata()
     assert np.allclose(shape - shape[0], v[:, 4] - v[0, 4])
+
+
+def test_a_threshold_that_moves(ax):
+    v, threshold = torch.rand(7, 2, 3), 1 + torch.rand(7, 2, 3)
+    plot.membrane(v, ax=ax, v_threshold=threshold, sample=1)
+    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert len(dashed) == 3
+    assert np.allclose(dashed[0].get_ydata(), threshold[:, 1, 0])
+    plot.membrane(v, ax=ax, v_threshold=torch.tensor(1.0))
+    with pytest.raises(ShapeError, match="`v_threshold` must be a number or as `v`"):
+        plot.membrane(v, ax=ax, v_threshold=torch.ones(5, 3))
 
 
 def test_membrane_of_one_time_step_is_visible(ax):

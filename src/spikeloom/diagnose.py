@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikeloom.memory import outside_of_checkpoints
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 
+FAR = 10.0  # below the threshold: no input that lacks something stays there
 ALWAYS = 0.95  # a layer with a larger firing rate carries no information in its spikes
 
 
@@ -54,10 +55,10 @@ class Firing:
         if math.isnan(self.spikes):
             return f"{layer} has NaN in its potentials: look for NaN or infinity in its input or its weights."
         if self.values and self.spikes == 0:
-            return (
-                f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}"
-                "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
-            )
+            more = "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
+            less = "Its input is far below 0: lower the learning rate, or take smaller initial weights."
+            cure = less if self.distances and self.nearest < -FAR else more
+            return f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}{cure}"
         if self.rate > ALWAYS:
             return (
                 f"{layer} fires at {self.rate:.0%} of all steps: its spikes say nothing. Raise v_threshold, "

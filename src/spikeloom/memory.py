@@ -328,11 +328,13 @@ class MemoryModule(nn.Module, StepModule):
                 continue
             stale = self._graph.freed and value.grad_fn is not None and not _may_repeat()
             if stale and torch.is_grad_enabled():
+                shown = describe(self)
+                lost = "" if "'" in shown else " If you do: a neuron in a plain list is no part of a network."
                 raise ForgottenResetError(
-                    f"{describe(self)}: its memory '{name}' belongs to a sequence whose backward pass has "
+                    f"{shown}: its memory '{name}' belongs to a sequence whose backward pass has "
                     "already run; going on would end in PyTorch's 'Trying to backward through the graph a "
                     "second time'. Call functional.reset_net(net) after each batch, or "
-                    "functional.detach_net(net) to keep the memories."
+                    f"functional.detach_net(net) to keep the memories.{lost}"
                 )
             compiling = torch.compiler.is_dynamo_compiling()  # it cannot ask for inference tensors
             if not compiling and value.is_inference() and not torch.is_inference_mode_enabled():

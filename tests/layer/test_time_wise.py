@@ -306,3 +306,11 @@ def test_functional_calls_and_compilation_see_the_layer():
     assert_close("compiled", conv(x), torch.compile(conv, backend="eager", fullgraph=True)(x))
     doubled = {name: parameter * 2 for name, parameter in conv.named_parameters()}
     assert_close("functional call", 2 * conv(x), torch.func.functional_call(conv, doubled, (x,)))
+
+
+def test_a_sequence_for_a_network_of_linear_layers_in_single_step_mode():
+    net = nn.Sequential(layer.Flatten(), layer.Linear(64, 10))
+    with pytest.raises(ShapeError, match=r"expects \[\*, 64\], got \[5, 128\].*set_step_mode\(net, 'm'\)"):
+        net(torch.rand(5, 2, 1, 8, 8))
+    with pytest.raises(ShapeError, match="Reshape it, or make the layer"):
+        layer.Linear(64, 10, step_mode="m")(torch.rand(5, 2, 128))

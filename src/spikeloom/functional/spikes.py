@@ -110,8 +110,9 @@ def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
     """Firing rates ``[N, C]`` that fit the labels ``[N]``."""
     rates = firing_rate(spikes)
     if rates.dim() != 2 or labels.shape != rates.shape[:1]:
+        no_time = " Perhaps the network got samples instead of a sequence: encoder.encode(x, T) makes one."
         raise ShapeError(
             f"`labels` must hold one class for each sample of `spikes` [T, N, C], got {list(labels.shape)} "
-            f"for spikes of shape {list(spikes.shape)}."
+            f"for spikes of shape {list(spikes.shape)}.{no_time if labels.shape == spikes.shape[:1] else ''}"
         )
     return rates

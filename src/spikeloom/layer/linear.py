@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.time_wise import TimeWise
 
 
@@ -11,6 +12,13 @@ class Linear(TimeWise, nn.Linear, shapes=("* C",)):
     def forward(self, input: Tensor) -> Tensor:
         input = self._readable(input)
         self._check(input)
+        if input.shape[-1] != self.in_features:
+            cure = "Reshape it, or make the layer with another `in_features`."
+            if self.step_mode == "s":
+                cure = "It is in single-step mode: for a sequence, call functional.set_step_mode(net, 'm')."
+            raise ShapeError(
+                f"{describe(self)} expects [*, {self.in_features}], got {list(input.shape)}. {cure}"
+            )
         return nn.Linear.forward(self, input)
 
 

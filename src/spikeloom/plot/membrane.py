@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeloom.errors import ShapeError
-from spikeloom.plot.arrays import time_by_neuron
+from spikeloom.plot.arrays import as_array, time_by_neuron
 from spikeloom.plot.axes import (
     BLUE,
     GREY,
@@ -31,7 +31,7 @@ def membrane(
     spikes: Any = None,
     ax: Axes | None = None,
     *,
-    v_threshold: float | None = 1.0,
+    v_threshold: Any = 1.0,
     v_reset: float | None = None,
     neurons: Iterable[int] | None = None,
     sample: int | None = None,
@@ -49,7 +49,7 @@ def membrane(
         v: potentials after each step.
         spikes: of the same shape, 0 or 1; default: none are drawn.
         ax: where to draw; default: a new pyplot figure.
-        v_threshold: threshold, dashed; ``None`` draws none.
+        v_threshold: threshold, dashed: a number, or of the shape of ``v``; ``None`` draws none.
         v_reset: potential after a spike, dotted; ``None`` draws none.
         neurons: which neurons to draw; default: all, 24 at most.
         sample: which one of ``[T, N, ...]``; default: two dimensions are ``[T, neurons]``, of more the first.
@@ -67,7 +67,7 @@ def membrane(
         >>> from matplotlib.figure import Figure
         >>> ax = membrane([0.3, 0.75, 0.0], [0, 0, 1], Figure().subplots(), v_reset=0.0)
         >>> [text.get_text() for text in ax.get_legend().get_texts()]
-        ['potential', 'threshold', 'reset', 'spike']
+        ['potential after reset', 'threshold', 'reset', 'spike']
     """
     v_array = time_by_neuron("v", v, sample)
     spike_array = np.zeros_like(v_array) if spikes is None else time_by_neuron("spikes", spikes, sample)
@@ -78,7 +78,17 @@ def membrane(
     num_steps, num_traces = v_array.shape
     ax = axes_or_new(ax, figsize or (8, 3 + 0.45 * (num_traces - 1)), dpi)
 
-    levels = [level for level in (v_threshold, v_reset) if level is not None]
+    thresholds = None
+    if v_threshold is not None:
+        thresholds = as_array("v_threshold", v_threshold)
+        if thresholds.ndim:
+            thresholds = time_by_neuron("v_threshold", v_threshold, sample)[:, chosen]
+        else:
+            thresholds = np.full(v_array.shape, float(thresholds))
+        if thresholds.shape != v_array.shape:
+            raise ShapeError(f"`v_threshold` must be a number or as `v`, got {list(np.shape(v_threshold))}.")
+    levels = [] if v_reset is None else [v_reset]
+    levels += [] if thresholds is None else [thresholds.min(), thresholds.max()]
     low, high = min([*levels, v_array.min()]), max([*levels, v_array.max()])
     height = (high - low) or 1.0
     top = high + 0.06 * height  # spikes stand between here and `tick` above
@@ -86,17 +96,20 @@ def membrane(
     offsets = -1.1 * (height + tick + 0.06 * height) * np.arange(num_traces)
     times = np.arange(num_steps)
     marker = "." if num_steps <= 40 else ""  # a short line needs its points; a single step is nothing else
-    ax.plot(times, v_array + offsets, color=BLUE, linewidth=1.2, marker=marker)
+    traces = ax.plot(times, v_array + offsets, color=BLUE, linewidth=1.2, marker=marker)
     line = {"xmin": -0.5, "xmax": num_steps - 0.5, "linewidth": 0.8}
-    if v_threshold is not None:
-        ax.hlines(v_threshold + offsets, colors=GREY, linestyles="dashed", label="threshold", **line)
+    if thresholds is not None and (thresholds == thresholds[0, 0]).all():
+        ax.hlines(thresholds[0, 0] + offsets, colors=GREY, linestyles="dashed", label="threshold", **line)
+    elif thresholds is not None:
+        dashed = ax.plot(times, thresholds + offsets, color=GREY, linestyle="dashed", linewidth=0.8)
+        dashed[0].set_label("threshold")
     if v_reset is not None:
         ax.hlines(v_reset + offsets, colors=GREY, linestyles="dotted", label="reset", **line)
     if spikes is not None:
         steps, rows = np.nonzero(spike_array)
         base = top + offsets[rows]
         ax.vlines(steps, base, base + tick, colors=VERMILLION, linewidths=1.4, label="spike")
-    ax.lines[-num_traces].set_label("potential")
+    traces[0].set_label("potential after reset")
 
     ax.set_xlim(-0.5, num_steps - 0.5)
     bottom, top = low + offsets[-1] - 0.06 * height, top + tick + 0.06 * height

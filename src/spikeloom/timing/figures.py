@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom import plot
 from spikeloom.errors import ShapeError
+from spikeloom.plot.axes import integer_ticks
 from spikeloom.timing.spikes import list_spikes
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
         spikes = trains[::every][neurons, places]
         ax.plot(spikes.tolist(), (neurons * every).tolist(), "|", color="black", markersize=4)
         ax.set(xlim=(-0.02 * end, end), ylim=(-0.5, len(trains) - 0.5), ylabel="neuron")
+        integer_ticks(ax, x=False)
         ax.set_title(f"{name}: {int((trains >= 0).any(1).sum())} of {len(trains)} neurons spike")
     figure.axes[-1].set_xlabel("time")
     return {"raster": figure}

@@ -53,6 +53,7 @@ def draw_spike_prop(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         ax.plot(spikes, torch.full_like(spikes, threshold), "k|", markersize=12)
         # What comes after the spike may rise far above the threshold, and does not matter.
         ax.set_ylim(min(-0.2 * threshold, float(potentials.min())), 2.5 * threshold)
-        ax.set(title=f"layer '{name}': {len(potentials)} of {layer.out_features} neurons", ylabel="potential")
+        ax.set_title(f"layer '{name}': {len(potentials)} of {layer.out_features} neurons")
+        ax.set_ylabel("potential, cut off")
     figure.axes[-1].set_xlabel("time")
     return figures
