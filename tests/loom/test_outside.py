@@ -361,3 +361,39 @@ def test_built_in_neurons_are_all_woven():
         if isinstance(kind, type) and issubclass(kind, LIFNode | IFNode):
             made = kind((4,)) if kind is neuron.HomeostaticLIFNode else kind()
             assert "runs on the reference loop" not in loom.explain(made), name
+
+
+def test_two_names_of_a_memory_that_is_written_in_place():
+    class Aliased(BaseNode):
+        def __init__(self, in_place):
+            super().__init__()
+            self.register_memory("last", 0.0)
+            self.in_place = in_place
+
+        def neuronal_charge(self, x):
+            self.v = self.v + 0.25 * self.last
+            self.v = self.v.add_(x) if self.in_place else self.v + x
+
+        def neuronal_reset(self, spike):
+            self.v = self.v * (1 - spike)
+            self.last = self.v
+
+    class Written(Aliased):
+        def neuronal_charge(self, x):
+            self.v.add_(x + 0.25 * self.last)
+
+        def neuronal_reset(self, spike):
+            self.last = self.v
+
+    for in_place in (False, True):
+        assert "is woven" in loom.explain(Aliased(in_place))
+    with torch.no_grad():
+        outputs = [run_without(Written(False), name) for name in ("torch", "auto")]
+    assert_same("spikes", *outputs)
+    assert "two memories are one tensor" in loom.explain(Written(False))
+
+
+def run_without(node, backend):
+    """The output, without gradients."""
+    node.step_mode, node.backend = "m", backend
+    return node(X)

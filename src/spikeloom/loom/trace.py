@@ -38,7 +38,7 @@ def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Opera
             for tensors in (owner._parameters, owner._buffers, owner.__dict__):
                 if operand.name in tensors:
                     tensors[operand.name] = value
-        before = isolated.contents()
+        before, versions = isolated.contents(), [value._version for value in memories]
         with Watch(values):
             returned = module.neuronal_charge(x)
             output = module.neuronal_fire()
@@ -51,7 +51,14 @@ def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Opera
             )
         if reason := isolated.change_since(before) or outside.change():
             raise CannotWeave(reason)
-        return output, [module.__dict__[name] for name in names]
+        new = [module.__dict__[name] for name in names]
+        if versions != [
+            value._version for value in memories
+        ]:  # in place; what has two names then changes twice
+            storages = [one.untyped_storage()._cdata for one in new if isinstance(one, Tensor)]
+            if len(set(storages)) < len(storages):
+                raise CannotWeave("two memories are one tensor, and a step writes to memories in place")
+        return output, new
 
     return step
 
