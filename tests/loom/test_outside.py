@@ -2,6 +2,7 @@
 
 import logging
 import random
+import types
 
 import numpy as np
 import pytest
@@ -397,3 +398,18 @@ def run_without(node, backend):
     """The output, without gradients."""
     node.step_mode, node.backend = "m", backend
     return node(X)
+
+
+def test_of_an_object_elsewhere_only_what_is_read_matters():
+    settings = types.SimpleNamespace(gain=1.0, step=0, **{f"other{n}": n for n in range(30)})
+
+    class Reading(BaseNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + settings.gain * x
+
+    loops = select.find(Reading(), (4,), torch.float32)
+    settings.step += 1
+    assert select.find(Reading(), (4,), torch.float32) is loops
+    settings.gain = 0.5
+    assert select.find(Reading(), (4,), torch.float32) is not loops
+    assert_right(Reading)

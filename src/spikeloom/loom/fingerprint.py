@@ -5,8 +5,8 @@ import logging
 import operator
 import types
 import weakref
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Container, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ def fingerprint(module: nn.Module, seen: dict[nn.Module, int] | None = None) -> 
     seen[module] = len(seen)
     kind, memories = type(module), getattr(module, "_memories", ())
     version = class_version(kind)
-    parts: list[Any] = [kind, version, tuple(memories), *_read_elsewhere(kind, version)]
+    parts: list[Any] = [kind, version, tuple(memories), *_read_by_class(kind, version)]
     for name, value in module.__dict__.items():
         if name not in INTERNAL and name not in memories:
             kind = type(value)
@@ -132,35 +132,47 @@ def class_version(cls: type) -> int:
     return number
 
 
-# Of classes and of functions: what they read that is not the neuron's, and of classes their version then.
-_by_class: dict[type, tuple[int, list[tuple[Any, str]]]] = {}
-_by_function: weakref.WeakKeyDictionary[Any, list[tuple[Any, str]]] = weakref.WeakKeyDictionary()
+class _Elsewhere(NamedTuple):
+    """What the functions of a user's class, or a function, read that is not the neuron's.
+
+    Args:
+        read: owners and names, as of :func:`read_by`.
+        names: all that these functions name.
+        version: of the class.
+    """
+
+    read: list[tuple[Any, str]]
+    names: frozenset[str]
+    version: int = 0
+
+    def values(self) -> Iterator[Any]:
+        """The numbers, names and short containers among it: global variables, attributes of modules and of
+        the class, and what functions have in their closures."""
+        for owner, name in self.read:
+            if isinstance(owner, weakref.ref):
+                owner = owner()
+            if isinstance(owner, types.CellType):
+                yield name, _brief(owner.cell_contents if _is_full(owner) else None, self.names)
+            else:
+                variables = owner if isinstance(owner, dict) else vars(owner)
+                yield name, _brief(variables.get(name), self.names)
 
 
-def _read_elsewhere(kind: type, version: int) -> Iterable[Any]:
-    """The numbers, names and short containers that the functions of a user's class read: global variables,
-    attributes of modules and of the class, and what functions have in their closures."""
+_by_class: dict[type, _Elsewhere] = {}
+_by_function: weakref.WeakKeyDictionary[Any, _Elsewhere] = weakref.WeakKeyDictionary()
+
+
+def _read_by_class(kind: type, version: int) -> Iterable[Any]:
     known = _by_class.get(kind)
-    if known is None or known[0] != version:
-        known = _by_class[kind] = version, list(read_by(kind))
-    return _values(known[1]) if known[1] else ()
+    if known is None or known.version != version:
+        known = _by_class[kind] = _Elsewhere(*read_by(kind), version)
+    return known.values() if known.read else ()
 
 
-def _read_by_function(function: types.FunctionType) -> Iterator[Any]:
-    """The same of one function."""
+def _read_by_function(function: types.FunctionType) -> Iterable[Any]:
     if function not in _by_function:
-        _by_function[function] = list(read_by(function))
-    return _values(_by_function[function])
-
-
-def _values(read: list[tuple[Any, str]]) -> Iterator[Any]:
-    for owner, name in read:
-        if isinstance(owner, weakref.ref):
-            owner = owner()
-        if isinstance(owner, types.CellType):
-            yield name, _brief(owner.cell_contents if _is_full(owner) else None)
-        else:
-            yield name, _brief((owner if isinstance(owner, dict) else vars(owner)).get(name))
+        _by_function[function] = _Elsewhere(*read_by(function))
+    return _by_function[function].values()
 
 
 def _is_full(cell: types.CellType) -> bool:
@@ -170,8 +182,9 @@ def _is_full(cell: types.CellType) -> bool:
         return False
 
 
-def _brief(value: Any) -> Any:
-    """What decides whether something elsewhere is the same: which object, and what a short one holds."""
+def _brief(value: Any, names: Container[str]) -> Any:
+    """What decides whether something elsewhere is the same: which object, what a short one holds, and of its
+    attributes those that have one of the ``names``."""
     if isinstance(value, _SIMPLE):
         return type(value), value
     if isinstance(value, Tensor):  # a step that reads it is not woven
@@ -180,17 +193,21 @@ def _brief(value: Any) -> Any:
         return type(value), _frozen(value, _DEEPEST - 1)
     settings = getattr(value, "__dict__", None)
     is_code = isinstance(value, types.FunctionType | type | types.ModuleType | nn.Module)
-    if isinstance(settings, dict) and len(settings) <= _SHORT and not is_code:
-        return _Same(value), _frozen(settings, _DEEPEST - 1)
+    if isinstance(settings, dict) and not is_code:
+        read = {name: one for name, one in settings.items() if name in names}
+        return _Same(value), _frozen(read, _DEEPEST - 1)
     return _Same(value)
 
 
-def read_by(code: type | types.FunctionType) -> Iterator[tuple[Any, str]]:
+def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], frozenset[str]]:
     """What a user's function, or those of a class, name that is not the neuron's own; with those they call.
 
-    Each is an owner (a reference to a class, a dictionary of variables, a module, a cell of a closure), and a
-    name.
+    Returns:
+        owners (a reference to a class, a dictionary of variables, a module, a cell of a closure) and names;
+        and all names, also of attributes
     """
+    read: list[tuple[Any, str]] = []
+    names: set[str] = set()
     seen: set[int] = set()
     waiting: list[Any] = [] if isinstance(code, type) else [code]
     for base in code.__mro__ if isinstance(code, type) else ():
@@ -201,25 +218,28 @@ def read_by(code: type | types.FunctionType) -> Iterator[tuple[Any, str]]:
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
             elif not name.startswith("__"):
-                yield weakref.ref(base), name  # or no class that was asked about would ever be freed
+                read.append((weakref.ref(base), name))  # or no class that was asked about would ever be freed
     while waiting:
         function = waiting.pop()
         if id(function) in seen or (function.__module__ or "").split(".")[0] in LIBRARIES:
             continue
         seen.add(id(function))
+        own = set(named_in(function.__code__))
+        names |= own
         for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
             if name != "__class__":
-                yield cell, name
+                read.append((cell, name))
                 if _is_full(cell) and isinstance(cell.cell_contents, types.FunctionType):
                     waiting.append(cell.cell_contents)
-        for name in set(_globals_in(function.__code__)):
-            value = function.__globals__.get(name)
+        for name in set(_globals_in(function.__code__)) & function.__globals__.keys():
+            value = function.__globals__[name]
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
-            if isinstance(value, types.ModuleType) and value.__name__.split(".")[0] not in LIBRARIES:
-                yield from ((value, inner) for inner in named_in(function.__code__) if inner in vars(value))
-            elif name in function.__globals__ and not isinstance(value, types.ModuleType):
-                yield function.__globals__, name
+            if not isinstance(value, types.ModuleType):
+                read.append((function.__globals__, name))
+            elif value.__name__.split(".")[0] not in LIBRARIES:
+                read += [(value, inner) for inner in own & vars(value).keys()]
+    return read, frozenset(names)
 
 
 def _globals_in(code: types.CodeType) -> Iterator[str]:
