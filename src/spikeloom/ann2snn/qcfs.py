@@ -38,7 +38,6 @@ class QCFS(nn.Module):
             raise ValueError(f"`L` must be a whole number of at least 1, got {L!r}.")
         self.L = int(L)
         start = checked_inside("threshold", threshold, 0)
-        start = checked_inside("threshold", threshold, 0)
         self.threshold = nn.Parameter(torch.tensor(float(start)))
 
     def forward(self, x: Tensor) -> Tensor:
