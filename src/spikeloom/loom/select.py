@@ -198,6 +198,7 @@ def find(
     # The fingerprint of a neuron that changes what it holds changes with every step.
     if _changing and node in _changing and _changing[node][0] == _version(node):
         return _changing[node][1]
+    names = tuple(name for name, _ in named_tensors(node)) if names is None else names
     key = (fingerprint(node), shape, dtype, target, names)
     with _lock:
         if key in _woven:

@@ -124,6 +124,76 @@ class Traced(NamedTuple):
     gets_gradient: tuple[bool, ...]
 
 
+class _Recordable:
+    """A step as functions of its inputs x, memories and operands, which can be recorded.
+
+    Args:
+        step: from :func:`step_function`.
+        num_memories: of it.
+        parameters: which of its operands are parameters; what stands in for them is one, too.
+        learned: which of them need a gradient.
+    Attributes:
+        has_gradient, gets_gradient: as of :class:`~spikeloom.loom.step.Woven`, after :meth:`backward`.
+    """
+
+    def __init__(
+        self, step: Callable[..., Any], num_memories: int, parameters: Sequence[bool], learned: Sequence[bool]
+    ):
+        self.step, self.num_memories = step, num_memories
+        self.parameters = [False] * (1 + num_memories) + list(parameters)
+        self.wanted = [True] * (1 + num_memories) + list(learned)
+        self.has_gradient: tuple[bool, ...] = ()
+        self.gets_gradient: tuple[bool, ...] = ()
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        """Output and memories."""
+        return self._run(self._stand_ins(inputs))
+
+    def seen_by_autograd(self, *inputs: Tensor) -> list[Tensor]:
+        """The same, where gradients are asked for."""
+        with torch.enable_grad():
+            return self._run(self._given(self._sources(inputs)))
+
+    def backward(self, *inputs: Tensor) -> list[Tensor]:
+        """The gradients of x, memories and learned operands; those of the results follow the inputs."""
+        with torch.enable_grad():
+            sources = self._sources(inputs)
+            results = self._run(self._given(sources))
+            sources = [source for source, wanted in zip(sources, self.wanted, strict=True) if wanted]
+            pairs = list(zip(results, inputs[len(self.wanted) :], strict=True))
+            produced = [pair for pair in pairs if pair[0].requires_grad]
+            found: Sequence[Tensor | None] = [None] * len(sources)
+            if produced:
+                outputs, gradients = zip(*produced, strict=True)
+                found = torch.autograd.grad(outputs, sources, gradients, allow_unused=True)
+        self.has_gradient = tuple(one.requires_grad for one in results)
+        self.gets_gradient = tuple(one is not None for one in found)
+        pairs = list(zip(found, sources, strict=True))
+        return [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
+
+    def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        x, *values = inputs
+        output, new = self.step(x, values[: self.num_memories], values[self.num_memories :])
+        return [output, *new]
+
+    def _stand_ins(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The inputs, as parameters where operands are."""
+        return [
+            nn.Parameter(value, value.requires_grad) if is_parameter else value
+            for value, is_parameter in zip(inputs, self.parameters, strict=True)
+        ]
+
+    def _sources(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The same, as leaves of a graph."""
+        pairs = zip(inputs, self.wanted, strict=False)  # gradients may follow
+        return self._stand_ins([value.detach().requires_grad_(wanted) for value, wanted in pairs])
+
+    def _given(self, sources: Sequence[Tensor]) -> list[Tensor]:
+        """What a step, which may write to its input and memories, is given for them."""
+        own = 1 + self.num_memories
+        return [*(source.clone() for source in sources[:own]), *sources[own:]]
+
+
 def _traced(
     step: Callable[..., Any],
     isolated: Isolated,
@@ -133,79 +203,36 @@ def _traced(
     dtype: torch.dtype,
 ) -> Traced:
     num_memories = len(isolated.module._memories)
-    are_parameters = [isinstance(operand.of(isolated.module), nn.Parameter) for operand in operands]
-    found_flags: list[tuple[tuple[bool, ...], tuple[bool, ...]]] = []
-
-    def stand_in(place: int, value: Tensor) -> Tensor:
-        """What stands in for an operand is a parameter where that is one."""
-        owner = place - 1 - num_memories
-        return nn.Parameter(value, value.requires_grad) if owner >= 0 and are_parameters[owner] else value
-
-    def forward(x: Tensor, *values: Tensor) -> list[Tensor]:
-        output, new = step(x, values[:num_memories], values[num_memories:])
-        return [output, *new]
-
-    wanted = [True] * (1 + num_memories) + list(learned)
-
-    def with_gradients(*inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """A step that autograd sees: its results, and the inputs that need a gradient."""
-        sources = [
-            stand_in(place, value.detach().requires_grad_() if needed else value)
-            for place, (value, needed) in enumerate(zip(inputs, wanted, strict=False))
-        ]
-        # A step may write to its input and memories.
-        given = [source.clone() if place <= num_memories else source for place, source in enumerate(sources)]
-        return forward(*given), [source for source, needed in zip(sources, wanted, strict=True) if needed]
-
-    def backward(*inputs: Tensor) -> list[Tensor]:
-        with torch.enable_grad():
-            results, sources = with_gradients(*inputs)
-            pairs = list(zip(results, inputs[len(wanted) :], strict=True))
-            produced = [pair for pair in pairs if pair[0].requires_grad]
-            found: Sequence[Tensor | None] = [None] * len(sources)
-            if produced:
-                outputs, gradients = zip(*produced, strict=True)
-                found = torch.autograd.grad(outputs, sources, gradients, allow_unused=True)
-        found_flags.append(
-            (tuple(one.requires_grad for one in results), tuple(one is not None for one in found))
-        )
-        pairs = list(zip(found, sources, strict=True))
-        return [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
-
-    def seen_by_autograd(*inputs: Tensor) -> list[Tensor]:
-        with torch.enable_grad():
-            return with_gradients(*inputs)[0]
-
     num_inputs = 1 + num_memories + len(operands)
+    parameters = [isinstance(operand.of(isolated.module), nn.Parameter) for operand in operands]
+    one = _Recordable(step, num_memories, parameters, learned)
 
     def recorded(size: tuple[int, ...], first: int, expanded: bool = False) -> tuple[Any, Any]:
-        inputs = [
-            _made_up(size, dtype, first + place, expanded) for place in range(num_inputs + 1 + num_memories)
-        ]
-        fixed = [inputs[0], *inputs[1 + num_memories : num_inputs]]
-        given = [stand_in(place, value) for place, value in enumerate(inputs[:num_inputs])]
-        plans = (
-            _recorded(forward, given, fixed, expanded),
-            _recorded(backward, inputs, fixed, expanded),
+        numbers = range(first, first + num_inputs + 1 + num_memories)
+        inputs = [_made_up(size, dtype, number, expanded) for number in numbers]
+        own = inputs[:num_inputs]
+        fixed = [inputs[0], *own[1 + num_memories :]]
+        forward, backward = (
+            _recorded(one.forward, own, fixed, expanded),
+            _recorded(one.backward, inputs, fixed, expanded),
         )
-        if _written(*_recorded(seen_by_autograd, inputs[:num_inputs], fixed, expanded)) != _written(
-            *plans[0]
-        ):
+        if _written(*_recorded(one.seen_by_autograd, own, fixed, expanded)) != _written(*forward):
             raise CannotWeave("a step computes something else where gradients are asked for")
         if isolated.used:  # though the step may have caught the error
             raise CannotWeave(uncopied(isolated.used[0]))
-        return plans
+        return forward, backward
 
     dims = len(shape)
-    traced = [recorded((2,) * dims, 0), recorded((3,) * dims, 3)]
+    found = [recorded((2,) * dims, 0), recorded((3,) * dims, 3)]
     if 0 not in shape:  # what is empty shows nothing
-        traced.append(recorded(tuple(shape), 6, expanded=True))
-    if any(repr(one) != repr(traced[0]) for one in traced):
+        found.append(recorded(tuple(shape), 6, expanded=True))
+    if any(repr(plans) != repr(found[0]) for plans in found):
         raise CannotWeave(
             "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
         )
-    (forward_plan, forward_literals), (backward_plan, backward_literals) = traced[0]
-    return Traced(forward_plan, forward_literals, backward_plan, backward_literals, *found_flags[0])
+    (forward, forward_literals), (backward, backward_literals) = found[0]
+    flags = one.has_gradient, one.gets_gradient
+    return Traced(forward, forward_literals, backward, backward_literals, *flags)
 
 
 def _written(plan: Plan, literals: tuple[float, ...]) -> list[str]:

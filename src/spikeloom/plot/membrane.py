@@ -73,20 +73,13 @@ def membrane(
     spike_array = np.zeros_like(v_array) if spikes is None else time_by_neuron("spikes", spikes, sample)
     if spike_array.shape != v_array.shape:
         raise ShapeError(f"`spikes` must be as `v`, {list(v_array.shape)}, got {list(spike_array.shape)}.")
+    thresholds = None if v_threshold is None else _thresholds(v_threshold, sample, v_array.shape)
     chosen = _chosen(neurons, v_array.shape[1])
+    thresholds = None if thresholds is None else thresholds[:, chosen]
     v_array, spike_array = v_array[:, chosen], spike_array[:, chosen]
     num_steps, num_traces = v_array.shape
     ax = axes_or_new(ax, figsize or (8, 3 + 0.45 * (num_traces - 1)), dpi)
 
-    thresholds = None
-    if v_threshold is not None:
-        thresholds = as_array("v_threshold", v_threshold)
-        if thresholds.ndim:
-            thresholds = time_by_neuron("v_threshold", v_threshold, sample)[:, chosen]
-        else:
-            thresholds = np.full(v_array.shape, float(thresholds))
-        if thresholds.shape != v_array.shape:
-            raise ShapeError(f"`v_threshold` must be a number or as `v`, got {list(np.shape(v_threshold))}.")
     levels = [] if v_reset is None else [v_reset]
     levels += [] if thresholds is None else [thresholds.min(), thresholds.max()]
     low, high = min([*levels, v_array.min()]), max([*levels, v_array.max()])
@@ -123,6 +116,15 @@ def membrane(
         title = f"Membrane potential of {count(num_traces, 'neuron')} over {count(num_steps, 'time step')}"
     label(ax, title, xlabel, ylabel or ("membrane potential" if num_traces == 1 else "neuron"))
     return ax
+
+
+def _thresholds(given: Any, sample: int | None, shape: tuple[int, ...]) -> np.ndarray:
+    """The threshold of each neuron at each step: one number for all, or as potentials are given."""
+    array = as_array("v_threshold", given)
+    array = time_by_neuron("v_threshold", given, sample) if array.ndim else np.full(shape, float(array))
+    if array.shape != shape:
+        raise ShapeError(f"`v_threshold` must be a number or as `v`, {list(shape)}, got {list(array.shape)}.")
+    return array
 
 
 def _chosen(neurons: Iterable[int] | None, num_neurons: int) -> list[int]:
