@@ -201,8 +201,8 @@ def _train(arguments: list[str]) -> None:
         print("usage: spikeloom train RECIPE [options]\n       spikeloom train --resume RUN\n\nrecipes")
         _list([])
         print(
-            "\n`spikeloom train RECIPE --help` lists the options of one, with their defaults; `spikeloom "
-            "train --resume RUN --help` those of a training that is continued."
+            "\n`spikeloom train RECIPE --help` lists the options of one, with their defaults;\n"
+            "`spikeloom train --resume RUN --help` those of a training that is continued."
         )
         return
     arguments = _long_options(arguments)
