@@ -92,3 +92,12 @@ def test_no_scale_lifts_the_ceiling_of_an_activation(activation, ceiling):
     snn = ann2snn.convert(nn.Sequential(activation), torch.full((8, 2), 9.0), scale=2.0)
     (layer,) = [module for module in snn.modules() if isinstance(module, ann2snn.SpikingActivation)]
     assert layer.node.v_threshold.item() == ceiling
+
+
+def test_an_input_may_have_the_name_of_the_number_of_steps():
+    class Named(nn.Module):
+        def forward(self, num_steps):
+            return torch.relu(num_steps)
+
+    snn = ann2snn.convert(Named(), torch.ones(1, 1), initial_potential=0.0)
+    assert ann2snn.outputs_over_time(snn, torch.tensor([[0.5]]), T=4)[-1].item() == 0.5

@@ -55,8 +55,10 @@ def _replaced(ann: fx.GraphModule, replacements: Replacements) -> fx.GraphModule
     """The graph with the replacements in place of the nodes of their names. Beside its input, it takes how
     many time steps are folded into the batch."""
     graph = copy.deepcopy(ann.graph)
-    with graph.inserting_after(next(iter(graph.nodes))):  # the input
-        num_steps = graph.placeholder("num_steps", int, default_value=1)
+    x = next(iter(graph.nodes))  # the input
+    with graph.inserting_after(x):
+        name = "num_steps" if x.target != "num_steps" else "num_steps_"
+        num_steps = graph.placeholder(name, int, default_value=1)
     parts = {
         str(node.target): operator.attrgetter(str(node.target))(ann)
         for node in graph.nodes

@@ -81,15 +81,17 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         v = records[name]["v"][:, 0].flatten(1)  # [T, neurons]
         fired = spikes[name][:, 0].flatten(1) if name in spikes else None
         activity = v.var(0) if fired is None else fired.sum(0)
-        busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values.tolist()
+        busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values
+        active = busiest[activity[busiest] > 0]
+        shown = active if len(active) else busiest
         threshold = node.v_threshold if fired is not None and isinstance(node.v_threshold, float) else None
         plot.membrane(
             v,
             fired,
             panel,
             v_threshold=threshold,
-            neurons=busiest,
-            title=f"layer '{name}': {len(busiest)} busiest neurons",
+            neurons=shown.tolist(),
+            title=f"layer '{name}': {len(shown)} {'busiest' if len(active) else 'silent'} neurons",
         )
     save_figure(run, figure, "membrane")
 
