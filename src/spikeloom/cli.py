@@ -19,6 +19,7 @@ import tyro
 
 from spikeloom.errors import RunError, SpikeloomError, UnknownNameError, suggest
 from spikeloom.recipe import RECIPES, BaseRecipe
+from spikeloom.recipe.trained import opened, state_of
 
 if TYPE_CHECKING:
     from spikeloom.train.run import Run
@@ -276,7 +277,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
             )
     options = _parsed(Resume, "spikeloom train", arguments)
     folder = options.resume
-    run, recipe = _opened(folder)
+    run, recipe = opened(folder)
     changes = {name: value for name, value in asdict(options).items() if value is not None}
     del changes["resume"]
     try:
@@ -293,8 +294,8 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
 def _test(arguments: list[str]) -> None:
     """``spikeloom test RUN``"""
     options = _parsed(Test, "spikeloom test", arguments)
-    run, recipe = _opened(options.run, options.data_dir)
-    state = _state(run, options.checkpoint)
+    run, recipe = opened(options.run, options.data_dir)
+    state = state_of(run, options.checkpoint)
     if options.event_driven:
         print(f"{options.checkpoint} checkpoint\n{recipe.test_event_driven(run, state)}")
     else:
@@ -304,57 +305,23 @@ def _test(arguments: list[str]) -> None:
 def _plot(arguments: list[str]) -> None:
     """``spikeloom plot RUN``"""
     options = _parsed(Plot, "spikeloom plot", arguments)
-    run, recipe = _opened(options.run, options.data_dir)
-    recipe.plot(run, _last(run), options.sample)
+    run, recipe = opened(options.run, options.data_dir)
+    recipe.plot(run, state_of(run), options.sample)
     _print_figures(run)
 
 
 def _profile(arguments: list[str]) -> None:
     """``spikeloom profile RUN``"""
     options = _parsed(Profile, "spikeloom profile", arguments)
-    run, recipe = _opened(options.run, options.data_dir)
-    state = _state(run, options.checkpoint)
+    run, recipe = opened(options.run, options.data_dir)
+    state = state_of(run, options.checkpoint)
     print(recipe.profile(run, state, options.samples, options.mac, options.ac))
     print(f"\nnumbers      {run.folder / 'profile.json'}")
     print(f"figure       {run.figures / 'profile.png'}")
 
 
-def _opened(folder: Path, data_dir: Path | None = None) -> "tuple[Run, BaseRecipe]":
-    from spikeloom.train.run import Run
-
-    run = Run.open(folder.expanduser())
-    name, settings = run.config()
-    stored = settings.get("data_dir")
-    if data_dir or (
-        isinstance(stored, str) and stored and not Path(stored).is_dir() and "SPIKELOOM_DATA" in os.environ
-    ):
-        settings["data_dir"] = data_dir  # without one, that of the variable
-    return run, RECIPES[name].from_settings(settings)
-
-
-def _state(run: "Run", name: Literal["last", "best"]) -> dict[str, Any]:
-    """The checkpoint of that name."""
-    from spikeloom.train import checkpoint
-
-    return _last(run) if name == "last" else checkpoint.load(run.checkpoints / checkpoint.BEST)
-
-
-def _last(run: "Run") -> dict[str, Any]:
-    from spikeloom.train import checkpoint
-
-    state = checkpoint.load_last(run.checkpoints)
-    if state is None:
-        raise RunError(f"{run.folder} has no checkpoint yet: its training was stopped before the first one.")
-    if "progress" not in state:
-        raise RunError(
-            f"The last checkpoint of {run.folder} has weights only, as the best one has, and no history. "
-            "Take `spikeloom test RUN --checkpoint best`, or restore it."
-        )
-    return state
-
-
 def _print_results(run: "Run", recipe: BaseRecipe) -> None:
-    print(f"\n{recipe.summary(_last(run)['progress']['history'])}")
+    print(f"\n{recipe.summary(state_of(run)['progress']['history'])}")
     print(f"metrics      {run.folder / 'metrics.jsonl'}")
     if run.tensorboard.exists():
         print(f"TensorBoard  tensorboard --logdir {run.tensorboard}")

@@ -26,7 +26,7 @@ from spikeloom.neuron import LIFNode
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None,
-    reason="Triton is not installed (pip install 'spikeloom[gpu]')",
+    reason="Triton is not installed (pip install triton)",
 )
 
 needs_interpreter = pytest.mark.skipif(
@@ -128,7 +128,7 @@ def test_without_triton_the_reason_names_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     reason = select.find(LIFNode(tau=45.0, step_mode="m"), (4,), torch.float32, "triton")
     assert "Triton cannot be imported" in reason
-    assert "pip install 'spikeloom[gpu]'" in reason
+    assert "pip install triton" in reason
 
 
 class Kernel:

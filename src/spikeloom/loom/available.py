@@ -18,6 +18,6 @@ def unavailable(target: str) -> str | None:
             if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
                 return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
     except ImportError as error:
-        cure = "; pip install 'spikeloom[gpu]'" if target == "triton" else ""
+        cure = "; pip install triton" if target == "triton" else ""
         return f"{target.capitalize()} cannot be imported ({error}){cure}"
     return None

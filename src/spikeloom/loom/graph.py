@@ -215,7 +215,7 @@ def _unsuited(node: Any, x_seq: Tensor, paths: tuple[Any, ...], operands: list[A
     if target != COMPILED.get(x_seq.device.type):
         return misplaced(target, x_seq.device.type) or "Triton's interpreter does not run within a graph"
     if target == "triton" and not HAS_TRITON:
-        return "Triton is not installed; pip install 'spikeloom[gpu]'"
+        return "Triton is not installed; pip install triton"
     if x_seq.layout != torch.strided:
         return f"its input has the layout {x_seq.layout}"
     if x_seq.dtype not in (torch.float32, torch.float64):

@@ -15,6 +15,7 @@ from spikeloom.recipe.stbp_scnn import StbpScnn
 from spikeloom.recipe.stdp_demo import StdpDemo
 from spikeloom.recipe.stdp_fc import StdpFc
 from spikeloom.recipe.tempotron import Tempotron
+from spikeloom.recipe.trained import load
 
 __all__ = [
     "RECIPES",
@@ -34,4 +35,5 @@ __all__ = [
     "StdpDemo",
     "StdpFc",
     "Tempotron",
+    "load",
 ]

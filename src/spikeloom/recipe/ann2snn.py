@@ -53,7 +53,7 @@ class Ann2Snn(Recipe):
     """A small convolutional network, trained as usual and converted to a spiking one by three methods."""
 
     claim: ClassVar[str] = "99.2 % on MNIST (T=32), 77 % on CIFAR-10 (T=64), nothing lost to the ANN (qcfs)"
-    cost: ClassVar[str] = "digits: half a minute; MNIST: 7 minutes, CIFAR-10: 13 (one core)"
+    cost: ClassVar[str] = "digits: half a minute; MNIST: 14 minutes, CIFAR-10: 17 (2 cores)"
     OVER_TIME: ClassVar[bool] = False
 
     dataset: Literal["digits", "mnist", "cifar10"] = "digits"

@@ -11,10 +11,10 @@ _MADV_HUGEPAGE = 14
 def keep_freed_memory() -> bool:
     """Serve large tensors from the heap and never give the heap back, so that each step reuses warm pages.
 
-    On virtual machines fresh pages are dear: one training step of a convolutional SNN took 1255 ms with the
-    default settings and 414 ms with these (2 cores, see DESIGN.md). Pages are large where Linux gives such to
-    those who ask, since a loop over time goes to another page at each step: a neuron's passes took 3 to 8 %
-    less time. Acts on the whole process: of the library only :func:`spikeloom.train.launch.start` calls it.
+    On virtual machines fresh pages are dear: with the default settings a training step can take several times
+    as long (docs/training.md, Fast on a CPU). Pages are large where Linux gives such to those who ask, since
+    a loop over time goes to another page at each step: a neuron's passes took 3 to 8 % less time. Acts on the
+    whole process: of the library only :func:`spikeloom.train.launch.start` calls it.
 
     Returns:
         whether the settings were made: false where the C library is not glibc.
