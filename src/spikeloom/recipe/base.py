@@ -175,7 +175,7 @@ class Recipe(BaseRecipe):
     and a little more time. Default: the whole batch."""
     time_chunk: int | None = None
     """Time steps that keep what their backward pass needs; the others are computed again. Fewer need less
-    memory, and up to a third more time. Default: all."""
+    memory, and up to a third more time; only for networks over time steps. Default: all."""
     device: Device = "auto"
     """Kind of device to train on."""
     devices: int = 1
@@ -188,8 +188,8 @@ class Recipe(BaseRecipe):
     sync_norm: bool = True
     """Take the statistics of batch normalisation over all processes, and not over each one's own samples."""
     cuda_graph: bool = False
-    """Launch all kernels of a step at once; on one CUDA device, for networks that it computes faster than
-    Python launches them."""
+    """Launch all kernels of a step at once, on one CUDA device: faster where Python takes longer to launch
+    them than the device to run them."""
     precision: Precision = "32-true"
     """Number format; the mixed ones compute matrix products in half precision."""
     checkpoint_minutes: float = 5.0
