@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from spikeloom import cli
 from spikeloom.recipe import RECIPES
@@ -735,7 +736,8 @@ def test_numbers_that_are_too_large(spikeloom, tmp_path, monkeypatch):
     code, _, errors = spikeloom("train", "blobs", "--epochs", str(10**20), "--run-dir", tmp_path / "run")
     assert code == 2
     assert "`epochs` must be less than 2^31" in errors
-    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
+    on_cpu = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+    for error in (MemoryError(), on_cpu, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")):
 
         def build(_recipe, error=error):
             raise error

@@ -1,5 +1,7 @@
 """The firing check: silent and saturated layers are named with a cure, and watching changes nothing."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -261,3 +263,28 @@ def test_weights_that_are_far_too_large_are_not_to_be_larger():
     with FiringCheck(net) as check:
         net(torch.ones(2, 4))
     assert "lower the learning rate" in check.layers[0].advice()
+
+
+class Sends(neuron.IFNode):
+    """Sends its input on as its spikes."""
+
+    def neuronal_fire(self):
+        return super().neuronal_fire() * 0 + self.v
+
+
+@pytest.mark.parametrize(
+    ("spikes", "advice"),
+    [
+        ([1.0, 2.0, 3.0, 1.0], []),  # counts, at every step
+        ([2.0, 2.0, 2.0, 2.0], ["fires at 100% of all steps"]),
+        ([-1.0, 1.0, 1.0, -1.0], []),  # signs that differ, with the sum 0
+        ([-1.0, 0.0, 0.0, 0.0], []),
+        ([0.0, 0.0, 0.0, 0.0], ["did not fire once"]),
+        ([1.0, 0.0, 0.0, math.nan], ["has NaN in its potentials"]),
+    ],
+)
+def test_spikes_of_any_size_and_sign_are_counted(spikes, advice):
+    check = watched(nn.Sequential(Sends(v_reset=None)), torch.tensor(spikes).view(4, 1), "s")
+    (layer,) = check.layers
+    assert layer.rate == sum(one != 0 for one in spikes) / 4
+    assert [part in said for part, said in zip(advice, check.advice(), strict=True)] == [True] * len(advice)

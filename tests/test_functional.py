@@ -249,6 +249,16 @@ def test_set_backend_of_old_scripts_and_of_unknown_names():
         functional.set_backend(net, "tpu")
 
 
+def test_set_backend_leaves_modules_with_backends_of_their_own():
+    net = nn.Sequential(neuron.LIFNode(), neuron.SlidingPSN(2))
+    functional.set_backend(net, "torch")
+    assert [node.backend for node in net] == ["torch", "gemm"]
+    functional.set_backend(net, "conv", instance=neuron.SlidingPSN)
+    assert [node.backend for node in net] == ["torch", "conv"]
+    with pytest.raises(ValueError, match=r"`backend` must be one of \('gemm', 'conv'\), got 'cupy'"):
+        net[1].backend = "cupy"
+
+
 # Loops over time
 
 

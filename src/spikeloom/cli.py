@@ -168,7 +168,7 @@ def _run(arguments: list[str]) -> int:
     except (SpikeloomError, OSError) as error:
         return _fail(_shown(error), 1)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+        if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
             raise
         return _fail("There is too little memory for these sizes. Make the largest of them smaller.", 1)
     except KeyboardInterrupt:

@@ -24,7 +24,9 @@ class Firing:
         name: of the layer, in the network.
         node: the layer.
         calls: forward passes that were seen.
-        spikes, values: spikes that were fired, and values that could have been spikes.
+        spikes, values: spikes that were fired, of any size and sign, and values that could have been spikes.
+        low, high: the smallest and the largest spike.
+        has_nan: whether an output was NaN.
         nearest: the largest distance from the threshold; negative if it was never reached.
         distances, blocked: distances from the threshold that were seen, and those of them at which the
             surrogate's derivative is zero.
@@ -33,8 +35,11 @@ class Firing:
     name: str
     node: BaseNode
     calls: int = 0
-    spikes: float = 0.0
+    spikes: int = 0
     values: int = 0
+    low: float = torch.inf
+    high: float = -torch.inf
+    has_nan: bool = False
     nearest: float = -torch.inf
     distances: int = 0
     blocked: int = 0
@@ -45,6 +50,11 @@ class Firing:
         return self.spikes / self.values if self.values else 0.0
 
     @property
+    def always(self) -> bool:
+        """Whether the layer fires the same spike at nearly every step, which says nothing."""
+        return self.rate > ALWAYS and self.low == self.high
+
+    @property
     def stuck(self) -> bool:
         """Whether the layer is silent, and no gradient can change that."""
         return self.values > 0 and self.spikes == 0 and 0 < self.distances == self.blocked
@@ -52,14 +62,14 @@ class Firing:
     def advice(self) -> str | None:
         """What to change, or ``None`` if the layer fires as it should."""
         layer = f"Layer '{self.name}' ({type(self.node).__name__})"
-        if math.isnan(self.spikes):
+        if self.has_nan:
             return f"{layer} has NaN in its potentials: look for NaN or infinity in its input or its weights."
         if self.values and self.spikes == 0:
             more = "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
             less = "Its input is far below 0: lower the learning rate, or take smaller initial weights."
             cure = less if self.distances and self.nearest < -FAR else more
             return f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}{cure}"
-        if self.rate > ALWAYS:
+        if self.always:
             return (
                 f"{layer} fires at {self.rate:.0%} of all steps: its spikes say nothing. Raise v_threshold, "
                 "or give it less input: smaller initial weights, or normalisation before it."
@@ -140,9 +150,15 @@ class FiringCheck:
 def _output_hook(layer: Firing) -> Callable[..., None]:
     def observe(_node: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
+            spikes = output.detach()
+            spikes = spikes[spikes != 0]  # NaN too
             layer.calls += 1
-            layer.spikes += output.detach().sum(dtype=torch.float64).item()
+            layer.spikes += spikes.numel()
             layer.values += output.numel()
+            if spikes.numel():
+                low, high = (one.item() for one in spikes.aminmax())
+                layer.has_nan |= math.isnan(low)
+                layer.low, layer.high = min(layer.low, low), max(layer.high, high)
 
     return observe
 

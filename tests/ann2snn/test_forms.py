@@ -101,3 +101,13 @@ def test_an_input_may_have_the_name_of_the_number_of_steps():
 
     snn = ann2snn.convert(Named(), torch.ones(1, 1), initial_potential=0.0)
     assert ann2snn.outputs_over_time(snn, torch.tensor([[0.5]]), T=4)[-1].item() == 0.5
+
+
+def test_a_hook_before_a_batch_norm_stays_before_it():
+    """Not folded, since the hook would then act behind the batch norm."""
+    torch.manual_seed(0)
+    ann = with_statistics(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)), (6,))
+    ann[0].register_forward_hook(lambda module, args, output: output * 3 + 1)
+    x = torch.rand(50, 6)
+    mean = ann2snn.outputs_over_time(ann2snn.convert(ann, x), x, T=512)[-1]
+    assert distance(mean, ann(x)) < 0.02

@@ -205,6 +205,15 @@ def test_who_watches_all_modules_sees_spikes():
     assert seen["AvgPool2d"] == (3, 2, 4, 4, 4)
 
 
+@pytest.mark.parametrize("hook", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_who_watches_gradients_of_either_sees_them(place, hook):
+    net, seen = make("LIFNode", 2), []
+    getattr(net[place], hook)(lambda *_: seen.append(place))
+    net(sequence((3, 2, 4, 8, 8), False).requires_grad_()).sum().backward()
+    assert seen == [place]
+
+
 class Late(neuron.LIFNode):
     """Does something to its spikes before it gives them away."""
 

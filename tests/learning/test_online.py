@@ -256,7 +256,7 @@ def test_a_network_that_went_to_multi_step_mode_is_refused(kind):
     net = nn.Sequential(layer.Linear(3, 2), neuron.LIFNode())
     online = kind(net)
     functional.set_step_mode(net, "m")
-    with pytest.raises(ValueError, match=r"`step_mode` of '0' must be 's'"):
+    with pytest.raises(ValueError, match=r"`step_mode` of Linear '0' must be 's'"):
         online(torch.rand(4, 2, 3))
 
 
@@ -275,7 +275,7 @@ def test_what_cannot_be_traced_is_refused():
 
 def test_wrong_arguments():
     net = nn.Sequential(layer.Linear(3, 2), neuron.LIFNode(step_mode="m"))
-    with pytest.raises(ValueError, match=r"`step_mode` of '1' must be 's'"):
+    with pytest.raises(ValueError, match=r"`step_mode` of LIFNode '1' must be 's'"):
         learning.SLTT(net)
     with pytest.raises(ValueError, match="`tau`"):
         learning.OTTT(nn.Linear(1, 1), 0.5)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compare import assert_close, assert_same
-from spikeloom import loom, neuron, surrogate
+from spikeloom import event, loom, neuron, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
 from spikeloom.neuron import BaseNode, IFNode, LIFNode
@@ -413,3 +413,28 @@ def test_of_an_object_elsewhere_only_what_is_read_matters():
     settings.gain = 0.5
     assert select.find(Reading(), (4,), torch.float32) is not loops
     assert_right(Reading)
+
+
+class Strange(IFNode):
+    """A buffer that no step reads, of another type and of another shape than a step."""
+
+    def __init__(self):
+        super().__init__(step_mode="m")
+        self.register_buffer("count", torch.tensor(0))
+        self.register_buffer("table", torch.zeros(100))
+
+
+def test_tensors_that_no_step_reads_do_not_matter_to_others_who_ask():
+    assert "is woven" in loom.explain(Strange())
+    net = nn.Sequential(Strange())
+    runner = event.Runner(net, (4,))
+    with torch.no_grad():
+        assert torch.equal(runner(X), net(X))
+    net[0].reset()
+    exported = torch.export.export(net, (X,))
+    assert "spikeloom.woven" in exported.graph_module.code
+    assert torch.equal(exported.module()(X), net(X))
+
+
+def test_explain_of_neurons_that_run_the_loop_themselves():
+    assert "is woven" in loom.explain(neuron.NonSpikingIFNode())

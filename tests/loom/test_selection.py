@@ -953,7 +953,7 @@ def test_integer_buffers():
         def neuronal_charge(self, x):
             self.v = self.v + x * self.count
 
-    assert "'count' is not floating point" in right(Indexed(), X)
+    assert "its 'count' is a torch.int64" in right(Indexed(), X)
 
 
 def test_memories_of_other_kinds():

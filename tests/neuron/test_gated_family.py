@@ -166,6 +166,12 @@ def test_settings_of_glif():
         GLIFNode(alpha=1.5)
     with pytest.raises(ValueError, match="`v_threshold` must be greater than 0"):
         GLIFNode(v_threshold=0.0)
+    node = GLIFNode()
+    node.v_threshold = 1.0
+    assert node.v_threshold == 1.0
+    assert "w_v_threshold" not in dict(node.named_parameters())
+    node.v_threshold = 0.25
+    assert node.v_threshold.item() == pytest.approx(0.25)
     with pytest.raises(TypeError, match="`tau` must be a number; `shape` makes it many"):
         GLIFNode(tau=torch.tensor(0.5))
     with pytest.raises(TypeError, match="`v_threshold` must be a number"):

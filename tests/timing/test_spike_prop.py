@@ -375,6 +375,15 @@ def test_the_backend_is_that_of_a_block_where_the_layer_has_none(monkeypatch):
         net(times)
 
 
+def test_backends_that_there_are_not():
+    net, times = layer(), patterns()
+    with loom.backend("triton"), pytest.raises(BackendError, match="'triton': it has no Triton kernels"):
+        net(times)
+    net.backend = "tpu"
+    with pytest.raises(ValueError, match=r"`backend` must be one of .*'tpu'"):
+        net(times)
+
+
 @pytest.mark.parametrize(
     ("times", "error", "message"),
     [

@@ -197,8 +197,9 @@ def test_shunting_ends_the_input_and_before_the_spike_changes_nothing():
 
 
 @over_times
-def test_the_original_rule_is_the_gradient_of_its_cost(whole):
-    net, times = neuron(scale=0.5), patterns(40, whole=whole)
+@pytest.mark.parametrize("shunt", [False, True])
+def test_the_original_rule_is_the_gradient_of_its_cost(whole, shunt):
+    net, times = neuron(scale=0.5, shunt=shunt), patterns(40, whole=whole)
     target = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)) < 0.5
     v_max = net(times)
     error = target.double() - (v_max >= 1).double()

@@ -227,3 +227,13 @@ def test_a_resumed_training_sees_the_same_images_and_learning_rates(tmp_path, mo
         assert_same(name, weight, broken["net"][name])
     assert unbroken["scheduler"] == broken["scheduler"]
     assert unbroken["optimizer"]["param_groups"] == broken["optimizer"]["param_groups"]
+
+
+def test_a_moved_image_does_not_depend_on_the_others():
+    images = torch.rand(8, 1, 9, 9, generator=torch.Generator().manual_seed(0)) * torch.linspace(
+        0.1, 2, 8
+    ).view(8, 1, 1, 1)
+    together = random_affine(images, SampleGenerator(0, range(8)), shift=2, degrees=20, scale=0.2)
+    for i in range(8):
+        alone = random_affine(images[i : i + 1], SampleGenerator(0, [i]), shift=2, degrees=20, scale=0.2)
+        assert torch.equal(alone[0], together[i])

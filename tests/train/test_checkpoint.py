@@ -104,6 +104,17 @@ def test_a_crash_between_the_two_renames_leaves_the_previous_one(tmp_path):
     assert checkpoint.load_last(tmp_path) == {"epoch": 1}
 
 
+def test_a_crash_between_the_two_renames_after_damage_leaves_the_new_one(tmp_path):
+    for epoch in (1, 2):
+        checkpoint.save_last(tmp_path, {"epoch": epoch})
+    (tmp_path / checkpoint.LAST).write_bytes(b"x")
+    with pytest.warns(UserWarning, match="Using the one before it, previous"):
+        state = checkpoint.load_last(tmp_path)
+    checkpoint.save(tmp_path / "new.safetensors", {"epoch": state["epoch"] + 1})  # and killed between the two
+    (tmp_path / checkpoint.LAST).replace(tmp_path / checkpoint.PREVIOUS)
+    assert checkpoint.load_last(tmp_path) == {"epoch": 2}
+
+
 def test_before_the_first_checkpoint_there_is_none(tmp_path):
     assert checkpoint.load_last(tmp_path / "nothing") is None
 

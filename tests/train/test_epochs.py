@@ -9,7 +9,7 @@ from torch import nn
 from compare import assert_same
 from spikeloom import data
 from spikeloom.encoding import derive_seed
-from spikeloom.train import checkpoint
+from spikeloom.train import checkpoint, loop
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import build_seeded, make_fabric
 from spikeloom.train.loop import Trainer
@@ -167,3 +167,12 @@ def test_an_experiment_without_either_is_as_it_was(tmp_path):
     one.fit()
     assert one.progress.notes == {}
     assert len(rows(tmp_path / "run")[0]) == 7
+
+
+def test_a_training_that_was_stopped_after_the_last_step_of_an_epoch(tmp_path, monkeypatch):
+    """No step is left to watch neurons in, and the speed is that of the steps before."""
+    one = trainer(tmp_path / "run", epochs=1)
+    one.progress.step, one.progress.sums, one.progress.seconds = one.num_steps, [48.0, 48, 96], 2.0
+    monkeypatch.setattr(loop, "FiringCheck", None)
+    row = one.train_epoch()
+    assert (row["train_loss"], row["train_accuracy"], row["samples_per_second"]) == (0.5, 0.5, 48.0)

@@ -10,6 +10,7 @@ from torch import nn
 from spikeloom import data, functional, layer, neuron
 from spikeloom.errors import RunError
 from spikeloom.recipe import RECIPES
+from spikeloom.recipe.trained import opened
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import build_seeded, make_fabric
 from spikeloom.train.loop import Trainer
@@ -103,16 +104,14 @@ def test_recipes_without_time_steps_do_not_cut_time(name):
 
 
 def test_a_run_finds_its_data_from_another_folder(tmp_path, monkeypatch):
-    from spikeloom import cli
-
     monkeypatch.chdir(tmp_path)
     recipe = partial(RECIPES["lif-fc"], data_dir="sets")
     (tmp_path / "sets").mkdir()
     run = Run.create(tmp_path / "run", "lif-fc", recipe().settings())
     monkeypatch.chdir("/")
-    assert cli._opened(run.folder)[1].data_dir == tmp_path / "sets"
+    assert opened(run.folder)[1].data_dir == tmp_path / "sets"
     (tmp_path / "sets").rename(tmp_path / "moved")
-    assert cli._opened(run.folder)[1].data_dir == tmp_path / "sets"  # for the error, which names it
+    assert opened(run.folder)[1].data_dir == tmp_path / "sets"  # for the error, which names it
     monkeypatch.setenv("SPIKELOOM_DATA", str(tmp_path / "moved"))
-    assert cli._opened(run.folder)[1].data_dir is None
+    assert opened(run.folder)[1].data_dir is None
     assert json.loads((run.folder / "config.json").read_text())["settings"]["data_dir"].endswith("sets")

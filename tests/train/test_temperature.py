@@ -153,3 +153,21 @@ def test_a_network_without_temperatures_that_checkpoints_keep_is_refused(functio
     node = neuron.LIFNode(surrogate_function=function)
     with pytest.raises(ValueError, match=r"surrogate.Dspike\(torch.tensor\(3.0\)\)"):
         dspike_surrogates(nn.Sequential(node))
+
+
+@pytest.mark.parametrize("at", [1, 2, 74])  # the forward passes of differences, and then of gradients
+def test_what_is_interrupted_leaves_weights_and_temperature(at):
+    net = network()
+    loss, calls = loss_of(net), []
+
+    def interrupted():
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return loss()
+
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(KeyboardInterrupt):
+        adaptation(net).adapt(interrupted, seed=0)
+    after = net.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())

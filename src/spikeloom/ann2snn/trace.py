@@ -186,7 +186,7 @@ def _fold_batch_norm(ann: fx.GraphModule, x: Tensor, rows: Rows) -> None:
         layer, norm = (ann.get_submodule(str(one.target)) for one in (source, node))
         if type(layer) not in _FUSE or type(norm) is not _FUSE[type(layer)][0] or norm.running_mean is None:
             continue
-        if layer._forward_pre_hooks:  # they may compute the weights, as those of pruning do
+        if layer._forward_hooks or layer._forward_pre_hooks:  # which may compute the weights, as of pruning
             continue
         read_by_others = len(source.users) > 1 or calls[source.target] > 1 or source.target in tied
         over_last = type(layer) is not nn.Linear or len(source.meta["tensor_meta"].shape) == 2

@@ -107,9 +107,18 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
 
 
 def set_backend(net: nn.Module, backend: str, instance: type | tuple[type, ...] = nn.Module) -> None:
-    """Set ``backend`` of every module of ``net`` that has one and is an ``instance``."""
+    """Set ``backend`` of every module of ``net`` that has one and is an ``instance``.
+
+    Modules with backends of their own, in the attribute ``own_backends`` (``neuron.SlidingPSN``), are left as
+    they are if ``backend`` is none of these.
+
+    Raises:
+        ValueError: a module has no such backend.
+    """
     for module in net.modules():
-        if isinstance(module, instance) and hasattr(module, "backend"):
+        if not isinstance(module, instance) or not hasattr(module, "backend"):
+            continue
+        if backend in getattr(module, "own_backends", (backend,)):
             module.backend = backend  # type: ignore[assignment]
 
 

@@ -16,12 +16,13 @@ def require_single_step(container: Any, children: Iterable[nn.Module]) -> None:
         ValueError: one of them, or a module inside, is in multi-step mode.
     """
     for child in children:
-        for module in child.modules():
+        for name, module in child.named_modules():
             if getattr(module, "step_mode", "s") != "s":
+                which = type(module).__name__ + (f" '{name}'" if name else "")
                 raise ValueError(
-                    f"{describe(container)} gives its modules single time steps, so `step_mode` of "
-                    f"{type(module).__name__} must be 's', got {module.step_mode!r}. "
-                    "Build it with step_mode='s'."
+                    f"{describe(container)} gives its modules single time steps, so `step_mode` of {which} "
+                    f"must be 's', got {module.step_mode!r}. "
+                    "Build it with step_mode='s', or call functional.set_step_mode(module, 's')."
                 )
 
 

@@ -56,7 +56,8 @@ class PooledNode(nn.Sequential):
     @staticmethod
     def _can_share_a_loop(node: BaseNode, pool: nn.Module) -> bool:
         """Whether both are what they were made as, in multi-step mode, and nobody looks in between."""
-        hooks = [one for module in (node, pool) for one in (module._forward_hooks, module._forward_pre_hooks)]
+        kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        hooks = [getattr(module, kind) for module in (node, pool) for kind in kinds]
         replaced = {"forward", "multi_step_forward"} & {*vars(node), *vars(pool)}
         return (
             not replaced
@@ -68,5 +69,5 @@ class PooledNode(nn.Sequential):
             and isinstance(pool.kernel_size, int)
             and pool.kernel_size > 1
             and (pool.stride, pool.padding, pool.divisor_override) == (pool.kernel_size, 0, None)
-            and not any((*hooks, node._backward_hooks, node._backward_pre_hooks))
+            and not any(hooks)
         )

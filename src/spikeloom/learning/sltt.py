@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from spikeloom import functional
+from spikeloom.layer.children import require_single_step
 from spikeloom.memory import MemoryModule
 
 
@@ -42,20 +43,12 @@ class SLTT(MemoryModule):
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
-        self._require_single_step()
+        require_single_step(self, [net])
 
     def supported_step_mode(self) -> tuple[str, ...]:
         return ("s",)
 
-    def _require_single_step(self) -> None:
-        for name, module in self.net.named_modules():
-            if getattr(module, "step_mode", "s") != "s":
-                raise ValueError(
-                    f"{type(self).__name__} gives its network single time steps, so `step_mode` of '{name}' "
-                    f"must be 's', got {module.step_mode!r}. Call functional.set_step_mode(net, 's')."
-                )
-
     def single_step_forward(self, x: Tensor) -> Tensor:
-        self._require_single_step()  # again: it may have changed since
+        require_single_step(self, [self.net])  # again: it may have changed since
         functional.detach_net(self.net)
         return self.net(x)

@@ -67,7 +67,7 @@ def load_module(source: str, helpers: Sequence[ModuleType] | None = None) -> Mod
         if not path.is_file() or path.read_bytes() != source.encode():
             beside = path.with_suffix(f".{os.getpid()}.part")
             try:
-                beside.write_text(source)
+                beside.write_bytes(source.encode())  # as they are on Windows too
                 beside.replace(path)
             except OSError:  # the disk is full
                 beside.unlink(missing_ok=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from spikeloom.loom.select import computed_in, find, held_back
-from spikeloom.memory import MemoryModule
+from spikeloom.loom.operands import named_tensors
+from spikeloom.loom.select import computed_in, find, held_back, why_not
 
 
 def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str:
@@ -23,13 +23,16 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
         ...
     """
     own = type(node).multi_step_forward
-    if not own.__module__.startswith("spikeloom.") or type(node).forward is not MemoryModule.forward:
+    if not all(one.__module__.startswith("spikeloom.") for one in (own, type(node).forward)):
         return f"{type(node).__name__} says itself how it runs over time, and need not ask the loom."
     dtype = computed_in(dtype)
-    loops = held_back(node) or find(node, (7,) * dims, dtype)
+    tensors = {one: value.dtype for one, value in named_tensors(node)}
+    readable = tuple(one for one, type_ in tensors.items() if type_ == dtype)
+    unfit = next((f"its '{one}' is a {type_}" for one, type_ in tensors.items() if type_ != dtype), None)
+    loops = held_back(node) or find(node, (7,) * dims, dtype, names=readable)
     name = type(node).__name__
     if isinstance(loops, str):
-        return f"{name} runs on the reference loop: {loops}."
+        return f"{name} runs on the reference loop: {why_not(loops, unfit)}."
     from spikeloom.loom import numba_loop, triton_loop
     from spikeloom.loom.triton_operations import on_cuda
 

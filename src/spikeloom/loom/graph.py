@@ -19,10 +19,12 @@ from torch._C._functorch import peek_interpreter_stack
 
 from spikeloom.errors import BackendError
 from spikeloom.loom.fingerprint import settings_of
+from spikeloom.loom.operands import named_tensors
 from spikeloom.loom.select import (
     COMPILED,
     HAS_TRITON,
     broadcasts,
+    computed_in,
     effective_backend,
     held_back,
     misplaced,
@@ -98,19 +100,24 @@ def program_of(
     if reason := held_back(node):
         return "", reason, (), (), True
     with _undisturbed(node):
-        loops = weave_anew(node, shape, dtype)
+        names = [name for name, value in named_tensors(node) if _fits(value, shape, dtype)]
+        loops = weave_anew(node, shape, dtype, names=tuple(names))
     if isinstance(loops, str):
         tell(node, loops)
         return "", loops, (), (), True
     from spikeloom.loom.operands import operands_of
 
     paths = tuple(
-        tuple((False, name) for name in (*operand.path, operand.name)) for operand in operands_of(node)
+        tuple((False, name) for name in (*operand.path, operand.name)) for operand in operands_of(node, names)
     )
     settings = tuple(settings_of(node))
     seen = _seen.setdefault(node, set())
     seen.add(settings)
     return _text(loops, keep), "", paths, settings, len(seen) <= FEW
+
+
+def _fits(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+    return value.dtype == computed_in(dtype) and broadcasts(value.shape, torch.Size(shape))
 
 
 def _text(loops: "Loops", keep: tuple[bool, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Plans run in PyTorch, operation by operation: for tests, and to say what a plan means."""
+"""Plans run in PyTorch, operation by operation: for tests, and in graphs where nothing is compiled."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -20,7 +20,7 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 # The Taylor series of exp(r) to r^7; tests/loom/test_exactness.py bounds its error.
 _C2, _C3, _C4, _C5, _C6, _C7 = (np.float32(1.0 / math.factorial(power)) for power in range(2, 8))
 _LOWEST, _HIGHEST = np.float32(-104.0), np.float32(89.0)  # exp is 0 below, infinite above
-_ONE, _ZERO, _INFINITY = np.float32(1.0), np.float32(0.0), np.float32(np.inf)
+_ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 _LEAST = np.float32(-88.722832)  # the last number whose exp(-x) is finite
 _QUARTER, _BIAS_OF_FOUR = np.float32(0.25), np.int32(127 + 2)
 _BIAS, _SHIFT, _HALF = np.int32(127), np.int32(23), np.int32(1)

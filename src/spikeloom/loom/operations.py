@@ -88,7 +88,6 @@ OPERATIONS: dict[str, Operation] = {
 
 RENAMED = {
     "sgn": "sign",
-    "relu": "clamp_min",
     "logical_and": "and",
     "bitwise_and": "and",
     "logical_or": "or",
@@ -104,10 +103,6 @@ IDENTITIES = {
     "detach",
     "alias",
     "clone",
-    "lift_fresh_copy",
-    "lift_fresh",
-    "contiguous",
-    "positive",
     "expand",
     "view",
 }

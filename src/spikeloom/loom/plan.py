@@ -187,7 +187,7 @@ class PlanBuilder:
             return self.any(FILLED[name])
         if name in ("full_like", "full", "new_full", "fill", "copy", "scalar_tensor"):
             return self.any(args[0 if name == "scalar_tensor" else 1])
-        if name in ("_to_copy", "to"):
+        if name == "_to_copy":
             return self.truth(args[0]) if dtype == torch.bool else self.number(args[0])
         if not kwargs and _changes_nothing(name, *args[1:]):
             return self.number(args[0])

@@ -11,7 +11,7 @@ from spikeloom.errors import BackendError, describe
 from spikeloom.loom.loops import NumbaLoops
 from spikeloom.loom.operands import named_tensors
 from spikeloom.loom.running import Source
-from spikeloom.loom.select import find
+from spikeloom.loom.select import find, fitting, why_not
 
 
 class RowFunction(NamedTuple):
@@ -41,17 +41,19 @@ def row_function(node: Any, x: Tensor, memories: Sequence[Source]) -> RowFunctio
     Raises:
         BackendError: the neuron's step cannot be woven.
     """
-    loops = find(node, tuple(x.shape), x.dtype)
+    tensors, unfit = fitting(named_tensors(node), x.unsqueeze(0))
+    loops = find(node, tuple(x.shape), x.dtype, names=tuple(name for name, _ in tensors))
+    if isinstance(loops, str):
+        loops = why_not(loops, unfit)
     if not isinstance(loops, NumbaLoops):
         raise BackendError(f"{describe(node)} cannot run in a compiled loop: {loops}.")
-
     if len(memories) != loops.step.num_memories:
         raise BackendError(f"{describe(node)} has {loops.step.num_memories} memories, got {len(memories)}.")
 
     def row(value: Source) -> Tensor:
         return torch.empty_like(x).copy_(torch.as_tensor(value).detach())
 
-    literals, operands = loops.literals[x.dtype][0], [row(value) for _, value in named_tensors(node)]
+    literals, operands = loops.literals[x.dtype][0], [row(value) for _, value in tensors]
     prepared = [torch.empty_like(x) for _ in range(loops.module.HOISTED[0])]
     if prepared:
         words = array("q", [x.numel(), *(one.data_ptr() for one in (literals, *operands, *prepared))])

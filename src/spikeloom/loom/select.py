@@ -126,8 +126,8 @@ def run(
             return _carry_out(node, loops, x_seq, set(keep), [value for _, value in tensors], window)
         except CannotCompile as error:
             loops = give_up(*sought, reason=str(error))
-    elif unfit and loops.startswith((FOREIGN, FAILED)):  # it reads what does not fit
-        loops = unfit
+    else:
+        loops = why_not(loops, unfit)
     if wanted != "auto":
         raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
     tell(node, loops, logging.INFO if unsuited else logging.WARNING)
@@ -292,6 +292,11 @@ def fitting(tensors: list[tuple[str, Tensor]], x_seq: Tensor) -> tuple[list[tupl
     reasons = [_unfit(name, value, x_seq) for name, value in tensors]
     fit = [pair for pair, reason in zip(tensors, reasons, strict=True) if reason is None]
     return fit, next(filter(None, reasons), None)
+
+
+def why_not(reason: str, unfit: str | None) -> str:
+    """Why a neuron is not woven: the tensor that does not fit, if the step reads it."""
+    return unfit if unfit and reason.startswith((FOREIGN, FAILED)) else reason
 
 
 def _unfit(name: str, value: Tensor, x_seq: Tensor) -> str | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import functional
+from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.memory import MemoryModule, StepModule
 
@@ -51,7 +52,7 @@ class Network(StepModule, nn.Module):
         super().__init__()
         for name, layer in layers.items():
             self.add_module(name, layer)
-        self.T = T
+        self.T = T if T is None else checked_count("T", T)
         self.size = size
         self._check_modules()
         functional.set_step_mode(self, "m")
@@ -63,7 +64,8 @@ class Network(StepModule, nn.Module):
             x = x.unsqueeze(0)  # one time step, [1, N, C, H, W]
             while layers and _is_the_same_at_every_step(layers[0]):
                 x = layers.pop(0)(x)
-            x = _repeated(x.squeeze(0), self.T or 1)  # the gradient of x[0] would have its channels first
+            assert self.T is not None, "a static image was refused"
+            x = _repeated(x.squeeze(0), self.T)  # the gradient of x[0] would have its channels first
         for layer in layers:
             x = layer(x)
         return x

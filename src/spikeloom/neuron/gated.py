@@ -95,6 +95,7 @@ class GLIFNode(BaseNode):
         start = checked_range(name, start, 0.0, 1.0)
         fixed = start in (0.0, 1.0)
         logit = torch.full(_as_tuple(self._shape), start).logit()
+        self._parameters.pop(f"w_{name}", None)
         setattr(self, f"w_{name}", start if fixed else nn.Parameter(logit))
 
     def value(self, name: str) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikeloom import surrogate
 from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
+from spikeloom.loom import checked_backend
 from spikeloom.memory import MemoryModule
 
 SLIDING_BACKENDS = ("gemm", "conv")
@@ -186,6 +187,7 @@ class SlidingPSN(MemoryModule):
         tensor([0., 1., 0.], ...)
     """
 
+    own_backends = SLIDING_BACKENDS
     queue: Any
 
     def __init__(
@@ -198,14 +200,21 @@ class SlidingPSN(MemoryModule):
     ):
         super().__init__(step_mode)
         self.k = checked_count("k", k)
-        if backend not in SLIDING_BACKENDS:
-            raise ValueError(f"`backend` must be one of {SLIDING_BACKENDS}, got {backend!r}.")
         self.backend = backend
         halves = torch.tensor([2.0 ** (i - k + 1) for i in range(k)])
         self.weight = nn.Parameter(halves if exp_init else _linear_start(k))
         self.bias = nn.Parameter(torch.tensor(-1.0))
         self.surrogate_function = surrogate.ATan() if surrogate_function is None else surrogate_function
         self.register_memory("queue", None)
+
+    @property
+    def backend(self) -> str:
+        """What computes sequences: ``'gemm'`` or ``'conv'``."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str) -> None:
+        self._backend = checked_backend(value, SLIDING_BACKENDS)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         self.queue = _pushed(self.queue, x, self.k)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, Recipe, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # time steps
 
 @RECIPES.register("ann2snn")
 @dataclass(frozen=True, kw_only=True)
-class Ann2Snn(Recipe):
+class Ann2Snn(Validated, Recipe):
     """A small convolutional network, trained as usual and converted to a spiking one by three methods."""
 
     claim: ClassVar[str] = "99.2 % on MNIST (T=32), 77 % on CIFAR-10 (T=64), nothing lost to the ANN (qcfs)"
@@ -68,9 +68,6 @@ class Ann2Snn(Recipe):
     """Highest learning rate of AdamW; it rises over a tenth of the steps, and falls to 0."""
     weight_decay: float = 5e-2
     """Decay of the weights per step, as a part of the learning rate."""
-    validate: bool = False
-    """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
-    untouched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,9 +97,7 @@ class Ann2Snn(Recipe):
         from spikeloom import ann2snn, data
         from spikeloom.train.experiment import Experiment
 
-        dataset = data.load(self.dataset, self.data_dir)
-        if self.validate:
-            dataset = dataset.held_out(self.seed)
+        dataset = self.parts(data.load(self.dataset, self.data_dir))
         shape, classes = dataset.sample_shape, dataset.num_classes
         net = ann2snn.SideBySide(
             {

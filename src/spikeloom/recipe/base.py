@@ -161,6 +161,19 @@ class BaseRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Validated(BaseRecipe):
+    """A recipe whose settings can be chosen without a look at the test samples."""
+
+    validate: bool = False
+    """Hold out a sixth of the training samples and test on them: for choosing settings, with the test samples
+    untouched."""
+
+    def parts(self, dataset: Dataset) -> Dataset:
+        """The dataset; with ``validate`` its training samples only, in two parts."""
+        return dataset.held_out(self.seed) if self.validate else dataset
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(BaseRecipe):
     """A network that is trained on an experiment, by gradients. A subclass adds its own settings, and says
     how the experiment is built."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikeloom.recipe.base import BaseRecipe
+from spikeloom.recipe.base import Validated
 
 if TYPE_CHECKING:
     from spikeloom.data import Dataset
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Competition(BaseRecipe):
+class Competition(Validated):
     """Neurons that compete for images, and are labelled afterwards. A subclass says how long they learn."""
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
@@ -28,9 +28,6 @@ class Competition(BaseRecipe):
     """Training images that label the neurons after a pass; after the last pass, all do."""
     checkpoint_minutes: float = 5.0
     """Time between checkpoints within a pass; one is written after each pass in any case."""
-    validate: bool = False
-    """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
-    untouched."""
 
     @property
     def num_neurons(self) -> int:
@@ -93,9 +90,7 @@ class Competition(BaseRecipe):
         """The images to learn and those to test on, of 28 x 28 pixels."""
         from spikeloom import data
 
-        dataset = data.load(self.dataset, self.data_dir)
-        if self.validate:
-            dataset = dataset.held_out(self.seed)
+        dataset = self.parts(data.load(self.dataset, self.data_dir))
         return enlarged(dataset) if self.dataset == "digits" else dataset
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import Recipe
+from spikeloom.recipe.base import Recipe, Validated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ QUICK_TRAIN, QUICK_TEST = 5_000, 1_000  # images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deep(Recipe):
+class Deep(Validated, Recipe):
     """A deep spiking network on static images, which its first convolution encodes. A subclass says which
     network, and how long it is trained."""
 
@@ -69,9 +69,6 @@ class Deep(Recipe):
     """Sides of a square that is cut out of each training image, in pixels."""
     augment: bool = True
     """Crop training images at random, and mirror those that may be."""
-    validate: bool = False
-    """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
-    untouched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,9 +89,7 @@ class Deep(Recipe):
         from spikeloom import data
         from spikeloom.train.experiment import Experiment
 
-        dataset = data.load(self.dataset, self.data_dir)
-        if self.validate:
-            dataset = dataset.held_out(self.seed)
+        dataset = self.parts(data.load(self.dataset, self.data_dir))
         if self.quick:
             dataset = dataset.take(QUICK_TRAIN, QUICK_TEST)
         assert self.net is not None

@@ -15,14 +15,14 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, Recipe, Validated
 
 Surrogate = Literal["ATan", "Sigmoid", "Triangle", "Rectangular"]
 
 
 @RECIPES.register("lif-fc")
 @dataclass(frozen=True, kw_only=True)
-class LifFc(Recipe):
+class LifFc(Validated, Recipe):
     """Two fully connected layers of LIF neurons with Poisson coding, trained by surrogate gradients."""
 
     claim: ClassVar[str] = "95 % on digits, 97.5 % on MNIST (last epoch)"
@@ -53,7 +53,7 @@ class LifFc(Recipe):
         from spikeloom import data, encoding, functional, layer, neuron, surrogate
         from spikeloom.train.experiment import Experiment
 
-        dataset = data.load(self.dataset, self.data_dir)
+        dataset = self.parts(data.load(self.dataset, self.data_dir))
 
         def lif() -> neuron.LIFNode:
             return neuron.LIFNode(self.tau, surrogate_function=getattr(surrogate, self.surrogate)())

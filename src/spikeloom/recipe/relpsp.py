@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, Recipe, Validated
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +51,7 @@ WAKE_RATE = {"fc": 0.0, "cnn": 0.05}  # without it most first channels of cnn en
 
 @RECIPES.register("relpsp")
 @dataclass(frozen=True, kw_only=True)
-class ReLPSP(Recipe):
+class ReLPSP(Validated, Recipe):
     """Networks of neurons that spike once, on images coded by spike times, trained by exact gradients."""
 
     claim: ClassVar[str] = (
@@ -82,9 +82,6 @@ class ReLPSP(Recipe):
     """Whether black pixels spike too, last of all. Default: with cnn, of which many neurons see only such."""
     augment: bool = True
     """Shift, turn and scale the training images a little."""
-    validate: bool = False
-    """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
-    untouched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,9 +101,7 @@ class ReLPSP(Recipe):
         from spikeloom.timing.figures import draw_spike_times
         from spikeloom.train.experiment import Experiment
 
-        dataset = data.load(self.dataset, self.data_dir)
-        if self.validate:
-            dataset = dataset.held_out(self.seed)
+        dataset = self.parts(data.load(self.dataset, self.data_dir))
         assert self.lr is not None
         assert self.tau is not None
         net, tau = self.network(dataset), self.tau

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, Recipe, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ WARMUP = 0.05  # of the steps
 
 @RECIPES.register("spikeprop")
 @dataclass(frozen=True, kw_only=True)
-class SpikeProp(Recipe):
+class SpikeProp(Validated, Recipe):
     """Two layers of neurons that spike once, on features coded as spike times, by SpikeProp."""
 
     claim: ClassVar[str] = "96.1 % on iris, 97.1 % on breast-cancer, 90.1 % on landsat (last epoch, mean)"
@@ -84,9 +84,6 @@ class SpikeProp(Recipe):
     against overfitting."""
     pixels: Literal["all", "centre"] = "all"
     """What of a landsat sample to use: all 3 x 3 pixels, or the central one, whose ground it is."""
-    validate: bool = False
-    """Hold out a sixth of the training samples and test on them: for choosing settings, with the test samples
-    untouched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,7 +137,7 @@ class SpikeProp(Recipe):
         dataset = data.load(self.dataset, self.data_dir, seed=self.split)
         if self._central:
             dataset = replace(dataset, train_x=dataset.train_x[:, CENTRE], test_x=dataset.test_x[:, CENTRE])
-        return dataset.held_out(self.seed) if self.validate else dataset
+        return self.parts(dataset)
 
     def _moved(self, dataset: Dataset) -> Callable[[Tensor, SampleGenerator], Tensor]:
         """What moves the features of training samples."""

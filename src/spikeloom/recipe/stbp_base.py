@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import Recipe
+from spikeloom.recipe.base import Recipe, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ SHIFT, DEGREES, SCALE = 2 / 28, 10.0, 0.1  # at most, of an augmented image; the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stbp(Recipe):
+class Stbp(Validated, Recipe):
     """Spatio-temporal backpropagation: settings, data and training. A subclass adds its network."""
 
     PLAIN_LR: ClassVar[float]
@@ -91,6 +91,7 @@ class Stbp(Recipe):
             dataset = data.nmnist(self.data_dir, self.T, "time", clip=True)
         else:
             dataset = data.load(self.dataset, self.data_dir)
+        dataset = self.parts(dataset)
         net = self.network(dataset.sample_shape[-3:], dataset.num_classes)
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         functional.set_step_mode(net, "m")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, Recipe, Validated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ WARMUP = 0.1  # of the steps
 
 @RECIPES.register("tempotron")
 @dataclass(frozen=True, kw_only=True)
-class Tempotron(Recipe):
+class Tempotron(Validated, Recipe):
     """A layer of tempotrons on images whose pixels are coded as spike times by Gaussian tuning curves."""
 
     claim: ClassVar[str] = "93 % on digits, 93 % on MNIST (margin loss, last epoch)"
@@ -60,9 +60,6 @@ class Tempotron(Recipe):
     """Standard deviation of noise on the training images' spike times, in time steps. Default: none."""
     shift: float | None = None
     """Largest shift of a training image to each side, in pixels. Default: none."""
-    validate: bool = False
-    """Hold out a sixth of the training images and test on them: for choosing settings, with the test images
-    untouched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,9 +75,7 @@ class Tempotron(Recipe):
         from spikeloom.train.augment import random_affine
         from spikeloom.train.experiment import Experiment
 
-        dataset = data.load(self.dataset, self.data_dir)
-        if self.validate:
-            dataset = dataset.held_out(self.seed)
+        dataset = self.parts(data.load(self.dataset, self.data_dir))
         tuning = timing.GaussianTuning(1, self.m, 0.0, 1.0)
         grey = torch.arange(LEVELS) / (LEVELS - 1)
         codes = tuning.encode(grey[:, None], self.T)[:, 0]  # [256, m]: 100 times faster than exponentials

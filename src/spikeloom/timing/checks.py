@@ -6,7 +6,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
 from spikeloom.loom.available import unavailable
-from spikeloom.loom.select import effective_backend
+from spikeloom.loom.select import checked_backend, effective_backend
 
 
 def check_finite(times: Tensor) -> None:
@@ -67,14 +67,17 @@ def runs_compiled(layer: str, backend: str, times: Tensor, weight: Tensor) -> bo
         backend: the layer's own.
         times, weight: that it runs on.
     Raises:
-        BackendError: the backend of the layer, or of a block, is ``'numba'``, whose loops cannot.
+        BackendError: the backend of the layer, or of a block, was asked for by name, and cannot.
+        ValueError: there is no such backend.
     """
-    wanted = effective_backend(backend)
+    wanted = effective_backend(checked_backend(backend))
     if wanted == "torch":
         return False
     reason = _unsuited(times) or _unsuited(weight) or unavailable("numba")
-    if reason and wanted == "numba":
-        raise BackendError(f"A {layer} layer cannot run with backend 'numba': {reason}. Take 'auto'.")
+    if wanted == "triton":
+        reason = "it has no Triton kernels"
+    if reason and wanted != "auto":
+        raise BackendError(f"A {layer} layer cannot run with backend {wanted!r}: {reason}. Take 'auto'.")
     return reason is None
 
 

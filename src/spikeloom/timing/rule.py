@@ -35,7 +35,8 @@ def tempotron_rule(neuron: Tempotron, in_spikes: Tensor, target: Tensor) -> Tens
         >>> tempotron_rule(neuron, torch.tensor([[0.0, -1.0]]), torch.tensor([[1]]))  # missed; t_max = 0
         tensor([[0., 0.]])
     """
-    v_max, at = neuron(in_spikes, "v").max(-1)  # [N, out] each
+    v = neuron(in_spikes, "v")
+    v_max, at = v.max(-1)  # [N, out] each
     if target.dim() == 1:
         target = one_hot(v_max, target)
     if target.shape != v_max.shape or not bool(((target == 0) | (target == 1)).all()):
@@ -47,5 +48,8 @@ def tempotron_rule(neuron: Tempotron, in_spikes: Tensor, target: Tensor) -> Tens
     spikes = list_spikes(in_spikes.to(v_max.dtype))
     lag = at.to(v_max.dtype)[spikes.sample] - spikes.time[:, None]  # [spikes, out]
     change = error[spikes.sample] * neuron.kernel(lag)
+    if neuron.shunt:
+        reached = (v >= neuron.v_threshold).cumsum(-1).eq(0).sum(-1)  # [N, out]: the first such step, or T
+        change = change * (spikes.time.ceil()[:, None] <= reached[spikes.sample])  # what it took
     by_input = v_max.new_zeros(neuron.in_features, neuron.out_features)
     return by_input.index_add_(0, spikes.source, change).t().contiguous()

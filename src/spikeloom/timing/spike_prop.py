@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
 from spikeloom.errors import ShapeError
 from spikeloom.loom import checked_backend
+from spikeloom.loom.select import ON_CPU
 from spikeloom.timing.checks import check_window
 from spikeloom.timing.spike_prop_function import Settings, firing_times
 from spikeloom.timing.spike_response import Fired, SpikeResponse
@@ -69,6 +70,7 @@ class SpikeProp(nn.Module):
         tensor([0.3776, 0.6224])
     """
 
+    own_backends = ON_CPU
     delays: Tensor
 
     def __init__(

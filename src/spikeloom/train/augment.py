@@ -57,7 +57,8 @@ def random_affine(
     cos, sin = angle.cos() / size, angle.sin() / size
     from_x, from_y = x * cos - y * sin + across, x * sin + y * cos + down  # [N, H, W] each
     grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], -1)  # [N, H, W, 2], from -1 to 1
-    low, high = images.amin().clamp(max=0), images.amax().clamp(min=0)
+    low = images.amin((1, 2, 3), keepdim=True).clamp(max=0)  # [N, 1, 1, 1]
+    high = images.amax((1, 2, 3), keepdim=True).clamp(min=0)
     return F.grid_sample(images, grid, mode, "zeros", align_corners=False).clamp(low, high)
 
 

@@ -20,6 +20,7 @@ from spikeloom.errors import CheckpointError
 from spikeloom.train.files import write_beside
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+_NEW = "new.safetensors"  # is left by a kill between the renames of :func:`save_last`
 
 
 def save(path: Path, state: Any) -> None:
@@ -60,7 +61,7 @@ def load(path: Path) -> Any:
 def save_last(folder: Path, state: Any) -> None:
     """Save ``state`` as the last checkpoint of ``folder``, and keep the one before it."""
     folder.mkdir(parents=True, exist_ok=True)
-    new = folder / "new.safetensors"
+    new = folder / _NEW
     save(new, state)
     if (folder / LAST).exists():
         (folder / LAST).replace(folder / PREVIOUS)
@@ -81,7 +82,7 @@ def load_last(folder: Path) -> Any | None:
     Raises:
         CheckpointError: all that are there are damaged.
     """
-    found = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    found = [folder / name for name in (LAST, _NEW, PREVIOUS) if (folder / name).exists()]
     problems = []
     for path in found:
         try:
@@ -90,7 +91,8 @@ def load_last(folder: Path) -> Any | None:
             problems.append(str(error))
             continue
         if problems:
-            warnings.warn(f"{' '.join(problems)} Using the one before it, {path.name}.", stacklevel=2)
+            which = "before" if path.name == PREVIOUS else "after"
+            warnings.warn(f"{' '.join(problems)} Using the one {which} it, {path.name}.", stacklevel=2)
         return state
     if problems:
         raise CheckpointError(f"{' '.join(problems)} Start the training again, in a new run folder.")

@@ -42,7 +42,9 @@ def evaluate(
         x = as_float(x).to(dtype)
         with functional.fresh_state(net), fabric.autocast():
             output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
-        loss = experiment.loss(output.float(), labels)
+        if output.is_floating_point() and output.itemsize < 4:  # as Fabric gives it in training
+            output = output.float()
+        loss = experiment.loss(output, labels)
         correct = (experiment.predict(output) == labels).sum()
         if count:
             totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)

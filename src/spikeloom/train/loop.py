@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from spikeloom import functional, layer
 from spikeloom.checks import checked_count, checked_positive
-from spikeloom.diagnose import ALWAYS, FiringCheck
+from spikeloom.diagnose import FiringCheck
 from spikeloom.encoding import derive_seed
 from spikeloom.errors import CheckpointError, RunError
 from spikeloom.functional.recomputing import require_parts
@@ -162,7 +162,7 @@ class Trainer:
         if self.experiment.before_epoch and first_step == 0:
             progress.notes = dict(self.experiment.before_epoch(progress.epoch))
         order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
-        checked = progress.epoch == 0 and first_step < CHECKED_STEPS
+        checked = progress.epoch == 0 and first_step < min(CHECKED_STEPS, self.num_steps)
         check = FiringCheck(self.experiment.net) if checked else None
         started = self.counted = time.perf_counter()
         for step in self._progress_bar(first_step):
@@ -177,17 +177,18 @@ class Trainer:
                 raise KeyboardInterrupt
             if check and progress.step in (CHECKED_STEPS, self.num_steps):
                 check.close()  # a silent layer that gets a gradient wakes up by itself
-                self._say(
-                    *(layer.advice() or "" for layer in check.layers if layer.stuck or layer.rate > ALWAYS)
-                )
+                self._say(*(layer.advice() or "" for layer in check.layers if layer.stuck or layer.always))
                 check = None
         now = time.perf_counter()
         progress.seconds += now - self.counted
         loss, correct, count = progress.sums
+        num_steps, seconds = self.num_steps - first_step, now - started
+        if num_steps == 0:  # it was stopped after the last one: the speed is that of all epochs
+            num_steps, seconds = (progress.epoch + 1) * self.num_steps, progress.seconds
         return {
             "train_loss": loss / count,
             "train_accuracy": correct / count,
-            "samples_per_second": round((self.num_steps - first_step) * self.batch_size / (now - started), 1),
+            "samples_per_second": round(num_steps * self.batch_size / seconds, 1),
             **progress.notes,
         }
 

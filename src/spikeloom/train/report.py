@@ -57,7 +57,7 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
             coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
             predicted = int(experiment.predict(net(coded)))
             title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
-            title += data.classes[predicted]
+            title += data.classes[predicted] if predicted >= 0 else "nothing"
             figures = experiment.draw(net, coded, title) if experiment.draw else {}
     finally:  # the training goes on, whatever happened here
         net.train(was_training)
@@ -75,12 +75,17 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         for name, node in nodes.items()
         if not isinstance(node, NonSpikingBaseNode)
     }
-    _draw_rasters(run, title, coded, {f"layer '{name}'": spike for name, spike in spikes.items()})
+    _draw_rasters(
+        run,
+        title,
+        coded if experiment.has_time(seed) else None,
+        {f"layer '{name}'": spike for name, spike in spikes.items()},
+    )
     figure = _stacked(title, len(nodes), 3.2)
     for panel, (name, node) in zip(figure.axes, nodes.items(), strict=True):
         v = records[name]["v"][:, 0].flatten(1)  # [T, neurons]
         fired = spikes[name][:, 0].flatten(1) if name in spikes else None
-        activity = v.var(0) if fired is None else fired.sum(0)
+        activity = v.var(0) if fired is None else (fired != 0).sum(0)
         busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values
         active = busiest[activity[busiest] > 0]
         shown = active if len(active) else busiest
@@ -100,13 +105,13 @@ def _fires(module: nn.Module) -> bool:
     return isinstance(module, BaseNode) and "v" in module._memories
 
 
-def _draw_rasters(run: Run, title: str, coded: Tensor, layers: dict[str, Tensor]) -> None:
-    if bool(((coded == 0) | (coded == 1)).all()):  # the input is spikes, and not currents
+def _draw_rasters(run: Run, title: str, coded: Tensor | None, layers: dict[str, Tensor]) -> None:
+    if coded is not None and bool(((coded == 0) | (coded == 1)).all()):  # spikes, and not currents
         layers = {"input": coded, **layers}
     figure = _stacked(title, len(layers), 2.8)
     for panel, (name, spikes) in zip(figure.axes, layers.items(), strict=True):
         flat = spikes[:, 0].flatten(1)  # [T, neurons]
-        plot.raster(flat, panel, title=f"{name}: {flat.shape[1]} neurons, {int(flat.sum())} spikes")
+        plot.raster(flat, panel, title=f"{name}: {flat.shape[1]} neurons, {int((flat != 0).sum())} spikes")
     save_figure(run, figure, "raster")
 
 

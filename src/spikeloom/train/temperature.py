@@ -113,10 +113,12 @@ class TemperatureAdaptation:
         chosen = torch.randperm(self.weight.numel(), generator=torch.Generator().manual_seed(seed))
         places = torch.unravel_index(chosen[: self.num_weights], self.weight.shape)
         before = self.temperature
-        with self._measuring():
-            differences = self._finite_differences(loss, places)
-            gradients = [self._gradient(loss, temperature)[places] for temperature in temperatures]
-        self._set(before)
+        try:
+            with self._measuring():
+                differences = self._finite_differences(loss, places)
+                gradients = [self._gradient(loss, temperature)[places] for temperature in temperatures]
+        finally:
+            self._set(before)
         return {
             temperature: F.cosine_similarity(gradient, differences, dim=0).item()
             for temperature, gradient in zip(temperatures, gradients, strict=True)
@@ -131,10 +133,12 @@ class TemperatureAdaptation:
         for place in zip(*(one.tolist() for one in places), strict=True):
             kept = weight[place].clone()
             losses = []
-            for moved in (kept + distance, kept - distance):
-                weight[place] = moved
-                losses.append(self._computed(self._loss, loss))
-            weight[place] = kept
+            try:
+                for moved in (kept + distance, kept - distance):
+                    weight[place] = moved
+                    losses.append(self._computed(self._loss, loss))
+            finally:
+                weight[place] = kept
             slopes.append((losses[0] - losses[1]) / (2 * distance))
         return torch.stack(slopes)
 

@@ -165,10 +165,12 @@ class UnsupervisedTrainer:
         progress, epoch = self.progress, self.progress.epoch + 1
         self.labels = self.label(self.num_samples if epoch == self.epochs else None, interrupt)
         start = progress.epoch * self.num_samples
-        running = [row["accuracy"] for row in progress.windows if row["samples"] > start]
+        running = [row for row in progress.windows if row["samples"] > start]
+        sizes = [(row["samples"] - start - 1) % self.window + 1 for row in running]
         row = {
             "epoch": epoch,
-            "train_accuracy": sum(running) / max(1, len(running)),
+            "train_accuracy": sum(row["accuracy"] * size for row, size in zip(running, sizes, strict=True))
+            / max(1, sum(sizes)),
             "test_accuracy": self.accuracy(interrupt),
             "spikes": round(progress.spikes / self.num_samples, 2),
             "silent": int((self.labels.assigned() < 0).sum()),

@@ -36,15 +36,14 @@ def _curves(trainer: UnsupervisedTrainer) -> Figure:
     progress = trainer.progress
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     ax = figure.subplots()
-    if windows := progress.windows:
-        ax.plot([row["samples"] for row in windows], [row["accuracy"] for row in windows], label="running")
+    samples = [row["samples"] for row in progress.windows]
+    ax.plot(samples, [row["accuracy"] for row in progress.windows], label="running")
     if progress.history:
         samples = [row["epoch"] * trainer.num_samples for row in progress.history]
         ax.plot(samples, [row["test_accuracy"] for row in progress.history], "o-", label="test")
     ax.set(xlabel="training images", ylabel="accuracy", xlim=0)
     ax.grid(alpha=0.3)
-    if ax.lines:
-        ax.legend()
+    ax.legend()
     return figure
 
 

@@ -1,0 +1,31 @@
+"""Test accuracies."""
+
+import pytest
+import torch
+from torch import nn
+
+from spikeloom import data
+from spikeloom.train.evaluation import evaluate
+from spikeloom.train.experiment import Experiment
+from spikeloom.train.launch import make_fabric
+
+
+@pytest.mark.parametrize(
+    ("precision", "wanted"),
+    [("32-true", torch.float32), ("bf16-mixed", torch.float32), ("64-true", torch.float64)],
+)
+def test_classes_are_those_of_outputs_in_full_precision(precision, wanted):
+    types = []
+    fabric = make_fabric("cpu", precision=precision)
+    net = nn.Linear(64, 10, dtype=torch.float64 if precision == "64-true" else None)
+    experiment = Experiment(
+        net,
+        data.digits().take(8, 40),
+        encode=lambda x, _random: x.flatten(1),
+        loss=lambda output, labels: types.append(output.dtype) or output.sum(),
+        predict=lambda output: types.append(output.dtype) or output.argmax(-1),
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+    )
+    fabric.launch()
+    evaluate(fabric, experiment)
+    assert types == [wanted, wanted]
