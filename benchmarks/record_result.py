@@ -1,12 +1,15 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe, dataset, network, configuration and number of neurons, and for each seed but 0:
-command, settings, machine, versions, the last epoch, the best beside it, and every epoch.
+One file for each recipe, dataset, network, configuration and number of neurons, for each number of time steps
+but the recipe's default, and for each seed but 0: command, settings, machine, versions, the last epoch, the
+best beside it, and every epoch.
 """
 
 import json
 import sys
 from pathlib import Path
+
+from spikeloom.recipe import RECIPES
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,7 +33,9 @@ def record(run: Path) -> Path:
     seed = f"seed{settings['seed']}" if settings["seed"] else None
     choices = [settings.get(name) for name in ("dataset", "net", "config", "loss")]
     size = f"{settings['neurons']}-neurons" if settings.get("neurons") else None
-    names = [config["recipe"], *choices, size, seed]
+    default = RECIPES[config["recipe"]]().settings().get("T")
+    steps = f"T{settings['T']}" if settings.get("T") != default else None
+    names = [config["recipe"], *choices, size, steps, seed]
     path = RESULTS / ("-".join(filter(None, names)) + ".json")
     path.write_text(json.dumps(summary, indent=1) + "\n")
     return path
