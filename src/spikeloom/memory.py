@@ -254,7 +254,13 @@ class MemoryModule(nn.Module, StepModule):
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """A sequence: input ``[T, N, *]``; the plain loop over :meth:`single_step_forward`."""
-        return loop_over_time(lambda x: self.single_step_forward(x, *args, **kwargs), x_seq)
+
+        def step(x: Tensor) -> Any:
+            output = self.single_step_forward(x, *args, **kwargs)
+            # The next step may change its memories in place.
+            return output.clone() if any(output is value for value in self.memories()) else output
+
+        return loop_over_time(step, x_seq)
 
     def _prepared(self, x: Tensor) -> Tensor:
         """The input in a type to compute in, after the memories were checked against it and moved to it."""
@@ -342,6 +348,8 @@ class MemoryModule(nn.Module, StepModule):
             if value.is_floating_point() and x.is_floating_point():
                 dtype = torch.float32 if x.dtype in HALF else x.dtype
                 value = value.to(device=x.device, dtype=dtype if self.computes_in_float32 else None)
+            else:
+                value = value.to(x.device)
             self.__dict__[name] = value
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -77,7 +77,7 @@ def test_containers_slice_copy_and_pickle():
 
 
 def test_modules_in_the_wrong_mode_are_refused_also_later():
-    with pytest.raises(ValueError, match=r"IFNode must be 's'.*step_mode='s'"):
+    with pytest.raises(ValueError, match=r"IFNode '0' must be 's'.*step_mode='s'"):
         layer.MultiStepContainer(nn.Sequential(neuron.IFNode(step_mode="m")))
     container = layer.MultiStepContainer(neuron.IFNode())
     container[0].step_mode = "m"

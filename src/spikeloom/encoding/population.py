@@ -6,7 +6,7 @@ from torch import Tensor
 from spikeloom.checks import checked_count, checked_inside
 from spikeloom.encoding.poisson import PoissonEncoder
 from spikeloom.encoding.random import UniformSource
-from spikeloom.encoding.values import check_range
+from spikeloom.encoding.values import as_float, check_range
 
 
 class PopulationEncoder(PoissonEncoder):
@@ -67,6 +67,7 @@ class PopulationEncoder(PoissonEncoder):
 
     def activity(self, x: Tensor) -> Tensor:
         """How strongly ``x`` ``[*]`` drives each neuron: ``[*, m]``, in [0, 1]."""
+        x = as_float(x)
         low, high = self.x_min.to(x)[..., None], self.x_max.to(x)[..., None]  # [k, 1] or [1]
         step = (high - low) / (self.num_neurons - 2)
         place = (

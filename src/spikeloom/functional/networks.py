@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
-from spikeloom.memory import loop_over_time
+from spikeloom.memory import MemoryModule, loop_over_time
 
 Module = nn.Module | Callable[[Tensor], Tensor]
 
@@ -168,11 +168,28 @@ def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: 
         x_seq: ``[T, N, *]``.
         multi_step_module: a network in multi-step mode; its memories pass from chunk to chunk.
     Returns:
-        ``[T, N, *]``
+        ``[T, N, *]``; ``v_seq`` of a neuron is that of the last chunk
+    Raises:
+        ShapeError: there are no time steps.
+        ValueError: ``split_size`` is less than 1, or a module is in single-step mode.
     """
     checked_count("split_size", split_size)
     check_time(x_seq, "x_seq")
+    require_multi_step(multi_step_module, "multi_step_module")
     return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
+
+
+def require_multi_step(net: nn.Module, name: str) -> None:
+    """Refuse a network, or layers in a row, with memories that would take time for the batch. What a module
+    with a ``forward`` of its own does with its children is its own business."""
+    if type(net) is nn.Sequential:
+        for child in net:
+            require_multi_step(child, name)
+    elif isinstance(net, MemoryModule) and net.step_mode == "s":
+        raise ValueError(
+            f"`{name}` must be in multi-step mode, but {describe(net)} is in single-step mode. Call "
+            "functional.set_step_mode(net, 'm')."
+        )
 
 
 def _require_single_step(modules: Module | Sequence[Module], stateless: bool = False) -> None:

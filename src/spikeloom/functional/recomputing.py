@@ -8,8 +8,8 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
-from spikeloom.errors import ShapeError
-from spikeloom.functional.networks import check_time
+from spikeloom.errors import ShapeError, describe
+from spikeloom.functional.networks import check_time, require_multi_step
 from spikeloom.memory import MemoryModule, StepModule, recomputing
 
 
@@ -26,19 +26,33 @@ def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
         x: its input.
     Returns:
         what ``module(x)`` returns, with the same gradients
+    Raises:
+        ValueError: an encoder in it draws from a generator of its own, which would draw other spikes.
     """
     modules = [child for child in module.modules() if isinstance(child, MemoryModule)]
     before, runs = [child.memory_state() for child in modules], 0
+    for child in module.modules():
+        if getattr(child, "generator", None) is not None:
+            raise ValueError(
+                f"`module` must draw random numbers from PyTorch's own generator, but {describe(child)} has "
+                "another one, which cannot be set back. Encode outside of the checkpoint."
+            )
+
+    def start() -> None:
+        """Go back to the memories before; a step may change its own in place."""
+        for child, state in zip(modules, before, strict=True):
+            copies = {name: one.clone() if isinstance(one, Tensor) else one for name, one in state.items()}
+            child.load_memory_state(copies)
 
     def run(x: Tensor) -> Tensor:
         nonlocal runs
         runs += 1
         if runs == 1:
+            start()
             return module(x)
         now = [child.memory_state() for child in modules]
         try:
-            for child, state in zip(modules, before, strict=True):
-                child.load_memory_state(state)
+            start()
             with recomputing(), _buffers_unchanged(module):
                 return module(x)
         finally:  # PyTorch ends the run by an exception as soon as it has what it needs
@@ -53,7 +67,7 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
 
     Between chunks only the memories are kept. The backward pass computes each chunk again from them, the last
     one excepted, so it needs the memory of one chunk and up to a third more time. Gradients flow through all
-    of time, as without: this does not truncate them.
+    of time, as without: this does not truncate them. ``v_seq`` of a neuron is that of the last chunk.
 
     Args:
         net: a network in multi-step mode that returns as many time steps as it gets.
@@ -62,8 +76,8 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
     Returns:
         ``[T, N, *]``, what ``net(x_seq)`` returns, with its gradients up to the order in which they add up
     Raises:
-        ValueError: ``chunk`` is less than 1; or a module of ``net`` cannot work on parts of a sequence, as
-            batch normalisation in training, whose statistics are over time.
+        ValueError: ``chunk`` is less than 1; ``net`` is in single-step mode; or a module of it cannot work on
+            parts of a sequence, as batch normalisation in training, whose statistics are over time.
         ShapeError: there are no time steps, or ``net`` returns other ones.
     Example:
         >>> from spikeloom import neuron
@@ -73,6 +87,7 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
     """
     checked_count("chunk", chunk)
     check_time(x_seq, "x_seq")
+    require_multi_step(net, "net")
     parts = list(x_seq.split(chunk))
     if len(parts) > 1:
         require_parts(net)

@@ -56,9 +56,16 @@ def temporal_efficient_training_cross_entropy(
             ``torch.nn.functional.cross_entropy``.
     Returns:
         a scalar
+    Raises:
+        ShapeError: outputs and classes do not fit.
     Source: Deng et al., Temporal efficient training of spiking neural network, ICLR 2022.
     """
     check_time(x_seq, "x_seq")
+    if x_seq.dim() != 3 or target.shape != x_seq.shape[1:2]:
+        raise ShapeError(
+            f"`x_seq` must be [T, N, C] and `target` classes [N], got {list(x_seq.shape)} and "
+            f"{list(target.shape)}."
+        )
     num_steps = x_seq.shape[0]
     logits, targets = x_seq.flatten(0, 1), target.repeat(num_steps)
     loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)

@@ -34,7 +34,7 @@ def require_stateless(container: Any, children: Iterable[nn.Module]) -> None:
     """
     for child in children:
         for module in child.modules():
-            if isinstance(module, MemoryModule):
+            if isinstance(module, MemoryModule) and module._memories:
                 raise ValueError(
                     f"{describe(container)} folds time into the batch, so its modules must be stateless, got "
                     f"{type(module).__name__}, which has memories. Put it into a MultiStepContainer, "

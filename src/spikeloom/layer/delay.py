@@ -40,7 +40,7 @@ class Delay(MemoryModule):
         if self.delay_steps == 0:
             return x_seq
         stream = _stream(self.queue, x_seq, self.delay_steps)
-        self.queue = stream[len(x_seq) :]
+        self.queue = stream[len(x_seq) :].clone()  # not a view, which would keep it all
         return stream[: len(x_seq)]
 
     def extra_repr(self) -> str:
@@ -89,6 +89,11 @@ class LearnableDelay(MemoryModule):
         if initial_delay is None:
             initial_delay = torch.rand(num_channels) * max_delay
         initial = torch.as_tensor(initial_delay)
+        if initial.shape not in ((), (1,), (num_channels,)):
+            raise ValueError(
+                f"`initial_delay` must be a number or one for each of {num_channels} channels, got shape "
+                f"{list(initial.shape)}."
+            )
         if not bool(((initial >= 0) & (initial <= max_delay)).all()):
             raise ValueError(f"`initial_delay` must be from 0 to max_delay={max_delay}, got {initial_delay}.")
         self.delay = nn.Parameter(initial.detach().float().expand(num_channels).clone())
@@ -109,7 +114,7 @@ class LearnableDelay(MemoryModule):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         num_steps, shape = len(x_seq), (1, 1, -1, *[1] * (x_seq.dim() - 3))
         stream = _stream(self.queue, x_seq, self.max_delay)
-        self.queue = stream[num_steps:]
+        self.queue = stream[num_steps:].clone()
         delay = bounded(self.delay, 0.0, float(self.max_delay)).view(shape)
         whole = delay.detach().floor().clamp(max=self.max_delay - 1)
         fraction = (delay - whole).to(x_seq.dtype)

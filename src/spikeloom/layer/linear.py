@@ -19,7 +19,11 @@ class Linear(TimeWise, nn.Linear, shapes=("* C",)):
             raise ShapeError(
                 f"{describe(self)} expects [*, {self.in_features}], got {list(input.shape)}. {cure}"
             )
-        return nn.Linear.forward(self, input)
+        return nn.functional.linear(input, self._weight(), self.bias)
+
+    def _weight(self) -> Tensor:
+        """The weight as it acts."""
+        return self.weight
 
 
 class Flatten(TimeWise, nn.Flatten, shapes=("N *",)):

@@ -111,7 +111,13 @@ class LinearRecurrentContainer(_RecurrentContainer):
                 f"got {list(x.shape)}. Build it with the size of its input."
             )
         last = x.new_zeros(*x.shape[:-1], self.out_features) if self.y is None else self.y
-        self.y = y = self.sub_module(self.rc(torch.cat([x, last], -1)))
+        y = self.sub_module(self.rc(torch.cat([x, last], -1)))
+        if y.shape != last.shape:
+            raise ShapeError(
+                f"{describe(self)} expects out_features={self.out_features} of its `sub_module`, got "
+                f"{list(y.shape)}."
+            )
+        self.y = y
         return y
 
     def extra_repr(self) -> str:

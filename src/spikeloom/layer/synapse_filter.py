@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_number
 from spikeloom.memory import MemoryModule
 
 
@@ -36,7 +37,7 @@ class SynapseFilter(MemoryModule):
 
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s"):
         super().__init__(step_mode)
-        if not tau > 1:
+        if not checked_number("tau", tau) > 1:
             raise ValueError(f"`tau` must be greater than 1 (time steps), got {tau!r}.")
         self.learnable = learnable
         if learnable:

@@ -56,6 +56,7 @@ class TimeWise(StepModule, nn.Module):
         if self.step_mode == "s":
             return super().forward(input, *args, **kwargs)
         folded = [fold(arg) if isinstance(arg, Tensor) else arg for arg in (input, *args)]
+        kwargs = {name: fold(arg) if isinstance(arg, Tensor) else arg for name, arg in kwargs.items()}
         return unfold(super().forward(*folded, **kwargs), input.shape[:2])
 
     def extra_repr(self) -> str:
@@ -71,10 +72,10 @@ class TimeWise(StepModule, nn.Module):
         if x.is_floating_point() or x.is_complex():
             return x
         weight = getattr(self, "weight", None)
+        if x.dtype == torch.bool:
+            return x.to(weight.dtype if isinstance(weight, Tensor) else torch.get_default_dtype())
         if not isinstance(weight, Tensor):
             return x
-        if x.dtype == torch.bool:
-            return x.to(weight.dtype)
         raise TypeError(
             f"`input` of {describe(self)} must be floating point, got {x.dtype}. Use data.as_float(x) for an "
             "image of bytes, x.float() for spikes."

@@ -85,7 +85,7 @@ class WSLinear(_Standardised, Linear):
         in_features, out_features, bias: as for ``torch.nn.Linear``.
         step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
         gain: whether to learn a factor for each output, 1 at the start.
-        eps: added to the variance.
+        eps: as for :class:`WSConv2d`.
     Shape:
         as :class:`~spikeloom.layer.Linear`.
     """
@@ -102,6 +102,5 @@ class WSLinear(_Standardised, Linear):
         super().__init__(in_features, out_features, bias=bias, step_mode=step_mode)
         self._add_gain(gain, eps)
 
-    def forward(self, input: Tensor) -> Tensor:
-        self._check(input)
-        return nn.functional.linear(input, self.get_weight(), self.bias)
+    def _weight(self) -> Tensor:
+        return self.get_weight()

@@ -131,14 +131,13 @@ def _undisturbed(node: Any) -> Iterator[None]:
     """A block in which a neuron can be traced on real values, in the middle of an export on fake ones."""
     from torch.utils._python_dispatch import _disable_current_modes
 
-    state, steps = node.memory_state(), node._v_steps
+    state = node.memory_state()
     node.__dict__.update(dict.fromkeys(node._memories, 0.0), _step_shape=None, _v_steps=[])
     try:
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             yield
     finally:
         node.load_memory_state(state)
-        node._v_steps = steps
 
 
 def _last_operation() -> int:

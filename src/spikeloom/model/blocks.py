@@ -54,10 +54,10 @@ class ResidualBlock(nn.Module):
             self.downsample.extend([neuron()] if self.spiking_shortcut else [])
 
     def start_as_identity(self) -> None:
-        """Set the scale of the last normalisation to 0, so that only the shortcut is left at first.
+        """Set scale and shift of the last normalisation to 0, so that only the shortcut is left at first.
 
         Raises:
-            TypeError: the normalisation has no ``weight``.
+            TypeError: the normalisation has no ``weight`` or ``bias``.
         """
         self._set_last_norm(0.0)
 

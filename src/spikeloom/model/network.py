@@ -27,7 +27,7 @@ class Network(StepModule, nn.Module):
     once, and its result is shown to the neuron at each time step.
 
     Args:
-        layers: name and layer, in order; the first one is a convolution.
+        layers: name and layer, in order; the first one is a convolution and called ``conv1``.
         T: time steps for which a static image is shown; ``None`` takes frames only.
         size: height and width of the images, for networks that need it.
     Shape:
@@ -38,7 +38,7 @@ class Network(StepModule, nn.Module):
         ShapeError: the input has other dimensions, channels, height or width.
         TypeError: the input is no tensor of floating-point numbers; a normalisation is one of ``torch.nn``,
             which would take time for the batch.
-        ValueError: a layer stands in two places.
+        ValueError: a layer stands in two places; there is no ``conv1``.
     Example:
         >>> from spikeloom import layer, neuron
         >>> net = Network({"conv1": layer.Conv2d(1, 2, 3), "sn1": neuron.IFNode()}, T=4)
@@ -50,6 +50,8 @@ class Network(StepModule, nn.Module):
 
     def __init__(self, layers: Layers, T: int | None, size: int | None = None):
         super().__init__()
+        if not isinstance(layers.get("conv1"), nn.Conv2d):
+            raise ValueError(f"`layers` must have a convolution 'conv1', for the input, got {[*layers]}.")
         for name, layer in layers.items():
             self.add_module(name, layer)
         self.T = T if T is None else checked_count("T", T)

@@ -45,7 +45,7 @@ def convolution_layers(
 
 def last_channels(plan: Convolutions) -> int:
     """The channels that the last convolution of ``plan`` has."""
-    return next(entry for entry in reversed(plan) if isinstance(entry, int))
+    return next(entry for entry in reversed(plan) if not isinstance(entry, str))
 
 
 def pooled_size(plan: Convolutions, size: int) -> int:

@@ -87,11 +87,7 @@ class BaseNode(MemoryModule):
             raise ValueError(
                 f"`v_threshold` must be finite where it is subtracted (v_reset=None), got {v_threshold}."
             )
-        if isinstance(surrogate_function, type) or not callable(surrogate_function or surrogate.Sigmoid):
-            raise TypeError(
-                f"`surrogate_function` must be callable, as surrogate.ATan() is, got {surrogate_function!r}."
-            )
-        self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
+        self.surrogate_function = checked_surrogate(surrogate_function, surrogate.Sigmoid)
         self.detach_reset = detach_reset
         self.backend = backend
         self.store_v_seq = store_v_seq
@@ -162,7 +158,7 @@ class BaseNode(MemoryModule):
                 "setting or a memory does not broadcast to its input."
             )
         if self.store_v_seq:
-            self._v_steps.append(self.v)
+            self._v_steps.append(self.v.clone())  # which the next step may change in place
         return spike
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
@@ -207,6 +203,9 @@ class BaseNode(MemoryModule):
         else:
             setattr(self, name, checked_number(name, value))
 
+    def memory_state(self) -> dict[str, Any]:
+        return super().memory_state() | {"_v_steps": list(self._v_steps)}
+
     def reset(self) -> None:
         super().reset()
         self._v_steps = []
@@ -227,6 +226,19 @@ class BaseNode(MemoryModule):
         names = [name for name in given if name not in _SHOWN_LAST] + [*_SHOWN_LAST]
         values = {name: getattr(self, name) for name in names if name not in _HIDDEN and hasattr(self, name)}
         return ", ".join(f"{name}={_short(one)}" for name, one in values.items() if _is_shown(one))
+
+
+def checked_surrogate(
+    function: Callable[[Tensor], Tensor] | None, default: Callable[[], Callable[[Tensor], Tensor]]
+) -> Callable[[Tensor], Tensor]:
+    """``function``, or what ``default`` makes.
+
+    Raises:
+        TypeError: it is a class, or cannot be called.
+    """
+    if isinstance(function, type) or not callable(function or default):
+        raise TypeError(f"`surrogate_function` must be callable, as surrogate.ATan() is, got {function!r}.")
+    return default() if function is None else function
 
 
 class SimpleBaseNode(BaseNode):

@@ -13,6 +13,7 @@ from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.loom import checked_backend
 from spikeloom.memory import MemoryModule
+from spikeloom.neuron.base import checked_surrogate
 
 SLIDING_BACKENDS = ("gemm", "conv")
 
@@ -46,7 +47,7 @@ class PSN(MemoryModule):
         self.T = checked_count("T", T)
         self.weight = nn.Parameter(_linear_start(T, T))
         self.bias = nn.Parameter(torch.full([T, 1], -1.0))
-        self.surrogate_function = surrogate.ATan() if surrogate_function is None else surrogate_function
+        self.surrogate_function = checked_surrogate(surrogate_function, surrogate.ATan)
 
     def supported_step_mode(self) -> tuple[str, ...]:
         return ("m",)
@@ -109,7 +110,7 @@ class MaskedPSN(MemoryModule):
         self.T = checked_count("T", T)
         self.weight = nn.Parameter(_linear_start(T, T))
         self.bias = nn.Parameter(torch.full([T, 1], -1.0))
-        self.surrogate_function = surrogate.ATan() if surrogate_function is None else surrogate_function
+        self.surrogate_function = checked_surrogate(surrogate_function, surrogate.ATan)
         seen = torch.ones(T, T).tril().triu(1 - k)  # [T, T]: 1 where step j is among the last k of step i
         self.register_buffer("mask", seen, persistent=False)
         self.register_buffer("lambda_value", torch.zeros(()))
@@ -204,7 +205,7 @@ class SlidingPSN(MemoryModule):
         halves = torch.tensor([2.0 ** (i - k + 1) for i in range(k)])
         self.weight = nn.Parameter(halves if exp_init else _linear_start(k))
         self.bias = nn.Parameter(torch.tensor(-1.0))
-        self.surrogate_function = surrogate.ATan() if surrogate_function is None else surrogate_function
+        self.surrogate_function = checked_surrogate(surrogate_function, surrogate.ATan)
         self.register_memory("queue", None)
 
     @property
