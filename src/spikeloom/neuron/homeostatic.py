@@ -29,7 +29,7 @@ class HomeostaticLIFNode(RefractoryLIFNode):
     process counts, as with the statistics of BatchNorm.
 
     Args:
-        shape: of one sample's neurons: their number, or ``(C, H, W)``.
+        shape: of one sample's neurons: their number, or ``(C, H, W)``; 1 is one threshold for all.
         theta_plus: rise of the threshold at a spike; 0 or more.
         tau_theta: time constant of its decay, in time steps; ``math.inf`` for none.
         tau, decay_input, refractory_steps: as for :class:`~spikeloom.neuron.RefractoryLIFNode`.
