@@ -20,7 +20,7 @@ INTERNAL = (
 )
 """Attributes that decide nothing of what a step computes."""
 _SIMPLE = (bool, int, float, str, type(None))
-_PLAIN = frozenset(_SIMPLE)
+PLAIN = frozenset(_SIMPLE)
 _DEEPEST = 3  # levels of containers and objects that are looked into
 _SHORT = 16  # items of a container elsewhere that are looked at
 LIBRARIES = ("spikeloom", "torch", "numpy", "numba", "builtins")
@@ -63,7 +63,7 @@ def fingerprint(module: nn.Module, seen: dict[nn.Module, int] | None = None) -> 
     for name, value in module.__dict__.items():
         if name not in INTERNAL and name not in memories:
             kind = type(value)
-            parts += (name, kind, value) if kind in _PLAIN else (name, _frozen(value))
+            parts += (name, kind, value) if kind in PLAIN else (name, _frozen(value))
     for tensors in (module._parameters, module._buffers):
         parts += [(name, _frozen(value)) for name, value in tensors.items()]
     parts += [
