@@ -105,6 +105,7 @@ def test_checkpoints_refuse_spikes_that_cannot_be_drawn_again():
     ],
 )
 def test_chunks_of_time_are_no_batches(run):
+    assert run(encoding.PoissonEncoder()).shape == X.shape  # has no memory
     net = nn.Sequential(nn.Linear(4, 4), nn.Sequential(neuron.IFNode()))
     with pytest.raises(ValueError, match=r"in multi-step mode, but IFNode.*set_step_mode\(net, 'm'\)"):
         run(net)

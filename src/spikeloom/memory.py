@@ -258,7 +258,7 @@ class MemoryModule(nn.Module, StepModule):
         def step(x: Tensor) -> Any:
             output = self.single_step_forward(x, *args, **kwargs)
             # The next step may change its memories in place.
-            return output.clone() if any(output is value for value in self.memories()) else output
+            return output.clone() if self._is_memory(output) else output
 
         return loop_over_time(step, x_seq)
 
@@ -292,7 +292,10 @@ class MemoryModule(nn.Module, StepModule):
 
         It may be a memory itself, or saved for the backward pass.
         """
-        return output.requires_grad or output._is_view() or any(output is value for value in self.memories())
+        return output.requires_grad or output._is_view() or self._is_memory(output)
+
+    def _is_memory(self, output: Any) -> bool:
+        return any(output is value for value in self.memories() if isinstance(value, Tensor))
 
     def _refuse_to_recompute(self) -> None:
         """A computation that is repeated or exported must start from the memories that it started from."""

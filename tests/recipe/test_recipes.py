@@ -74,6 +74,16 @@ def test_every_file_of_recipes_registers_one():
     assert files == {RECIPES[name].__module__.rpartition(".")[2] for name in RECIPES}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [name for name in RECIPES if issubclass(RECIPES[name], Recipe) and hasattr(RECIPES[name], "parts")],
+)
+def test_validation_is_by_training_samples(name):
+    whole, held = RECIPES[name]().build().data, RECIPES[name](validate=True).build().data
+    assert len(held.train_y) + len(held.test_y) == len(whole.train_y)
+    assert len(held.train_y) / len(whole.train_y) == pytest.approx(5 / 6, abs=0.02)
+
+
 @over_recipes
 def test_every_setting_is_explained_and_has_a_default(name):
     for field in dataclasses.fields(RECIPES[name]):

@@ -185,7 +185,7 @@ def require_multi_step(net: nn.Module, name: str) -> None:
     if type(net) is nn.Sequential:
         for child in net:
             require_multi_step(child, name)
-    elif isinstance(net, MemoryModule) and net.step_mode == "s":
+    elif isinstance(net, MemoryModule) and net._memories and net.step_mode == "s":
         raise ValueError(
             f"`{name}` must be in multi-step mode, but {describe(net)} is in single-step mode. Call "
             "functional.set_step_mode(net, 'm')."

@@ -31,7 +31,7 @@ def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
     """
     modules = [child for child in module.modules() if isinstance(child, MemoryModule)]
     before, runs = [child.memory_state() for child in modules], 0
-    for child in module.modules():
+    for child in modules:
         if getattr(child, "generator", None) is not None:
             raise ValueError(
                 f"`module` must draw random numbers from PyTorch's own generator, but {describe(child)} has "
