@@ -26,13 +26,16 @@ def figures_of(net, folder, monkeypatch, predict=lambda output: output.mean(0).a
     return figures
 
 
-@pytest.mark.parametrize(("bright", "title"), [(3, "3 busiest"), (9, "5 busiest"), (0, "5 silent")])
+@pytest.mark.parametrize(
+    ("bright", "title"),
+    [(3, "3 busiest neurons"), (1, "1 busiest neuron"), (9, "5 busiest neurons"), (0, "5 silent neurons")],
+)
 def test_silent_neurons_are_not_among_the_busiest(tmp_path, monkeypatch, bright, title):
     net = nn.Sequential(layer.Linear(64, 9, bias=True, step_mode="m"), neuron.IFNode(step_mode="m"))
     nn.init.zeros_(net[0].weight)
     net[0].bias.data = (torch.arange(9) < bright) * 2.0
     figures = figures_of(net, tmp_path / "run", monkeypatch)
-    assert figures["membrane"].axes[0].get_title() == f"layer '1': {title} neurons"
+    assert figures["membrane"].axes[0].get_title() == f"layer '1': {title}"
 
 
 def with_weights(node):

@@ -88,7 +88,7 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         activity = v.var(0) if fired is None else (fired != 0).sum(0)
         busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values
         active = busiest[activity[busiest] > 0]
-        shown = active if len(active) else busiest
+        shown, kind = (active, "busiest") if len(active) else (busiest, "silent")
         threshold = node.v_threshold if fired is not None and isinstance(node.v_threshold, float) else None
         plot.membrane(
             v,
@@ -96,7 +96,7 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
             panel,
             v_threshold=threshold,
             neurons=shown.tolist(),
-            title=f"layer '{name}': {len(shown)} {'busiest' if len(active) else 'silent'} neurons",
+            title=f"layer '{name}': {len(shown)} {kind} neuron{'s' if len(shown) > 1 else ''}",
         )
     save_figure(run, figure, "membrane")
 
