@@ -340,6 +340,18 @@ def test_phase_refuses_1(K):
 
 
 @over_stateful
+@pytest.mark.parametrize("inference", [False, True])
+def test_an_input_that_is_overwritten_is_another_one(name, inference):
+    with torch.inference_mode(inference):
+        encoder, x = ENCODERS[name](), torch.full([2, 3], 0.3)
+        code = encoder.encode(x)
+        assert torch.equal(encoder(x), code[0])
+        assert torch.equal(encoder(x), code[1])
+        with pytest.warns(UserWarning, match="goes on with the code of its first input"):
+            encoder(x.fill_(0.8))
+
+
+@over_stateful
 def test_the_first_input_is_kept_until_reset(name):
     x, other = torch.full([2, 3], 0.3), torch.full([2, 3], 0.8)
     encoder = ENCODERS[name]()

@@ -185,11 +185,14 @@ def test_pooling_with_indices_and_back():
     restored = unpool(values, indices)
     reference = torch.stack([nn.MaxUnpool2d(2)(*nn.MaxPool2d(2, return_indices=True)(step)) for step in x])
     assert_same("unpooled", reference, restored)
+    assert_same("to the size of the input", reference, unpool(values, indices, output_size=x.shape))
 
 
 def test_transposed_convolution_takes_an_output_size():
     up = layer.ConvTranspose2d(3, 2, 3, stride=2, step_mode="m")
-    assert up(torch.rand(4, 2, 3, 5, 5), output_size=[12, 12]).shape == (4, 2, 2, 12, 12)
+    x = torch.rand(4, 2, 3, 5, 5)
+    whole = torch.Size([4, 2, 2, 12, 12])
+    assert up(x, output_size=[12, 12]).shape == up(x, whole).shape == whole
 
 
 @pytest.mark.parametrize(

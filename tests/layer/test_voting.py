@@ -17,6 +17,7 @@ def test_votes_are_means_of_neighbours():
     assert votes.step_mode == "s"
     assert_close("single step", torch.tensor([0.5, 2.5, 4.5]), votes(x[0, 0]))
     assert votes(torch.rand(0, 6)).shape == (0, 3)
+    assert votes(x[0, 0] > 2).tolist() == [0.0, 0.5, 1.0]
 
 
 def test_leftover_neurons_are_refused():

@@ -39,7 +39,8 @@ class StatefulEncoder(MemoryModule):
         self.T = checked_count("T", T)
         self.register_memory("spike", None)
         self.register_memory("t", 0)
-        self.register_memory("_coded", None)  # the input, until a warning was given
+        self.register_memory("_coded", None)  # a copy of the input, until a warning was given
+        self.register_memory("_seen", None)  # where the last input was, and how often it was written to
 
     def code(self, x: Tensor) -> Tensor:
         """The spikes ``[T, N, *]`` of one input ``x`` ``[N, *]``, floating point. Subclasses write this."""
@@ -73,7 +74,7 @@ class StatefulEncoder(MemoryModule):
         if self.spike is None:
             if x is None:
                 raise ValueError(f"{describe(self)} needs an input in its first call after a reset.")
-            self.spike, self._coded = self.code(x), x.detach()
+            self.spike, self._coded, self._seen = self.code(x), x.detach().clone(), _whereabouts(x)
         elif x is not None:
             self._warn_if_other(x)
         spike = cycle(self.spike, self.t, count)
@@ -82,16 +83,24 @@ class StatefulEncoder(MemoryModule):
 
     def _warn_if_other(self, x: Tensor) -> None:
         """Tell once, if another input came without a reset."""
-        coded = self._coded
-        if torch.compiler.is_compiling() or coded is None or coded.data_ptr() == x.data_ptr():
+        if torch.compiler.is_compiling() or self._coded is None:
             return
-        if not torch.equal(coded, x):
+        seen, self._seen = self._seen, _whereabouts(x)
+        if (seen is None or seen != self._seen) and not torch.equal(self._coded, x):
             self._coded = None
             warnings.warn(
                 f"{describe(self)} goes on with the code of its first input, and this one differs. Call "
                 "functional.reset_net(net) before another input.",
                 stacklevel=2,
             )
+
+
+def _whereabouts(x: Tensor) -> tuple[int, int] | None:
+    """Where the values of a tensor are, and how often they were written to, if PyTorch counts that: the same
+    for a tensor that is given again."""
+    if torch.compiler.is_compiling() or x.is_inference():
+        return None
+    return x.data_ptr(), x._version
 
 
 def cycle(code: Tensor, start: int, count: int) -> Tensor:

@@ -55,8 +55,8 @@ class TimeWise(StepModule, nn.Module):
         self._check(input)
         if self.step_mode == "s":
             return super().forward(input, *args, **kwargs)
-        folded = [fold(arg) if isinstance(arg, Tensor) else arg for arg in (input, *args)]
-        kwargs = {name: fold(arg) if isinstance(arg, Tensor) else arg for name, arg in kwargs.items()}
+        folded = [_folded(arg, input.dim()) for arg in (input, *args)]
+        kwargs = {name: _folded(arg, input.dim()) for name, arg in kwargs.items()}
         return unfold(super().forward(*folded, **kwargs), input.shape[:2])
 
     def extra_repr(self) -> str:
@@ -92,6 +92,15 @@ def fold(x_seq: Tensor) -> Tensor:
     if not is_view and x_seq.dim() > 4 and x_seq.stride(2) == 1 and x_seq.stride(-1) != 1:  # channels last
         return x_seq.movedim(2, -1).flatten(0, 1).movedim(-1, 1)
     return x_seq.flatten(0, 1)
+
+
+def _folded(arg: Any, dims: int) -> Any:
+    """An argument beside an input of ``dims`` dimensions: a tensor, or the size of one, is folded too."""
+    if isinstance(arg, Tensor):
+        return fold(arg)
+    if isinstance(arg, Sequence) and not isinstance(arg, str) and len(arg) == dims:
+        return (arg[0] * arg[1], *arg[2:])
+    return arg
 
 
 def unfold(output: Any, sizes: torch.Size) -> Any:

@@ -1,5 +1,6 @@
 """Populations of output neurons that vote for a class."""
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
@@ -21,7 +22,6 @@ class VotingLayer(StepModule, nn.Module):
     Source: Fang et al., Incorporating learnable membrane time constant to enhance learning of spiking neural
         networks, ICCV 2021.
     Example:
-        >>> import torch
         >>> VotingLayer(2)(torch.tensor([[1.0, 1.0, 0.0, 1.0]]))
         tensor([[1.0000, 0.5000]])
     """
@@ -37,7 +37,8 @@ class VotingLayer(StepModule, nn.Module):
                 f"{describe(self)}: the last dimension must be a multiple of voting_size={self.voting_size}, "
                 f"got {list(x.shape)}. Give the layer before it voting_size * num_classes outputs."
             )
-        return x.unflatten(-1, (x.shape[-1] // self.voting_size, self.voting_size)).mean(-1)
+        votes = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+        return votes.unflatten(-1, (x.shape[-1] // self.voting_size, self.voting_size)).mean(-1)
 
     def extra_repr(self) -> str:
         return f"voting_size={self.voting_size}, step_mode={self.step_mode}"
