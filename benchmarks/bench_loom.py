@@ -174,7 +174,7 @@ def overhead(settings: Settings) -> Iterator[Row]:
     reference = neuron.LIFNode(step_mode="m", backend="torch")
     x, calls = torch.rand(1, 1), 100 if settings.quick else 2000
     runs = {
-        "fingerprint": lambda: select.fingerprint(node),
+        "fingerprint": lambda: select.look(node),
         "fingerprint and look-up": lambda: select.find(node, (1,), torch.float32),
         "call on [1, 1], no_grad": lambda: node(x),
         "the same on the reference loop": lambda: reference(x),

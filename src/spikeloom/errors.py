@@ -69,9 +69,9 @@ def describe(module: Any) -> str:
         if owner is not module and hasattr(owner, "named_modules"):
             place = next((name for name, child in owner.named_modules() if child is module), place)
         frame = frame.f_back
-    place = (
-        (place or "").removeprefix("_forward_module.").removeprefix("module.")
-    )  # wrappers for several devices
+    place = place or ""
+    for wrapper in ("_forward_module.", "module.", "_orig_mod."):  # for several devices, and torch.compile's
+        place = place.removeprefix(wrapper)
     return f"{type(module).__name__} '{place}'" if place else type(module).__name__
 
 

@@ -33,6 +33,17 @@ _keeps_graph = getattr(
 )
 
 
+def _run_as_it_is(function: Any) -> None:
+    """Have Dynamo, where it meets a function behind a break of the graph, run it instead of reading it."""
+    with contextlib.suppress(AttributeError):  # private names of PyTorch's
+        dynamo: Any = getattr(torch._C, "_dynamo").eval_frame  # noqa: B009
+        skip = dynamo._FrameAction.SKIP
+        dynamo.set_code_exec_strategy(function.__code__, dynamo._FrameExecStrategy(skip, skip))
+
+
+_run_as_it_is(describe)  # which walks the stack
+
+
 def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
     """Apply ``step`` to each step of ``x_seq`` ``[T, ...]`` and stack the results, tuples part by part."""
     outputs = [step(x) for x in x_seq]
@@ -249,7 +260,16 @@ class MemoryModule(nn.Module, StepModule):
         return output
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """One time step: input ``[N, *]``. Subclasses write this."""
+        """One time step: input ``[N, *]``. Subclasses write this, or the next one."""
+        outputs, memories = self.single_step_functional_forward((x, *args), tuple(self.memories()), **kwargs)
+        for name, value in zip(self._memories, memories, strict=True):
+            setattr(self, name, value)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def single_step_functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The same as a function, from inputs and memories to outputs and memories, which sets nothing."""
         raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x).")
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -327,7 +347,8 @@ class MemoryModule(nn.Module, StepModule):
         if self._step_shape is not None and self._step_shape != shape and self._memories:
             raise ShapeError(
                 f"{describe(self)} remembers inputs of shape {list(self._step_shape)} per time step, but got "
-                f"{list(shape)}. Call functional.reset_net(net) before a batch of another size."
+                f"{list(shape)}. Call functional.reset_net(net) before a batch of another size; each place "
+                "in a network needs a neuron of its own."
             )
 
     def _follow(self, x: Tensor) -> None:

@@ -17,7 +17,7 @@ from compare import assert_close, assert_gradient, assert_same
 from loom.both import FUSED, inputs, make
 from loom.scripts import script
 from spikeloom import functional, layer, loom, surrogate
-from spikeloom.errors import BackendError, RecomputedError
+from spikeloom.errors import BackendError, RecomputedError, ShapeError
 from spikeloom.loom import operator, program
 from spikeloom.loom.select import find
 from spikeloom.loom.weave import plans
@@ -668,3 +668,15 @@ def test_registering_is_cheap():
     code = f"import spikeloom.neuron, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_errors_explain_themselves_in_a_compiled_network(gradients):
+    torch.compiler.reset()
+    net = torch.compile(nn.Sequential(nn.Linear(3, 4), LIFNode(step_mode="m")), backend="eager")
+    with torch.set_grad_enabled(gradients):
+        net(torch.rand(5, 8, 3))
+        with pytest.raises(
+            ShapeError, match=r"LIFNode '1' remembers .* got \[1, 4\]. Call functional.reset_net"
+        ):
+            net(torch.rand(5, 1, 3))

@@ -245,6 +245,18 @@ def test_values_that_are_read_past_pytorch(largest):
     assert "looks at the values of a tensor" in assert_right(charging(charge))
 
 
+def test_gradients_that_a_step_watches():
+    seen = []
+
+    def charge(self, x):
+        if isinstance(self.v, torch.Tensor) and self.v.requires_grad:
+            self.v.register_hook(seen.append)
+        self.v = 0.9 * self.v + x
+
+    assert "watches a gradient (register_hook)" in assert_right(charging(charge))
+    assert seen
+
+
 def test_a_rare_chance_is_noticed_and_nothing_is_drawn():
     def charge(self, x):
         self.v = 0.9 * self.v + x
@@ -438,3 +450,24 @@ def test_tensors_that_no_step_reads_do_not_matter_to_others_who_ask():
 
 def test_explain_of_neurons_that_run_the_loop_themselves():
     assert "is woven" in loom.explain(neuron.NonSpikingIFNode())
+
+
+def test_a_class_that_was_made_without_the_name_of_a_module():
+    variables = {}
+    code = """
+from spikeloom import neuron
+factor = 1.0
+class Scaled(neuron.BaseNode):
+    shift = 0.0
+    def neuronal_charge(self, x):
+        self.v = self.v + x * factor + self.shift
+"""
+    exec(code, variables)
+    kind = variables["Scaled"]
+    assert kind.__module__ == "builtins"
+    node = kind(v_threshold=9.0, step_mode="m", backend="numba")
+    for factor, shift in ((1.0, 0.0), (2.0, 0.0), (2.0, 0.5)):
+        variables["factor"], kind.shift = factor, shift
+        node.reset()
+        node(torch.ones(3, 1))
+        assert node.v.item() == 3 * (factor + shift)

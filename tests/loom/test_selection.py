@@ -1098,7 +1098,7 @@ def test_the_neuron_then_the_block_then_the_environment(monkeypatch):
     with loom.backend("torch"):
         Recurrent()(X)
     monkeypatch.setenv("SPIKELOOM_BACKEND", "fast")
-    with pytest.raises(ValueError, match=r"must be one of .*'numba'.*, got 'fast'"):
+    with pytest.raises(BackendError, match=r"SPIKELOOM_BACKEND must be one of .*'numba'.*, got 'fast'"):
         node()(X)
 
 

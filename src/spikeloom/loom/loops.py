@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -167,20 +168,22 @@ def _vector(x: Tensor) -> Argument:
     return x.data_ptr(), x.numel()
 
 
-def _sources(sources: Sequence[Source], x: Tensor, real: torch.dtype) -> tuple[list[Argument], list[Tensor]]:
+def _sources(sources: Sequence[Source], x: Tensor, real: torch.dtype) -> tuple[list[Argument], list[Any]]:
     """Numbers and tensors as one number each, or as one per neuron in the memory layout of a step of ``x``;
     of the type ``real``.
 
     Returns:
-        the arguments, and the tensors that have to live as long as they are used
+        the arguments, and what has to live as long as they are used
     """
     values = [0.0 if isinstance(source, Tensor) else source for source in sources]
-    numbers = torch.tensor(values, dtype=real, device=x.device)
-    arguments, held = [], [numbers]
+    numbers = array("d" if real is torch.float64 else "f", values)  # a tensor would take longer to make
+    arguments: list[Argument] = []
+    held: list[Any] = [numbers]
+    address, _ = numbers.buffer_info()
     for place, source in enumerate(sources):
         if isinstance(source, Tensor):
             held.append(spread(source.detach(), x, real))
             arguments.append(_vector(held[-1]))
         else:
-            arguments.append((numbers.data_ptr() + place * numbers.element_size(), 1))
+            arguments.append((address + place * numbers.itemsize, 1))
     return arguments, held

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from spikeloom.loom.fingerprint import INTERNAL, PLAIN
+from spikeloom.loom.fingerprint import look
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,7 @@ class Operand:
 
 def named_tensors(node: nn.Module) -> list[tuple[str, Tensor]]:
     """Every tensor of ``node`` and its submodules that is not a memory, by its name and theirs."""
-    found: list[tuple[str, Tensor]] = []
-    _collect(node, "", found, set())
-    return found
-
-
-def _collect(module: nn.Module, prefix: str, found: list[tuple[str, Tensor]], seen: set[nn.Module]) -> None:
-    """Add the tensors of a module that was not seen before; each call of a neuron does so."""
-    if module in seen:
-        return
-    seen.add(module)
-    memories = getattr(module, "_memories", ())
-    for tensors in (module._parameters, module._buffers, module.__dict__):
-        for name, value in tensors.items():
-            if (
-                type(value) not in PLAIN
-                and name not in INTERNAL
-                and name not in memories
-                and isinstance(value, Tensor)
-            ):
-                found.append((prefix + name, value))
-    for name, child in module._modules.items():
-        if child is not None:
-            _collect(child, f"{prefix}{name}.", found, seen)
+    return look(node)[1]
 
 
 def operands_of(node: nn.Module, names: Container[str] | None = None) -> list[Operand]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from spikeloom.loom.fingerprint import LIBRARIES, named_in
 from spikeloom.loom.isolate import CHANGES
+from spikeloom.loom.same import LIBRARIES, named_in, of_library
 
 _CONTAINERS = (list, deque, MutableMapping, MutableSet, np.ndarray)
 _DEEPEST, _LARGEST = 3, 10_000  # levels, and items of a container, that are watched
@@ -88,7 +88,7 @@ class Outside:
 
     def _class(self, kind: type) -> None:
         for base in kind.__mro__:
-            if base.__module__.split(".")[0] in LIBRARIES or not self._is_new(base):
+            if of_library(base) or not self._is_new(base):
                 continue
             own = {name: value for name, value in vars(base).items() if not name.startswith("__")}
             self._variables.append((base, own))
@@ -100,7 +100,7 @@ class Outside:
                     self._watch(f"{base.__name__}.{name}", value)
 
     def _function(self, function: types.FunctionType) -> None:
-        if (function.__module__ or "").split(".")[0] in LIBRARIES or not self._is_new(function):
+        if of_library(function) or not self._is_new(function):
             return
         names = set(named_in(function.__code__))
         known = {name: function.__globals__[name] for name in names if name in function.__globals__}
@@ -132,7 +132,7 @@ class Outside:
         ):
             return
         if not isinstance(value, _CONTAINERS):
-            if type(value).__module__.split(".")[0] in LIBRARIES or not hasattr(value, "__dict__"):
+            if of_library(type(value)) or not hasattr(value, "__dict__"):
                 return
             value = vars(value)
         if depth > _DEEPEST or len(self._containers) > _LARGEST or not self._is_new(value):

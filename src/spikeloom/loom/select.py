@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.errors import BackendError, describe
-from spikeloom.loom.fingerprint import class_version, fingerprint
+from spikeloom.loom.fingerprint import look
 from spikeloom.loom.isolate import CHANGES
-from spikeloom.loom.operands import named_tensors
 from spikeloom.loom.plan import FAILED, FOREIGN
 from spikeloom.loom.running import CannotCompile, Loops
-from spikeloom.memory import HALF
+from spikeloom.loom.same import class_version
+from spikeloom.memory import HALF, MemoryModule
 
 ON_CPU = ("auto", "torch", "numba")
 BACKENDS = (*ON_CPU, "triton")
@@ -93,7 +93,13 @@ def effective_backend(own: str) -> str:
         chosen = _open_blocks[-1] if _open_blocks else "auto"
     else:
         chosen = _chosen.get()
-    return chosen if chosen != "auto" else checked_backend(os.environ.get(VARIABLE, "auto"), BACKENDS)
+    if chosen == "auto":
+        chosen = os.environ.get(VARIABLE, "auto")
+        if chosen not in BACKENDS:
+            raise BackendError(
+                f"The environment variable {VARIABLE} must be one of {BACKENDS}, got {chosen!r}."
+            )
+    return chosen
 
 
 def run(
@@ -115,12 +121,12 @@ def run(
     if wanted == "torch":
         return None
     target = target_of(wanted, x_seq.device.type)
-    tensors = named_tensors(node)
+    decides, tensors = look(node)
     unsuited = _unsuited(node, tensors, x_seq, target)
     tensors, unfit = ([], None) if unsuited else fitting(tensors, x_seq)
     names = tuple(name for name, _ in tensors)
     sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target, names)
-    loops = unsuited or find(*sought)
+    loops = unsuited or find(*sought, decides)
     if not isinstance(loops, str):
         try:
             return _carry_out(node, loops, x_seq, set(keep), [value for _, value in tensors], window)
@@ -185,6 +191,7 @@ def find(
     dtype: torch.dtype,
     target: str = "numba",
     names: tuple[str, ...] | None = None,
+    decides: tuple[Any, ...] | None = None,
 ) -> Loops | str:
     """The loops of ``node`` for steps of this shape, woven now if need be; or why there are none.
 
@@ -194,16 +201,20 @@ def find(
         dtype: of what is computed.
         target: what compiles them, ``'numba'`` or ``'triton'``.
         names: of the tensors that are operands; default: all.
+        decides: what decides what a step computes, if that was looked at.
     """
     # The fingerprint of a neuron that changes what it holds changes with every step.
     if _changing and node in _changing and _changing[node][0] == _version(node):
         return _changing[node][1]
-    names = tuple(name for name, _ in named_tensors(node)) if names is None else names
-    key = (fingerprint(node), shape, dtype, target, names)
+    if decides is None or names is None:
+        decides, tensors = look(node)
+        names = tuple(name for name, _ in tensors) if names is None else names
+    key = (decides, shape, dtype, target, names)
     with _lock:
-        if key in _woven:
+        known = _woven.get(key)
+        if known is not None:
             _woven.move_to_end(key)
-            return _woven[key]
+            return known
     loops = weave_anew(node, shape, dtype, target, names)
     if isinstance(loops, str) and loops.startswith(CHANGES):
         _changing[node] = (_version(node), loops)
@@ -218,7 +229,7 @@ def find(
 def give_up(node: Any, *sought: Any, reason: str) -> str:
     """Remember for what :func:`find` is asked that the loops that it found cannot be compiled, and why."""
     with _lock:
-        _woven[fingerprint(node), *sought] = reason
+        _woven[look(node)[0], *sought] = reason
     return reason
 
 
@@ -329,6 +340,8 @@ def weave_anew(
     for name in ("single_step_forward", "expand_memories"):
         if getattr(type(node), name, None) not in _declared(node, name):
             return f"it overrides {name}"
+    if type(node).single_step_functional_forward is not MemoryModule.single_step_functional_forward:
+        return "it overrides single_step_functional_forward"
     from spikeloom.loom.weave import weave
 
     return weave(node, shape, dtype, target, names)

@@ -12,13 +12,14 @@ from spikeloom.loom.plan import CannotWeave
 
 CHANCE = "a step depends on chance: it draws random numbers of Python's or NumPy's"
 _READS = ("tolist", "numpy", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__")
+_HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad")
 _SIZES = ("dim", "numel", "size", "nelement", "ndimension", "__len__")
 _PROPERTIES = (Tensor.shape, Tensor.ndim)
 
 
 class Watch(TorchFunctionMode):
-    """A block that refuses to read a tensor's values, and to ask for the shape of what stands in for a tensor
-    of the neuron, whose own shape is another.
+    """A block that refuses to read a tensor's values, to watch its gradient, and to ask for the shape of what
+    stands in for a tensor of the neuron, whose own shape is another.
 
     Args:
         values: that stand in.
@@ -32,6 +33,8 @@ class Watch(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _READS:
             raise CannotWeave(f"a step looks at the values of a tensor ({name})")
+        if name in _HOOKS:
+            raise CannotWeave(f"a step watches a gradient ({name})")
         is_size = name in _SIZES or (name == "__get__" and getattr(func, "__self__", None) in _PROPERTIES)
         if is_size and args and id(args[0]) in self.values:
             raise CannotWeave("a step asks for the shape of a tensor of its neuron")

@@ -1,0 +1,251 @@
+"""Whether a value, a class, or what a function reads elsewhere is still what it was."""
+
+import dis
+import logging
+import types
+import weakref
+from collections.abc import Container, Iterable, Iterator, ValuesView
+from itertools import chain
+from operator import is_
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+SIMPLE = (bool, int, float, str, type(None))
+DEEPEST = 3
+"""Levels of containers and objects that are looked into."""
+_MADE = 1 << 9  # the flag of a class that a program made
+_SHORT = 16  # items of a container elsewhere that are looked at
+LIBRARIES = ("spikeloom", "torch", "numpy", "numba")
+"""Packages whose functions read nothing that a user changes."""
+
+
+def package_of(code: type | types.FunctionType) -> str:
+    """The package of a class or a function; that of what ``exec`` made without a name is none."""
+    package = (code.__module__ or "").split(".")[0]
+    own = isinstance(code, types.FunctionType) or code.__flags__ & _MADE
+    return "" if package == "builtins" and own else package
+
+
+def of_library(code: type | types.FunctionType) -> bool:
+    """Whether a class or a function reads nothing that a user changes."""
+    return package_of(code) in (*LIBRARIES, "builtins")
+
+
+class _Same:
+    """An object that equals only itself, and nothing once it is gone."""
+
+    def __init__(self, value: Any):
+        try:
+            self.value = weakref.ref(value)
+        except TypeError:
+            self.value = lambda: value
+        self.hash = id(value)
+
+    def __eq__(self, other: object) -> bool:
+        value = self.value()
+        return isinstance(other, _Same) and value is not None and value is other.value()
+
+    def __hash__(self) -> int:
+        return self.hash
+
+
+class _Seen(NamedTuple):
+    """A class, as it was last seen.
+
+    Args:
+        mro: the classes that it derives from.
+        now: what those hold that are not PyTorch's, as it is at any time.
+        held: what they held.
+        version: a number for each state.
+    """
+
+    mro: tuple[type, ...]
+    now: list[ValuesView[Any]]
+    held: list[Any]
+    version: int
+
+
+_seen: dict[type, _Seen] = {}
+
+
+def class_version(cls: type) -> int:
+    """A number that changes when something of ``cls`` is replaced, or of a base that is not PyTorch's."""
+    seen = _seen.get(cls)
+    if seen is None or seen.mro is not cls.__mro__:
+        own = [base for base in cls.__mro__ if package_of(base) not in ("torch", "builtins")]
+        version = -1 if seen is None else seen.version
+        seen = _Seen(cls.__mro__, [vars(base).values() for base in own], [], version)
+    now = list(chain.from_iterable(seen.now))
+    if len(now) != len(seen.held) or not all(map(is_, now, seen.held)):
+        seen = _seen[cls] = seen._replace(held=now, version=seen.version + 1)
+    return seen.version
+
+
+class _Elsewhere(NamedTuple):
+    """What the functions of a user's class, or a function, read that is not the neuron's.
+
+    Args:
+        read: owners and names, as of :func:`read_by`.
+        names: all that these functions name.
+        version: of the class.
+    """
+
+    read: list[tuple[Any, str]]
+    names: frozenset[str]
+    version: int = 0
+
+    def values(self) -> Iterator[Any]:
+        """The numbers, names and short containers among it: global variables, attributes of modules and of
+        the class, and what functions have in their closures."""
+        for owner, name in self.read:
+            if isinstance(owner, weakref.ref):
+                owner = owner()
+            if isinstance(owner, types.CellType):
+                yield name, _brief(owner.cell_contents if _is_full(owner) else None, self.names)
+            else:
+                variables = owner if isinstance(owner, dict) else vars(owner)
+                yield name, _brief(variables.get(name), self.names)
+
+
+_by_class: dict[type, _Elsewhere] = {}
+_by_function: weakref.WeakKeyDictionary[Any, _Elsewhere] = weakref.WeakKeyDictionary()
+
+
+def read_by_class(kind: type, version: int) -> Iterable[Any]:
+    known = _by_class.get(kind)
+    if known is None or known.version != version:
+        known = _by_class[kind] = _Elsewhere(*read_by(kind), version)
+    return known.values() if known.read else ()
+
+
+def _read_by_function(function: types.FunctionType) -> Iterable[Any]:
+    if function not in _by_function:
+        _by_function[function] = _Elsewhere(*read_by(function))
+    return _by_function[function].values()
+
+
+def _is_full(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _brief(value: Any, names: Container[str]) -> Any:
+    """What decides whether something elsewhere is the same: which object, what a short one holds, and of its
+    attributes those that have one of the ``names``."""
+    if isinstance(value, SIMPLE):
+        return type(value), value
+    if isinstance(value, Tensor):  # a step that reads it is not woven
+        return Tensor
+    if isinstance(value, list | tuple | dict | set) and len(value) <= _SHORT:
+        return type(value), frozen(value, DEEPEST - 1)
+    settings = getattr(value, "__dict__", None)
+    is_code = isinstance(value, types.FunctionType | type | types.ModuleType | nn.Module)
+    if isinstance(settings, dict) and not is_code:
+        read = {name: one for name, one in settings.items() if name in names}
+        return _Same(value), frozen(read, DEEPEST - 1)
+    return _Same(value)
+
+
+def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], frozenset[str]]:
+    """What a user's function, or those of a class, name that is not the neuron's own; with those they call.
+
+    Returns:
+        owners (a reference to a class, a dictionary of variables, a module, a cell of a closure) and names;
+        and all names, also of attributes
+    """
+    read: list[tuple[Any, str]] = []
+    names: set[str] = set()
+    seen: set[int] = set()
+    waiting: list[Any] = [] if isinstance(code, type) else [code]
+    for base in code.__mro__ if isinstance(code, type) else ():
+        if of_library(base):
+            continue
+        for name, value in list(vars(base).items()):
+            value = getattr(value, "__func__", getattr(value, "fget", value))
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            elif not name.startswith("__"):
+                read.append((weakref.ref(base), name))  # or no class that was asked about would ever be freed
+    while waiting:
+        function = waiting.pop()
+        if id(function) in seen or of_library(function):
+            continue
+        seen.add(id(function))
+        own = set(named_in(function.__code__))
+        names |= own
+        for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
+            if name != "__class__":
+                read.append((cell, name))
+                if _is_full(cell) and isinstance(cell.cell_contents, types.FunctionType):
+                    waiting.append(cell.cell_contents)
+        for name in set(_globals_in(function.__code__)) & function.__globals__.keys():
+            value = function.__globals__[name]
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            if not isinstance(value, types.ModuleType):
+                read.append((function.__globals__, name))
+            elif value.__name__.split(".")[0] not in LIBRARIES:
+                read += [(value, inner) for inner in own & vars(value).keys()]
+    return read, frozenset(names)
+
+
+def _globals_in(code: types.CodeType) -> Iterator[str]:
+    """The names of global variables in a function, and in those within it."""
+    yield from (
+        one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    )
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_in(constant)
+
+
+def named_in(code: types.CodeType) -> Iterator[str]:
+    """The names of variables and attributes in a function, and in those within it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from named_in(constant)
+
+
+def frozen(value: Any, depth: int = 0) -> Any:
+    """What decides whether an attribute is still the same; below a few levels, only which object it is."""
+    if isinstance(value, SIMPLE):
+        return type(value), value
+    if isinstance(value, Tensor):
+        return Tensor, value.requires_grad, value.dtype
+    if depth > DEEPEST:
+        return _Same(value)
+    below = depth + 1
+    if isinstance(value, list | tuple):
+        return type(value), tuple(frozen(item, below) for item in value)
+    if isinstance(value, dict):
+        return dict, tuple((frozen(key, below), frozen(item, below)) for key, item in value.items())
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(frozen(item, below) for item in value)
+    if isinstance(value, np.ndarray):
+        return np.ndarray, value.shape, value.tobytes()
+    if isinstance(value, types.FunctionType):
+        return (
+            _Same(value),
+            value.__code__,
+            frozen(value.__defaults__, below),
+            tuple(_cell(cell) for cell in value.__closure__ or ()),
+            frozen(vars(value), below),
+            *_read_by_function(value),
+        )
+    known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
+    if hasattr(value, "__dict__") and not known:  # such as a namespace of settings
+        return _Same(value), class_version(type(value)), frozen(vars(value), below)
+    return _Same(value)
+
+
+def _cell(cell: types.CellType) -> Any:
+    try:
+        value = cell.cell_contents
+    except ValueError:  # it is still empty
+        return None
+    return frozen(value) if isinstance(value, (*SIMPLE, Tensor)) else _Same(value)
