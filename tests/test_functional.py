@@ -367,6 +367,21 @@ def test_firing_rate():
     assert functional.firing_rate(SPIKES).tolist() == [[1.0, 0.5, 0.0], [0.0, 0.5, 0.5]]
 
 
+def test_spikes_and_labels_of_other_types():
+    assert functional.firing_rate(SPIKES > 0).tolist() == [[1.0, 0.5, 0.0], [0.0, 0.5, 0.5]]
+    for loss in (functional.firing_rate_mse, functional.firing_rate_cross_entropy):
+        for dtype in (torch.int32, torch.uint8):
+            assert loss(SPIKES, LABELS.to(dtype)) == loss(SPIKES, LABELS)
+        with pytest.raises(TypeError, match="`labels` must be whole numbers"):
+            loss(SPIKES, LABELS.float())
+
+
+@pytest.mark.parametrize("net", [[neuron.LIFNode()], None])
+def test_what_is_no_network_is_not_reset(net):
+    with pytest.raises(TypeError, match="`net` must be a network"):
+        functional.reset_net(net)
+
+
 def test_firing_rate_mse_by_hand():
     # (0 + .25 + 0 + 0 + .25 + .25) / 6
     assert_close("mse", torch.tensor(0.125), functional.firing_rate_mse(SPIKES, LABELS))

@@ -46,7 +46,7 @@ def test_linear_recurrence_around_a_linear_layer(step_mode):
     assert_close(
         "output", torch.tensor(golden), run(container, torch.linspace(0, 3, 12).view(3, 2, 2), step_mode)
     )
-    assert list(container.state_dict()) == ["sub_module.weight", "sub_module.bias", "rc.weight", "rc.bias"]
+    assert list(container.state_dict()) == ["rc.weight", "rc.bias", "sub_module.weight", "sub_module.bias"]
 
 
 @pytest.mark.parametrize("step_mode", ["s", "m"])

@@ -49,11 +49,9 @@ LAYERS: dict[str, tuple] = {
     "ThresholdDependentBatchNorm2d": (HW, (0.5, 2.0, 3), {}),
     "ThresholdDependentBatchNorm3d": (DHW, (0.5, 2.0, 3), {}),
 }
-# These have tests of their own: whole sequences only, or more than one input.
-ELSEWHERE = {
-    "TimeWise",
-    *(f"{kind}{d}d" for kind in ("MaxUnpool", "TemporalEffectiveBatchNorm") for d in (1, 2, 3)),
-}
+# These have tests of their own: whole sequences only, more than one input, or another name.
+KINDS = ("MaxUnpool", "TemporalEffectiveBatchNorm", "MultiStepThresholdDependentBatchNorm")
+ELSEWHERE = {"TimeWise", *(f"{kind}{d}d" for kind in KINDS for d in (1, 2, 3))}
 FAMILY = pytest.mark.parametrize("name", sorted(LAYERS))
 
 

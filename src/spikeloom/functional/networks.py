@@ -23,13 +23,18 @@ def reset_net(net: nn.Module) -> None:
     Args:
         net: the network.
     Raises:
-        TypeError: a module's ``reset`` cannot be called without arguments.
+        TypeError: ``net`` is no module; a module's ``reset`` cannot be called without arguments.
     Example:
         >>> from spikeloom import neuron
         >>> net = nn.Sequential(nn.Linear(2, 3), neuron.LIFNode())
         >>> _ = net(torch.ones(4, 2)); reset_net(net); net[1].v
         0.0
     """
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"`net` must be a network, got a {type(net).__name__}. Reset several in an nn.ModuleList, or one "
+            "by one."
+        )
     for name, module in net.named_modules():
         reset = getattr(module, "reset", None)
         if not callable(reset):

@@ -12,7 +12,7 @@ from spikeloom.functional.networks import check_time
 def firing_rate(spikes: Tensor) -> Tensor:
     """Mean over time: spikes ``[T, N, *]`` to rates ``[N, *]``, in spikes per time step."""
     check_time(spikes, "spikes")
-    return spikes.mean(0)
+    return (spikes if spikes.is_floating_point() else spikes.to(torch.get_default_dtype())).mean(0)
 
 
 def firing_rate_mse(spikes: Tensor, labels: Tensor) -> Tensor:
@@ -20,20 +20,22 @@ def firing_rate_mse(spikes: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         spikes: ``[T, N, C]``.
-        labels: class of each sample, int64 ``[N]``.
+        labels: class of each sample, whole numbers ``[N]``.
     Returns:
         a scalar
+    Raises:
+        ShapeError, TypeError: there is not one label for each sample, or they are no whole numbers.
     Example:
         >>> firing_rate_mse(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]]), torch.tensor([0])).item()
         0.125
     """
     rates = _rates_for(spikes, labels)
-    return F.mse_loss(rates, F.one_hot(labels, rates.shape[-1]).to(rates.dtype))
+    return F.mse_loss(rates, F.one_hot(labels.long(), rates.shape[-1]).to(rates.dtype))
 
 
 def firing_rate_cross_entropy(spikes: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with the output's firing rates as logits; arguments as :func:`firing_rate_mse`."""
-    return F.cross_entropy(_rates_for(spikes, labels), labels)
+    return F.cross_entropy(_rates_for(spikes, labels), labels.long())
 
 
 def temporal_efficient_training_cross_entropy(
@@ -122,4 +124,6 @@ def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
             f"`labels` must hold one class for each sample of `spikes` [T, N, C], got {list(labels.shape)} "
             f"for spikes of shape {list(spikes.shape)}.{no_time if labels.shape == spikes.shape[:1] else ''}"
         )
+    if labels.is_floating_point():
+        raise TypeError(f"`labels` must be whole numbers, got {labels.dtype}. Use labels.long().")
     return rates

@@ -4,6 +4,16 @@ Element-wise modules (``nn.ReLU``), ``nn.LayerNorm`` and ``nn.Identity`` need no
 sequences as they are.
 """
 
+from spikeloom.layer.attention import (
+    MultiDimensionalAttention,
+    MultiStepTemporalWiseAttention,
+    TemporalWiseAttention,
+)
+from spikeloom.layer.batch_norm_through_time import (
+    BatchNormThroughTime1d,
+    BatchNormThroughTime2d,
+    BatchNormThroughTime3d,
+)
 from spikeloom.layer.containers import MultiStepContainer, SeqToANNContainer, StepModeContainer
 from spikeloom.layer.convolution import (
     Conv1d,
@@ -55,10 +65,14 @@ from spikeloom.layer.temporal_effective_batch_norm import (
     TemporalEffectiveBatchNorm3d,
 )
 from spikeloom.layer.threshold_dependent_batch_norm import (
+    MultiStepThresholdDependentBatchNorm1d,
+    MultiStepThresholdDependentBatchNorm2d,
+    MultiStepThresholdDependentBatchNorm3d,
     ThresholdDependentBatchNorm1d,
     ThresholdDependentBatchNorm2d,
     ThresholdDependentBatchNorm3d,
 )
+from spikeloom.layer.time_last import TLastMultiStepContainer, TLastSeqToANNContainer
 from spikeloom.layer.time_wise import TimeWise
 from spikeloom.layer.upsample import Upsample
 from spikeloom.layer.voting import VotingLayer
@@ -77,6 +91,9 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "BatchNormThroughTime1d",
+    "BatchNormThroughTime2d",
+    "BatchNormThroughTime3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -101,18 +118,26 @@ __all__ = [
     "MaxUnpool1d",
     "MaxUnpool2d",
     "MaxUnpool3d",
+    "MultiDimensionalAttention",
     "MultiStepContainer",
     "MultiStepDropout",
     "MultiStepDropout2d",
+    "MultiStepTemporalWiseAttention",
+    "MultiStepThresholdDependentBatchNorm1d",
+    "MultiStepThresholdDependentBatchNorm2d",
+    "MultiStepThresholdDependentBatchNorm3d",
     "NeuNorm",
     "PooledNode",
     "PrintShapeModule",
     "SeqToANNContainer",
     "StepModeContainer",
     "SynapseFilter",
+    "TLastMultiStepContainer",
+    "TLastSeqToANNContainer",
     "TemporalEffectiveBatchNorm1d",
     "TemporalEffectiveBatchNorm2d",
     "TemporalEffectiveBatchNorm3d",
+    "TemporalWiseAttention",
     "ThresholdDependentBatchNorm1d",
     "ThresholdDependentBatchNorm2d",
     "ThresholdDependentBatchNorm3d",

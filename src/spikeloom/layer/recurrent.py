@@ -103,6 +103,7 @@ class LinearRecurrentContainer(_RecurrentContainer):
         super().__init__(sub_module, step_mode)
         self.in_features, self.out_features = in_features, out_features
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
+        self._modules["sub_module"] = self._modules.pop("sub_module")  # the order of states of optimisers
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         if x.dim() == 0 or x.shape[-1] != self.in_features:

@@ -56,3 +56,9 @@ class ThresholdDependentBatchNorm2d(_ThresholdDependent, BatchNorm2d):
 
 class ThresholdDependentBatchNorm3d(_ThresholdDependent, BatchNorm3d):
     __doc__ = _ThresholdDependent.__doc__
+
+
+# Names of older scripts, which mean the same.
+MultiStepThresholdDependentBatchNorm1d = ThresholdDependentBatchNorm1d
+MultiStepThresholdDependentBatchNorm2d = ThresholdDependentBatchNorm2d
+MultiStepThresholdDependentBatchNorm3d = ThresholdDependentBatchNorm3d

@@ -160,7 +160,21 @@ def stdp_single_step(
     return stdp_multi_step(layer, in_spike[None], out_spike[None], *arguments, **settings)
 
 
-stdp_linear_single_step = stdp_conv1d_single_step = stdp_conv2d_single_step = stdp_single_step
+def stdp_linear_single_step(
+    fc: Synapse, in_spike: Tensor, out_spike: Tensor, *arguments: Any, **settings: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`stdp_single_step` with the argument's name of older scripts."""
+    return stdp_single_step(fc, in_spike, out_spike, *arguments, **settings)
+
+
+def stdp_conv2d_single_step(
+    conv: Synapse, in_spike: Tensor, out_spike: Tensor, *arguments: Any, **settings: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`stdp_single_step` with the argument's name of older scripts."""
+    return stdp_single_step(conv, in_spike, out_spike, *arguments, **settings)
+
+
+stdp_conv1d_single_step = stdp_conv2d_single_step
 
 
 def _as_trace(start: Any, step: Tensor) -> Tensor | None:

@@ -28,6 +28,7 @@ class ResidualBlock(nn.Module):
         neuron: makes a neuron.
         norm: makes the normalisation of a number of channels.
         downsample: the convolution that the shortcut passes if it changes its size; ``None`` is the identity.
+        branch_norm: makes those normalisations whose outputs are added up; default ``norm``.
     Shape:
         input and output ``[N, C, H, W]`` (single-step) or ``[T, N, C, H, W]`` (multi-step).
     """
@@ -41,16 +42,18 @@ class ResidualBlock(nn.Module):
         neuron: Neuron,
         norm: Norm,
         downsample: nn.Conv2d | None = None,
+        branch_norm: Norm | None = None,
     ):
         super().__init__()
-        self.num_convolutions = len(convolutions)
+        self.num_convolutions, branch_norm = len(convolutions), branch_norm or norm
         for number, convolution in enumerate(convolutions, 1):
+            make = branch_norm if number == self.num_convolutions else norm
             self.add_module(f"conv{number}", convolution)
-            self.add_module(f"bn{number}", norm(convolution.out_channels))
+            self.add_module(f"bn{number}", make(convolution.out_channels))
             self.add_module(f"sn{number}", neuron())
         self.downsample = nn.Sequential()  # the identity
         if downsample is not None:
-            self.downsample.extend([downsample, norm(downsample.out_channels)])
+            self.downsample.extend([downsample, branch_norm(downsample.out_channels)])
             self.downsample.extend([neuron()] if self.spiking_shortcut else [])
 
     def start_as_identity(self) -> None:

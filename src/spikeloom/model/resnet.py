@@ -78,6 +78,7 @@ def spiking_resnet(
     T: int | None = 4,
     neuron: Neuron = integrate_and_fire,
     norm: Norm = layer.BatchNorm2d,
+    branch_norm: Norm | None = None,
     zero_init_residual: bool = False,
     depths: Sequence[int] = (2, 2, 2, 2),
     bottleneck: bool = False,
@@ -89,6 +90,8 @@ def spiking_resnet(
 
     Args:
         num_classes, in_channels, T, neuron, norm: as for :func:`spikeloom.model.create`.
+        branch_norm: makes the normalisations of what a block adds up, the last one and that of the shortcut;
+            default ``norm``.
         zero_init_residual: whether the layers of each block give 0 at first, so that the shortcut and the
             last neuron are left.
         depths, bottleneck, width, small_input, pool_stem: as for
@@ -98,7 +101,7 @@ def spiking_resnet(
     Source: the baseline of Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
     """
     form = ResNetForm(depths, bottleneck, width, small_input, pool_stem)
-    block = partial(SpikingBlock, neuron=neuron, norm=norm)
+    block = partial(SpikingBlock, neuron=neuron, norm=norm, branch_norm=branch_norm)
     layers = form.stem(in_channels, norm, neuron) | form.stages(block, zero_init_residual)
     return form.network(layers, num_classes, T)
 

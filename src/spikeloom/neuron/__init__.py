@@ -12,7 +12,12 @@ from spikeloom.neuron.integrate_and_fire import IFNode, SimpleIFNode
 from spikeloom.neuron.izhikevich import BiologicalIzhikevichNode, IzhikevichNode
 from spikeloom.neuron.k_based import KLIFNode
 from spikeloom.neuron.leaky import LIFNode, SimpleLIFNode
-from spikeloom.neuron.multi_step_names import MultiStepIFNode, MultiStepLIFNode, MultiStepParametricLIFNode
+from spikeloom.neuron.multi_step_names import (
+    MultiStepEIFNode,
+    MultiStepIFNode,
+    MultiStepLIFNode,
+    MultiStepParametricLIFNode,
+)
 from spikeloom.neuron.non_spiking import NonSpikingBaseNode, NonSpikingIFNode, NonSpikingLIFNode
 from spikeloom.neuron.parallel import PSN, MaskedPSN, SlidingPSN
 from spikeloom.neuron.parametric import ParametricLIFNode
@@ -41,6 +46,7 @@ __all__ = [
     "KLIFNode",
     "LIFNode",
     "MaskedPSN",
+    "MultiStepEIFNode",
     "MultiStepIFNode",
     "MultiStepLIFNode",
     "MultiStepParametricLIFNode",

@@ -14,6 +14,7 @@ from spikeloom import loom, surrogate
 from spikeloom.checks import checked_number, is_number
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import HALF, MemoryModule
+from spikeloom.neuron.setting import ignore_old
 
 _SHOWN_LAST = ("v_threshold", "v_reset", "detach_reset", "step_mode")
 _HIDDEN = ("backend", "store_v_seq")
@@ -45,6 +46,7 @@ class BaseNode(MemoryModule):
             can be). ``'cupy'`` of older scripts means ``'auto'``.
         store_v_seq: whether to keep the potential after each step in ``v_seq`` ``[T, N, *]``; in single-step
             mode it grows until :meth:`reset`.
+        old: arguments of older scripts that mean nothing here, such as ``cupy_fp32_inference``: a warning.
     Shape:
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
         NaN in the potential comes out as NaN, so that it is not mistaken for silence. An infinite input
@@ -77,7 +79,11 @@ class BaseNode(MemoryModule):
         step_mode: str = "s",
         backend: str = "auto",
         store_v_seq: bool = False,
+        **old: Any,
     ):
+        ignore_old(type(self).__name__, old)
+        if isinstance(step_mode, bool):  # `cupy_fp32_inference` by position
+            step_mode = "s"
         super().__init__(step_mode)
         if isinstance(backend, bool):  # by position, as in scripts for SpikingJelly 2.0
             backend, store_v_seq = "auto", backend
@@ -144,6 +150,8 @@ class BaseNode(MemoryModule):
             self.v = (1.0 - spike) * self.v + spike * self.v_reset
 
     def single_step_forward(self, x: Tensor) -> Tensor:
+        if type(self).single_step_functional_forward is not MemoryModule.single_step_functional_forward:
+            return super().single_step_forward(x)
         self.expand_memories(x)
         returned: Any = self.neuronal_charge(x)
         if returned is not None and returned is not self.v:
@@ -191,6 +199,10 @@ class BaseNode(MemoryModule):
         for name, value in self.named_memories():
             if is_number(value):
                 setattr(self, name, torch.full_like(x, value))
+
+    def v_float_to_tensor(self, x: Tensor) -> None:
+        """:meth:`expand_memories`, under the name that older subclasses call in their own steps."""
+        self.expand_memories(x)
 
     def add_setting(self, name: str, value: float | Tensor) -> None:
         """Set the attribute ``name``: a number as a float, a tensor as a buffer, a parameter as such."""

@@ -11,7 +11,7 @@ class IFNode(BaseNode):
     .. math:: h_t = v_{t-1} + x_t
 
     Args:
-        v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq: as for
+        v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq, old: as for
             :class:`~spikeloom.neuron.BaseNode`.
     Shape:
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.

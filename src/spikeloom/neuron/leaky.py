@@ -24,7 +24,7 @@ class LIFNode(BaseNode):
         tau: membrane time constant, in time steps; greater than 1; a number, a tensor (kept as a buffer) or
             an ``nn.Parameter``.
         decay_input: whether the input is divided by ``tau`` too.
-        v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq: as for
+        v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq, old: as for
             :class:`~spikeloom.neuron.BaseNode`.
         leak_after_reset: leak at the end of a step instead of at its start, as in ``v = v * (1 - spike) *
             decay`` with ``decay = 1 - 1 / tau``. The spikes are the same but for rounding; ``v`` is then the
@@ -56,9 +56,10 @@ class LIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
         leak_after_reset: bool = False,
+        **old: Any,
     ):
         super().__init__(
-            v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq
+            v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq, **old
         )
         self.add_setting("tau", checked_tau(tau))
         self.decay_input = decay_input

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class ParametricLIFNode(BaseNode):
         init_tau: time constant to start from, in time steps; greater than 1. The parameter starts at
             ``w = -ln(init_tau - 1)``.
         decay_input: whether the input is multiplied by 1/tau too.
-        v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq: as for
+        v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq, old: as for
             :class:`~spikeloom.neuron.BaseNode`.
     Shape:
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
@@ -47,9 +48,10 @@ class ParametricLIFNode(BaseNode):
         step_mode: str = "s",
         backend: str = "auto",
         store_v_seq: bool = False,
+        **old: Any,
     ):
         super().__init__(
-            v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq
+            v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq, **old
         )
         init_tau = checked_tau(checked_number("init_tau", init_tau), "init_tau")
         self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1.0)))

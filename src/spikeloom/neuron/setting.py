@@ -1,10 +1,13 @@
-"""Settings of neurons: numbers or tensors, computed with alike."""
+"""Settings of neurons: numbers or tensors, computed with alike; and those that older scripts still give."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_OLD = {"cupy_fp32_inference", "lava_s_cale", "monitor_state"}
 
 
 def function(name: str, value: Any) -> Any:
@@ -13,3 +16,21 @@ def function(name: str, value: Any) -> Any:
     That of a number is a number, so a step multiplies by a constant.
     """
     return getattr(torch if isinstance(value, Tensor) else math, name)(value)
+
+
+def ignore_old(kind: str, given: dict[str, Any]) -> None:
+    """Warn of arguments of ``kind`` that mean nothing here, but did in versions of SpikingJelly.
+
+    Raises:
+        TypeError: another argument is among them.
+        ValueError: what was asked for is to be had in another way.
+    """
+    for name, value in given.items():
+        if name not in _OLD:
+            raise TypeError(f"{kind}.__init__() got an unexpected keyword argument {name!r}")
+        if name == "monitor_state" and value:
+            raise ValueError(
+                "`monitor_state` is not there: give store_v_seq=True, or use monitor.OutputMonitor and "
+                "monitor.AttributeMonitor('v', ...)."
+            )
+        warnings.warn(f"`{name}` of {kind} has no effect here.", stacklevel=4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from spikeloom.errors import ShapeError
-from spikeloom.plot.arrays import time_by_neuron
+from spikeloom.plot.arrays import as_array, time_by_neuron
 from spikeloom.plot.images import feature_maps, heatmap
 from spikeloom.plot.membrane import membrane
 from spikeloom.plot.raster import raster
@@ -125,6 +125,47 @@ def plot_2d_feature_map(
         x3d, ax, num_rows=nrows, num_columns=ncols, gap=space, title=title, figsize=figsize, dpi=dpi
     )
     return ax.figure, ax  # type: ignore[return-value]
+
+
+def plot_2d_bar_in_3d(
+    array: Any,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    zlabel: str,
+    int_x_ticks: bool = True,
+    int_y_ticks: bool = True,
+    int_z_ticks: bool = False,
+    dpi: float = 200,
+) -> tuple[Figure, Axes]:
+    """Rows of bars behind each other, such as the firing rate of each neuron (row) over epochs (column).
+
+    Args:
+        array: heights of the bars.
+        title, xlabel, ylabel, zlabel, dpi: of the new pyplot figure.
+        int_x_ticks, int_y_ticks, int_z_ticks: whether only whole numbers are marked on an axis.
+    Shape:
+        array ``[rows, columns]``; x counts the columns, y the rows.
+    Returns:
+        the figure and the axes
+    Raises:
+        ShapeError: there are not two dimensions.
+    """
+    from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
+
+    heights = as_array("array", array)
+    if heights.ndim != 2:
+        raise ShapeError(f"`array` must be [rows, columns], got {list(heights.shape)}.")
+    figure = pyplot.figure(dpi=dpi)
+    ax: Any = figure.add_subplot(projection="3d")
+    for column, bars in enumerate(heights.T):
+        ax.bar(range(len(bars)), bars, column, zdir="x", color=f"C{column % 10}", alpha=0.8)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, zlabel=zlabel)
+    whole = (int_x_ticks, int_y_ticks, int_z_ticks)
+    for axis, integer in zip((ax.xaxis, ax.yaxis, ax.zaxis), whole, strict=True):
+        axis.set_major_locator(MaxNLocator(integer=integer))
+    return figure, ax
 
 
 def plot_one_neuron_v_s(

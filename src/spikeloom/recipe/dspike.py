@@ -18,6 +18,7 @@ Source    Li, Guo, Zhang, Deng, Hai, Gu, Differentiable spike: rethinking gradie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
@@ -58,6 +59,8 @@ class DspikeRecipe(Deep):
     """Weights of the first layer whose finite differences are taken; each costs two forward passes."""
     adapt_samples: int = 400
     """Training images that they are taken on; with few, spikes that come and go are all that is seen."""
+    branch_alpha: float = 1.0
+    """Part of the threshold that the two branches of a block are scaled to at first; tdBN has 0.7071."""
 
     def network(self, name, dataset):
         import torch
@@ -68,13 +71,18 @@ class DspikeRecipe(Deep):
             dspike = surrogate.Dspike(torch.tensor(self.temperature))
             return neuron.LIFNode(1 / (1 - DECAY), False, THRESHOLD, surrogate_function=dspike)
 
+        branches = {}
+        if self.branch_alpha != 1:
+            norm = partial(layer.ThresholdDependentBatchNorm2d, self.branch_alpha, THRESHOLD)
+            branches["branch_norm"] = norm
         return model.create(
             name,
             num_classes=dataset.num_classes,
             in_channels=dataset.sample_shape[0],
             T=self.T,
             neuron=lif,
-            norm=lambda channels: layer.ThresholdDependentBatchNorm2d(1.0, THRESHOLD, channels),
+            norm=partial(layer.ThresholdDependentBatchNorm2d, 1.0, THRESHOLD),
+            **branches,
         )
 
     def build(self) -> Experiment:

@@ -1,5 +1,6 @@
 """The tempotron: a neuron that learns to fire, or not to, from the times of its input spikes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,47 @@ from spikeloom.timing.spikes import Spikes, check_times, list_spikes
 
 RETURNS = ("v", "v_max", "spikes", "crossing")
 WEIGHT, OTHER_WEIGHTS = "fc.weight", ("summation_layer.weight", "weight")  # names in checkpoints of others
+
+
+def _mse_loss(v_max: Tensor, v_threshold: float, label: Tensor, num_classes: int) -> Tensor:
+    """The squared distance to the threshold of each neuron that is on its wrong side.
+
+    Neurons on the right side do not learn, however close they are; :func:`margin_loss` asks for more.
+    Of a module, ``neuron.mse_loss(v_max, label)`` is enough.
+
+    Args:
+        v_max: largest potentials ``[N, num_classes]``.
+        v_threshold: firing threshold.
+        label: classes, int64 ``[N]``; only the neuron of its class should fire.
+        num_classes: number of classes.
+    Returns:
+        a scalar, the mean over the samples
+    Raises:
+        ShapeError, ValueError: shapes or labels do not fit ``num_classes``.
+    """
+    if v_max.shape[-1] != num_classes:
+        raise ValueError(
+            f"`num_classes` must be that of `v_max`, {v_max.shape[-1]}, got {num_classes}. Make as many "
+            "output neurons as there are classes."
+        )
+    wrong = (v_max >= v_threshold) != one_hot(v_max, label).bool()
+    return ((v_max - v_threshold) * wrong).square().sum() / max(1, len(label))
+
+
+class _StaticLoss:
+    """A static method of four arguments, of which a module knows two, and takes the others alone."""
+
+    def __init__(self, function: Callable[..., Tensor]):
+        self.function, self.__doc__ = function, function.__doc__
+
+    def __get__(self, module: "Tempotron | None", _kind: type) -> Callable[..., Tensor]:
+        def loss(v_max: Tensor, *others: Any, **named: Any) -> Tensor:
+            if module is not None and len(others) + len(named) == 1:
+                label = named["label"] if named else others[0]
+                return self.function(v_max, module.v_threshold, label, module.out_features)
+            return self.function(v_max, *others, **named)
+
+        return loss
 
 
 class Tempotron(nn.Module):
@@ -153,29 +195,7 @@ class Tempotron(nn.Module):
         t = t.clamp(min=0)
         return (-t / tau).exp() - (-t / tau_s).exp()
 
-    @staticmethod
-    def mse_loss(v_max: Tensor, v_threshold: float, label: Tensor, num_classes: int) -> Tensor:
-        """The squared distance to the threshold of each neuron that is on its wrong side.
-
-        Neurons on the right side do not learn, however close they are; :func:`margin_loss` asks for more.
-
-        Args:
-            v_max: largest potentials ``[N, num_classes]``.
-            v_threshold: firing threshold.
-            label: classes, int64 ``[N]``; only the neuron of its class should fire.
-            num_classes: number of classes.
-        Returns:
-            a scalar, the mean over the samples
-        Raises:
-            ShapeError, ValueError: shapes or labels do not fit ``num_classes``.
-        """
-        if v_max.shape[-1] != num_classes:
-            raise ValueError(
-                f"`num_classes` must be that of `v_max`, {v_max.shape[-1]}, got {num_classes}. Make as many "
-                "output neurons as there are classes."
-            )
-        wrong = (v_max >= v_threshold) != one_hot(v_max, label).bool()
-        return ((v_max - v_threshold) * wrong).square().sum() / max(1, len(label))
+    mse_loss = _StaticLoss(_mse_loss)
 
     def extra_repr(self) -> str:
         kernel = self.kernel
