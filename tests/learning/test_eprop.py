@@ -27,16 +27,18 @@ class Triangle(torch.autograd.Function):
         return grad * 0.3 / 0.6 * (1 - distance.abs() / 0.6).clamp(min=0)
 
 
-def through_time(net, x, targets, beta):
+def through_time(net, x, targets, beta, refractory=0):
     """The gradients of half the squared error, by autograd; spikes are cut on their way to other neurons and
     to the reset, not on their way to the neuron's own threshold."""
     alpha, kappa, rho = (math.exp(-1 / tau) for tau in (5.0, 4.0, 12.0))
     v = a = z = torch.zeros(x.shape[1], SIZES[1], dtype=x.dtype)
     y, loss, spikes = 0.0, 0.0, 0.0
+    last, now = torch.full_like(z, -math.inf), 0
     for step, target in zip(x, targets, strict=True):
         a = rho * a + z
         v = alpha * v + torch.cat([step, z.detach()], 1) @ net.weight.T - 0.6 * z.detach()
-        z = Triangle.apply(v - 0.6 - beta * a)
+        z = Triangle.apply(v - 0.6 - beta * a) * (now - last > refractory)
+        last, now = torch.where(z > 0, float(now), last), now + 1
         y = kappa * y + z @ net.readout.weight.T + net.readout.bias
         loss = loss + (y - target).square().sum() / 2
         spikes = spikes + z.detach().sum()
@@ -50,11 +52,11 @@ def sequences(num_steps=25, batch=4):
     return net, torch.rand(num_steps, batch, 3).double() * 2, torch.randn(num_steps, batch, 2).double()
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.4])
-def test_the_gradient_is_that_through_time_with_the_spikes_cut(beta):
+@pytest.mark.parametrize(("beta", "refractory"), [(0.0, 0), (0.4, 0), (0.4, 1), (0.4, 3)])
+def test_the_gradient_is_that_through_time_with_the_spikes_cut(beta, refractory):
     net, x, targets = sequences()
-    net.beta = beta
-    expected = list(through_time(net, x, targets, beta))
+    net.beta, net.refractory = beta, refractory
+    expected = list(through_time(net, x, targets, beta, refractory))
     expected[0][:, 3:].fill_diagonal_(0)  # no synapse to itself
     for step, target in zip(x, targets, strict=True):
         net.learn(net(step) - target)

@@ -49,7 +49,8 @@ class DiehlCook(nn.Module):
         delay per synapse. Here a conductance decays exponentially and acts with its mean over each time step,
         and :math:`v` moves towards its limit by the factor :math:`1 - 1/(1 + a + a^2/2)`, with :math:`a = (1
         + g_e + g_i)\,dt/\tau`, which is stable for any conductance; :math:`\theta` decays once per
-        presentation; a trace counts as 0 after ten time constants. With learning off, a presentation starts
+        presentation; a trace counts as 0 after ten time constants; a weight that normalisation lifted over
+        its bound stays there until its neuron fires. With learning off, a presentation starts
         from rest instead of after a pause.
     Source: P. Diehl, M. Cook, Unsupervised learning of digit recognition using spike-timing-dependent
         plasticity, Frontiers in Computational Neuroscience 9:99, 2015; code peter-u-diehl/stdp-mnist.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_inside
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.errors import ShapeError, SpikeloomError
 from spikeloom.memory import MemoryModule
 
@@ -25,7 +25,8 @@ class EProp(MemoryModule):
               e_t = \psi_t (\epsilon_t - \beta \epsilon^a_t),\quad \bar e_t = \kappa \bar e_{t-1} + e_t,\quad
               \nabla_W = \sum_t (B^\top \delta_t)\, \bar e_t
 
-    with :math:`\psi = \gamma / v_{th} \max(0, 1 - |v - A| / v_{th})`, :math:`A = v_{th} + \beta a`. That is
+    with :math:`\psi = \gamma / v_{th} \max(0, 1 - |v - A| / v_{th})`, :math:`A = v_{th} + \beta a`; both
+    :math:`z` and :math:`\psi` are 0 while a neuron is refractory. That is
     the gradient through time but for what a spike does to other neurons later, and to its own reset. Memory
     does not grow with the number of steps; it is batch times weights.
 
@@ -40,6 +41,7 @@ class EProp(MemoryModule):
         v_threshold: firing threshold.
         dampening: :math:`\gamma`, height of the surrogate's triangle.
         feedback: :math:`B`: ``'symmetric'`` for the readout's weights, ``'random'`` for fixed random ones.
+        refractory: time steps after a spike in which a neuron cannot spike again.
     Shape:
         input ``[N, in_features]``, output ``[N, out_features]``.
     Raises:
@@ -73,6 +75,7 @@ class EProp(MemoryModule):
         v_threshold: float = 0.6,
         dampening: float = 0.3,
         feedback: Literal["symmetric", "random"] = "symmetric",
+        refractory: int = 0,
     ):
         super().__init__()
         times = {"tau": tau, "tau_out": tau_out, "tau_adaptation": tau_adaptation}
@@ -81,6 +84,7 @@ class EProp(MemoryModule):
         if feedback not in ("symmetric", "random"):
             raise ValueError(f"`feedback` must be 'symmetric' or 'random', got {feedback!r}.")
         self.alpha, self.kappa, self.rho = (math.exp(-1 / value) for value in times.values())
+        self.refractory = checked_count("refractory", refractory, 0)
         self.beta, self.v_threshold, self.dampening = beta, v_threshold, dampening
         self.in_features, self.num_neurons, self.symmetric = in_features, num_neurons, feedback == "symmetric"
         self.weight = nn.Parameter(torch.randn(num_neurons, in_features + num_neurons))
@@ -89,7 +93,8 @@ class EProp(MemoryModule):
         self.weight.data[:, in_features:].fill_diagonal_(0)
         self.readout = nn.Linear(num_neurons, out_features)
         self.register_buffer("B", torch.randn(out_features, num_neurons) / math.sqrt(num_neurons))
-        for name in ("v", "z", "a", "y", "slope", "seen", "adapted", "eligible", "spiked", "biased"):
+        traces = ("seen", "adapted", "eligible", "spiked", "biased")
+        for name in ("v", "z", "a", "y", "slope", "silent", *traces):
             self.register_memory(name, None)
 
     def supported_step_mode(self) -> tuple[str, ...]:
@@ -106,8 +111,11 @@ class EProp(MemoryModule):
         self.a = self.rho * self.a + self.z
         self.v = self.alpha * self.v + before @ self.weight.T - self.v_threshold * self.z
         distance = self.v - self.v_threshold - self.beta * self.a
-        self.z = (distance >= 0).to(x)
-        self.slope = self.dampening / self.v_threshold * (1 - distance.abs() / self.v_threshold).clamp(min=0)
+        free = (self.silent <= 0).to(x)
+        self.z = (distance >= 0).to(x) * free
+        self.silent = torch.where(self.z > 0, self.refractory, self.silent - 1)
+        height = self.dampening / self.v_threshold
+        self.slope = height * (1 - distance.abs() / self.v_threshold).clamp(min=0) * free
         self.y = self.kappa * self.y + self.readout(self.z)
         if self.training:
             here = self.slope[..., None] * (self.seen[:, None] - self.beta * self.adapted)
@@ -148,7 +156,8 @@ class EProp(MemoryModule):
         """Make the memories at the first step after a reset."""
         if self.v is not None:
             return
-        self.v = self.z = self.a = self.slope = self.spiked = x.new_zeros(len(x), self.num_neurons)
+        zeros = x.new_zeros(len(x), self.num_neurons)
+        self.v = self.z = self.a = self.slope = self.silent = self.spiked = zeros
         self.y = x.new_zeros(len(x), self.readout.out_features)
         self.seen = x.new_zeros(len(x), self.weight.shape[1])
         self.adapted = self.eligible = x.new_zeros(len(x), *self.weight.shape)

@@ -70,7 +70,8 @@ class RewardLearner(SynapseLearner):
         spikes = self._take_spikes()
         if spikes is None:
             return None
-        reward = torch.as_tensor(reward).to(self.synapse.weight)
+        weight = self.synapse.weight
+        reward = torch.as_tensor(reward, dtype=weight.dtype, device=weight.device)
         change = torch.zeros_like(self.synapse.weight)
         for pre, post in zip(*spikes, strict=True):
             starts = self._started("trace_pre", pre), self._started("trace_post", post)

@@ -55,8 +55,8 @@ def stbp_cifar(
         dropout: probability that the output of a hidden neuron is dropped.
     Raises:
         TypeError, ValueError: an option has no such value.
-    Differs from: the published code, which drops inputs of all layers between the first and the last one,
-        anew at each time step.
+    Differs from: the published code, which takes 5 time steps, and drops inputs of all layers between the
+        first and the last one, anew at each time step.
     Source: Wu et al., Direct training for spiking neural networks: faster, larger, better, AAAI 2019; sizes
         and constants from github.com/yjwu17/STBP-for-training-SpikingNN
     """
