@@ -747,3 +747,10 @@ def test_numbers_that_are_too_large(spikeloom, tmp_path, monkeypatch):
         assert code == 1
         assert_one_line(errors, "There is too little memory for these sizes")
         assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_backend_in_the_environment(spikeloom, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPIKELOOM_BACKEND", "nubma")
+    code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", tmp_path / "run")
+    assert code == 1
+    assert_one_line(errors, "SPIKELOOM_BACKEND must be one of", "'nubma'")

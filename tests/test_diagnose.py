@@ -67,6 +67,17 @@ def test_a_silent_layer_with_a_wide_surrogate_may_wake_up(step_mode):
     assert (net[0].weight.grad != 0).all()  # and indeed it may
 
 
+@pytest.mark.parametrize("threshold", [50.0, torch.tensor([50.0, 60.0])])
+def test_a_high_threshold_is_no_input_below_zero(threshold):
+    node = neuron.LIFNode(v_threshold=threshold, surrogate_function=surrogate.Sigmoid())
+    (advice,) = watched(nn.Sequential(node), torch.rand(STEPS, 3, 2)).advice()
+    assert "Lower v_threshold" in advice
+    assert "far below 0" not in advice
+    assert "passes no gradient" in advice  # but 4e-80, which is none
+    (advice,) = watched(nn.Sequential(neuron.LIFNode()), torch.full((STEPS, 3, 2), -40.0)).advice()
+    assert "far below 0" in advice
+
+
 def test_a_stuck_layer_indeed_gets_no_gradient():
     net = weak_net(surrogate.Rectangular())
     run(net, torch.ones(STEPS, 4, 2), "m").sum().backward()

@@ -1,6 +1,7 @@
 """The front door: ``spikeloom list | train | test | plot | profile``. Only what needs torch imports it."""
 
 import contextlib
+import importlib
 import io
 import itertools
 import os
@@ -250,9 +251,20 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def _import_for_training() -> None:
+    """Import the large libraries; Ctrl-C waits for the end, as some end badly when they are half imported."""
+    from spikeloom.train.interrupt import interrupt_noted
+
+    with interrupt_noted() as interrupt:
+        importlib.import_module("spikeloom.train.launch")
+    if interrupt.noted:
+        raise KeyboardInterrupt
+
+
 def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
     """A new run folder for the recipe ``name`` with ``options``."""
     recipe = _parsed(RECIPES[name], f"spikeloom train {name}", options, _description(RECIPES[name]))
+    _import_for_training()
     from spikeloom.train.run import Run
 
     if "RANK" in os.environ and recipe.run_dir is None:
@@ -276,6 +288,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
                 f"started with, but for {', '.join(known[1:])}. For others, start a new one."
             )
     options = _parsed(Resume, "spikeloom train", arguments)
+    _import_for_training()
     folder = options.resume
     run, recipe = opened(folder)
     changes = {name: value for name, value in asdict(options).items() if value is not None}

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from spikeloom.memory import outside_of_checkpoints
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 
-FAR = 10.0  # below the threshold: no input that lacks something stays there
+FAR = 10.0  # below 0: no potential that lacks input stays there
+NEGLIGIBLE = 1e-6  # slopes of a surrogate that are no gradient
 ALWAYS = 0.95  # a layer with a larger firing rate carries no information in its spikes
 
 
@@ -67,7 +68,9 @@ class Firing:
         if self.values and self.spikes == 0:
             more = "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
             less = "Its input is far below 0: lower the learning rate, or take smaller initial weights."
-            cure = less if self.distances and self.nearest < -FAR else more
+            threshold = self.node.v_threshold
+            highest = self.nearest + (threshold.max().item() if isinstance(threshold, Tensor) else threshold)
+            cure = less if self.distances and highest < -FAR else more
             return f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}{cure}"
         if self.always:
             return (
@@ -177,7 +180,7 @@ def _distance_hook(layer: Firing) -> Callable[..., None]:
             busy = False
         layer.nearest = max(layer.nearest, inputs[0].detach().max().item())
         layer.distances += slope.numel()
-        layer.blocked += int((slope == 0).sum())
+        layer.blocked += int((slope.abs() < NEGLIGIBLE).sum())
 
     return observe
 

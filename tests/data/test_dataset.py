@@ -127,6 +127,15 @@ def test_it_is_frozen_and_short_in_print():
         data.name = "other"
 
 
+def test_arrays_are_refused():
+    data = table([[0.0]], [[1.0]])
+    for name in ("train_x", "test_y"):
+        with pytest.raises(
+            TypeError, match=rf"`{name}` must be a tensor, got a ndarray. Use torch.as_tensor"
+        ):
+            dataclasses.replace(data, **{name: getattr(data, name).numpy()})
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -440,3 +440,10 @@ def test_a_network_that_goes_through_time_itself_is_refused():
 
     with pytest.raises(ShapeError, match=r"'sn' got \[8\] of 4 samples"):
         profile.count(Looping(), torch.rand(10, 4, 6))
+
+
+def test_a_network_that_was_compiled():
+    net = nn.Sequential(nn.Linear(4, 3), neuron.IFNode(step_mode="m"))
+    x = (torch.rand(5, 2, 4) < 0.5).float()
+    compiled = torch.compile(net, backend="eager")
+    assert profile.count(compiled, x) == profile.count(net, x)

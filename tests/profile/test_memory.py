@@ -67,3 +67,10 @@ def test_wrong_arguments_are_refused():
         profile.training_memory(fc, torch.rand(6, 3), steps=[2], num_steps=2)
     with pytest.raises(ShapeError, match="one time step and one sample"):
         profile.training_memory(fc, torch.rand(4, 0, 3))
+
+
+def test_a_device_without_numbers():
+    net = nn.Sequential(nn.Linear(4, 3), neuron.IFNode(step_mode="m", backend="torch"))
+    x = torch.ones(8, 2, 4)
+    expected = profile.training_memory(net, x).saved
+    assert profile.training_memory(net.to("meta"), x.to("meta")).saved == expected

@@ -44,7 +44,7 @@ def count(net: nn.Module, x: Tensor | Iterable[Tensor], num_steps: int | None = 
         >>> profile.acs, profile.macs, profile.ann_macs  # 3 spikes and 3 targets; 4 inputs and 3 targets
         (9.0, 0.0, 12.0)
     """
-    net = copy.deepcopy(net).eval()
+    net = copy.deepcopy(getattr(net, "_orig_mod", net)).eval()  # what torch.compile made hides its layers
     functional.set_backend(net, "torch", BaseNode)  # where every step is PyTorch's, and can be seen
     watch = Watch(net)
     num_samples, lengths = 0, set()

@@ -118,10 +118,10 @@ def _saved(net: nn.Module, x: Tensor, num_steps: int | None) -> int:
     with own_random_numbers(net), torch.enable_grad(), hooks:
         outputs = feed(net, x, num_steps)
     storages = (holder.tensor.untyped_storage() for holder in kept)
-    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    sizes = {storage._cdata: storage.nbytes() for storage in storages}
     del outputs  # which held the graph
     for tensor in (*net.parameters(), *net.buffers()):
-        sizes.pop(tensor.untyped_storage().data_ptr(), None)
+        sizes.pop(tensor.untyped_storage()._cdata, None)
     return sum(sizes.values())
 
 
