@@ -1,7 +1,7 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe, dataset, network, configuration and number of neurons, for each number of time steps
-but the recipe's default, and for each seed but 0: command, settings, machine, versions, the last epoch, the
+One file for each recipe, dataset, network, configuration, part left out and number of neurons, for each number
+of time steps but the recipe's default, and for each seed but 0: command, settings, machine, versions, the last epoch, the
 best beside it, and every epoch.
 """
 
@@ -35,7 +35,8 @@ def record(run: Path) -> Path:
     size = f"{settings['neurons']}-neurons" if settings.get("neurons") else None
     default = RECIPES[config["recipe"]]().settings().get("T")
     steps = f"T{settings['T']}" if settings.get("T") != default else None
-    names = [config["recipe"], *choices, size, steps, seed]
+    without = [f"no-{name}" for name in ("inhibition", "adaptive") if settings.get(name) is False]
+    names = [config["recipe"], *choices, *without, size, steps, seed]
     path = RESULTS / ("-".join(filter(None, names)) + ".json")
     path.write_text(json.dumps(summary, indent=1) + "\n")
     return path
