@@ -1,8 +1,8 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe, dataset, network, configuration, part left out and number of neurons, for each number
-of time steps but the recipe's default, and for each seed but 0: command, settings, machine, versions, the last epoch, the
-best beside it, and every epoch.
+One file for each recipe, dataset, network, configuration, part left out and number of neurons, for each
+number of time steps but the recipe's default, and for each seed but 0: command, settings, machine, versions,
+the last epoch, the best beside it, and every epoch.
 """
 
 import json
