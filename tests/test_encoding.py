@@ -352,6 +352,15 @@ def test_an_input_that_is_overwritten_is_another_one(name, inference):
 
 
 @over_stateful
+def test_another_input_at_the_address_of_the_first(name):
+    encoder, x = ENCODERS[name](), torch.full([1000], 0.3)
+    encoder(x)
+    del x
+    with pytest.warns(UserWarning, match="goes on with the code of its first input"):
+        encoder(torch.full([1000], 0.8))
+
+
+@over_stateful
 def test_the_first_input_is_kept_until_reset(name):
     x, other = torch.full([2, 3], 0.3), torch.full([2, 3], 0.8)
     encoder = ENCODERS[name]()

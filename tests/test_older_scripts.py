@@ -45,6 +45,15 @@ def test_a_neuron_whose_step_is_a_function():
         base.MemoryModule()(torch.ones(1))
 
 
+def test_a_function_that_returns_no_tuples():
+    class Wrong(Leaky):
+        def single_step_functional_forward(self, inputs, states, **kwargs):
+            return inputs[0], (inputs[0],)
+
+    with pytest.raises(TypeError, match="Wrong must return two tuples, of outputs and of its 1 memories"):
+        Wrong()(torch.ones(1, 3))
+
+
 def test_memories_of_a_network():
     net = nn.Sequential(nn.Linear(2, 2), neuron.LIFNode(), nn.Sequential(neuron.IFNode(v_reset=-1.0)))
     assert dict(base.named_memories(net)) == {"1.v": 0.0, "2.0.v": -1.0}
@@ -158,6 +167,9 @@ def test_similar_spikes_of_a_class_cost_nothing():
     assert functional.spike_similar_loss(alike, labels) < 1e-6
     assert_close("mixed", torch.tensor(4 / 9), functional.spike_similar_loss(mixed, labels))
     assert functional.spike_similar_loss(mixed, labels, "gaussian", "l1", 1.0) > 0.4
+    assert functional.spike_similar_loss(mixed > 0, labels, "linear", "bce") > 0.4
+    far = 10 * torch.rand(50, 1000)
+    assert functional.kernel_dot_product(far, far, "gaussian", 0.01).equal(torch.eye(50))
     with pytest.raises(ValueError, match="`loss_type`"):
         functional.spike_similar_loss(alike, labels, "linear", "hinge")
     with pytest.raises(ShapeError, match="one-hot"):

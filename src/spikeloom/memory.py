@@ -262,6 +262,11 @@ class MemoryModule(nn.Module, StepModule):
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """One time step: input ``[N, *]``. Subclasses write this, or the next one."""
         outputs, memories = self.single_step_functional_forward((x, *args), tuple(self.memories()), **kwargs)
+        if not isinstance(outputs, tuple) or len(memories) != len(self._memories):
+            raise TypeError(
+                f"single_step_functional_forward of {describe(self)} must return two tuples, of outputs and "
+                f"of its {len(self._memories)} memories."
+            )
         for name, value in zip(self._memories, memories, strict=True):
             setattr(self, name, value)
         return outputs[0] if len(outputs) == 1 else outputs

@@ -126,3 +126,18 @@ def test_what_is_known_of_a_neuron_does_not_keep_it_alive():
     del node
     gc.collect()
     assert gone() is None
+
+
+def test_a_neuron_that_its_own_step_can_reach_is_not_kept_alive():
+    kept = [None] * 20
+
+    class Reaching(neuron.IFNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + x * (1.0 if kept is not None else 2.0)
+
+    node = kept[0] = Reaching()
+    look(node)
+    gone = weakref.ref(node)
+    kept = node = None
+    gc.collect()
+    assert gone() is None

@@ -40,7 +40,7 @@ class StatefulEncoder(MemoryModule):
         self.register_memory("spike", None)
         self.register_memory("t", 0)
         self.register_memory("_coded", None)  # a copy of the input, until a warning was given
-        self.register_memory("_seen", None)  # where the last input was, and how often it was written to
+        self.register_memory("_seen", None)  # the last input itself, and how often it was written to
 
     def code(self, x: Tensor) -> Tensor:
         """The spikes ``[T, N, *]`` of one input ``x`` ``[N, *]``, floating point. Subclasses write this."""
@@ -74,7 +74,7 @@ class StatefulEncoder(MemoryModule):
         if self.spike is None:
             if x is None:
                 raise ValueError(f"{describe(self)} needs an input in its first call after a reset.")
-            self.spike, self._coded, self._seen = self.code(x), x.detach().clone(), _whereabouts(x)
+            self.spike, self._coded, self._seen = self.code(x), x.detach().clone(), _noted(x)
         elif x is not None:
             self._warn_if_other(x)
         spike = cycle(self.spike, self.t, count)
@@ -85,8 +85,9 @@ class StatefulEncoder(MemoryModule):
         """Tell once, if another input came without a reset."""
         if torch.compiler.is_compiling() or self._coded is None:
             return
-        seen, self._seen = self._seen, _whereabouts(x)
-        if (seen is None or seen != self._seen) and not torch.equal(self._coded, x):
+        seen, self._seen = self._seen, _noted(x)
+        again = seen and self._seen and (seen[0].data_ptr(), seen[1]) == (x.data_ptr(), self._seen[1])
+        if not again and not torch.equal(self._coded, x):
             self._coded = None
             warnings.warn(
                 f"{describe(self)} goes on with the code of its first input, and this one differs. Call "
@@ -95,12 +96,12 @@ class StatefulEncoder(MemoryModule):
             )
 
 
-def _whereabouts(x: Tensor) -> tuple[int, int] | None:
-    """Where the values of a tensor are, and how often they were written to, if PyTorch counts that: the same
-    for a tensor that is given again."""
+def _noted(x: Tensor) -> tuple[Tensor, int] | None:
+    """A tensor, kept so that no other takes its place, and how often it was written to, if PyTorch counts
+    that."""
     if torch.compiler.is_compiling() or x.is_inference():
         return None
-    return x.data_ptr(), x._version
+    return x.detach(), x._version
 
 
 def cycle(code: Tensor, start: int, count: int) -> Tensor:

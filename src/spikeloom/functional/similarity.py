@@ -44,7 +44,7 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
         return torch.sigmoid(args[0] * products)
     if args[0] <= 0:
         raise ValueError(f"the width of a Gaussian kernel must be greater than 0, got {args[0]}.")
-    squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * products
+    squared = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
     return torch.exp(-squared / (2 * args[0] ** 2))
 
 
@@ -70,14 +70,14 @@ def spike_similar_loss(
         raise ValueError(f"`loss_type` must be one of {tuple(_LOSSES)}, got {loss_type!r}.")
     if labels.dim() != 2 or len(labels) != len(spikes):
         raise ShapeError(f"`labels` must be one-hot, [{len(spikes)}, C], got {list(labels.shape)}.")
-    flat = spikes.flatten(1)
+    flat = spikes.flatten(1).to(spikes.dtype if spikes.is_floating_point() else torch.get_default_dtype())
     if kernel_type == "linear":
         length = flat.norm(dim=1, keepdim=True)
         alike = kernel_dot_product(flat, flat, kernel_type, *args) / (length @ length.T + 1e-8)
     else:
         alike = kernel_dot_product(flat, flat, kernel_type, *args)
     share = (labels.to(alike) @ labels.to(alike).T).clamp(max=1)
-    return _LOSSES[loss_type](alike, share)
+    return _LOSSES[loss_type](alike.clamp(0, 1) if loss_type == "bce" else alike, share)
 
 
 def set_threshold_margin(
@@ -96,7 +96,8 @@ def set_threshold_margin(
         threshold0, threshold1: thresholds of the other neurons, and of the class's.
     """
     if not output_layer.training:
-        output_layer.v_threshold = eval_threshold
+        is_buffer = "v_threshold" in output_layer._buffers
+        output_layer.v_threshold = torch.tensor(eval_threshold) if is_buffer else eval_threshold
         return
     margin = torch.where(label_one_hot == 1, threshold1, threshold0)
     output_layer.v_threshold = margin.to(device=label_one_hot.device, dtype=torch.get_default_dtype())

@@ -47,8 +47,9 @@ class _Own:
         self.decides = (*code, *((name, frozen(value)) for _, name, value in named))
 
     def can_tell(self) -> bool:
-        """Whether this can tell by itself that nothing changed: no attribute changes within."""
-        return all(map(_never_changes, self.values))
+        """Whether this can tell by itself that nothing changed: no attribute changes within, and nothing is
+        read elsewhere, which could lead back to the module and would keep it alive."""
+        return len(self.code) == 3 and all(map(_never_changes, self.values))
 
     def is_still(self, module: nn.Module, code: tuple[Any, ...]) -> bool:
         """Whether this is what would be found now."""

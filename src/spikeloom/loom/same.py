@@ -23,9 +23,10 @@ LIBRARIES = ("spikeloom", "torch", "numpy", "numba")
 
 def package_of(code: type | types.FunctionType) -> str:
     """The package of a class or a function; that of what ``exec`` made without a name is none."""
+    if isinstance(code, types.FunctionType):  # functools.wraps copies another one's __module__
+        return str(code.__globals__.get("__name__", "")).split(".")[0]
     package = (code.__module__ or "").split(".")[0]
-    own = isinstance(code, types.FunctionType) or code.__flags__ & _MADE
-    return "" if package == "builtins" and own else package
+    return "" if package == "builtins" and code.__flags__ & _MADE else package
 
 
 def of_library(code: type | types.FunctionType) -> bool:

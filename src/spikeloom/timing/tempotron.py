@@ -1,6 +1,7 @@
 """The tempotron: a neuron that learns to fire, or not to, from the times of its input spikes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,13 +50,14 @@ class _StaticLoss:
         self.function, self.__doc__ = function, function.__doc__
 
     def __get__(self, module: "Tempotron | None", _kind: type) -> Callable[..., Tensor]:
-        def loss(v_max: Tensor, *others: Any, **named: Any) -> Tensor:
-            if module is not None and len(others) + len(named) == 1:
-                label = named["label"] if named else others[0]
-                return self.function(v_max, module.v_threshold, label, module.out_features)
-            return self.function(v_max, *others, **named)
+        return self.function if module is None else partial(_loss_of, module)
 
-        return loss
+
+def _loss_of(module: "Tempotron", v_max: Tensor, *others: Any, **named: Any) -> Tensor:
+    if len(others) + len(named) == 1 and named.keys() <= {"label"}:
+        label = named["label"] if named else others[0]
+        return _mse_loss(v_max, module.v_threshold, label, module.out_features)
+    return _mse_loss(v_max, *others, **named)
 
 
 class Tempotron(nn.Module):
