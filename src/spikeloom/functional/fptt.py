@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_inside
 from spikeloom.errors import ShapeError
-from spikeloom.functional.networks import detach_net
+from spikeloom.functional.networks import check_time, detach_net
 from spikeloom.memory import MemoryModule
 
 
@@ -33,7 +33,8 @@ def fptt_online_training(
               g_t = \nabla l_t(w_{t+1})
 
     Each :math:`g_t` is taken in a second pass through the time step, from the memories before it. Gradients
-    do not go from step to step. The memories go on from sequence to sequence until they are reset.
+    do not go from step to step. Batch normalisation sees each step twice, and dropout draws anew. The
+    memories go on from sequence to sequence until they are reset.
 
     Args:
         model: layers and neurons in single-step mode.
@@ -48,7 +49,7 @@ def fptt_online_training(
         the loss of each step before its update, ``[T]``
     Raises:
         ValueError: ``alpha`` is not greater than 0.
-        ShapeError: there is not one target for each step.
+        ShapeError: there are no time steps, or not one target for each.
     Differs from: SpikingJelly, which takes the mean over a weight's numbers for the norm, and :math:`g_t`
         from the memories after the step.
     Source: Kag & Saligrama, Training recurrent neural networks via forward propagation through time, ICML
@@ -63,6 +64,7 @@ def fptt_online_training(
         torch.Size([5])
     """
     checked_inside("alpha", alpha, 0)
+    check_time(x_seq, "x_seq")
     if len(target_seq) != len(x_seq):
         raise ShapeError(
             f"`target_seq` must have one target for each of {len(x_seq)} time steps, got {len(target_seq)}."
