@@ -54,7 +54,7 @@ def test_breast_cancer_holds_the_published_numbers():
     assert np.isnan(raw).sum(0).tolist() == [0] * 5 + [16] + [0] * 3
 
 
-@pytest.mark.parametrize("name", ["digits", "iris", "breast-cancer", "blobs"])
+@pytest.mark.parametrize("name", ["digits", "iris", "breast-cancer", "blobs", "yin-yang"])
 def test_the_seed_decides_the_split(name):
     first, again, other = load(name), load(name, seed=0), load(name, seed=1)
     assert torch.equal(first.train_x, again.train_x)

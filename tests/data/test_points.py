@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeloom.data import blobs
+from spikeloom.data import blobs, yin_yang
 
 
 @given(
@@ -44,6 +44,42 @@ def test_points_are_spread_evenly_over_the_disc():
 
 def test_test_points_do_not_depend_on_the_number_of_training_points():
     assert torch.equal(blobs(num_train=10).test_x, blobs(num_train=20).test_x)
+
+
+@given(seed=st.integers(0, 10**6), num_train=st.integers(0, 65), num_test=st.integers(0, 65))
+def test_yin_and_yang_are_one_disc(seed, num_train, num_test):
+    data = yin_yang(num_train, num_test, seed)
+    for x, y, count in ((data.train_x, data.train_y, num_train), (data.test_x, data.test_y, num_test)):
+        assert (x.dtype, tuple(x.shape), y.dtype) == (torch.float32, (count, 4), torch.int64)
+        assert ((x[:, :2] + x[:, 2:] - 1).abs() < 1e-6).all()
+        assert ((x[:, :2] - 0.5).norm(dim=1) <= 0.5 + 1e-6).all()
+        assert len(torch.bincount(y, minlength=3).unique()) <= 2
+        assert torch.bincount(y, minlength=3).sum() == count
+
+
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    [
+        ((0.25, 0.5), "dot"), ((0.75, 0.42), "dot"),  # the centres of the two heads
+        ((0.5, 0.9), "yin"), ((0.5, 0.1), "yang"),  # above and below
+        ((0.25, 0.3), "yin"), ((0.75, 0.7), "yang"),  # around the dots, beyond the middle
+        ((0.1, 0.25), "yang"), ((0.9, 0.75), "yin"),  # the tails
+    ],
+)  # fmt: skip
+def test_where_yin_and_yang_are(point, kind):
+    data = yin_yang(5000)
+    near = (data.train_x[:, :2] - torch.tensor(point)).norm(dim=1) < 0.015
+    assert near.sum() >= 1
+    assert {data.classes[label] for label in data.train_y[near].tolist()} == {kind}
+
+
+def test_yin_yang_is_made_from_the_seed_and_each_part_from_its_own():
+    first, other = yin_yang(num_train=30), yin_yang(num_train=60)
+    assert torch.equal(first.test_x, other.test_x)
+    assert not torch.equal(first.train_x[:20], first.test_x[:20])
+    assert not torch.equal(first.train_x, yin_yang(num_train=30, seed=1).train_x)
+    with pytest.raises(ValueError, match="`num_test` must be at least 0"):
+        yin_yang(num_test=-1)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from spikeloom.errors import ShapeError
-from spikeloom.timing import ReLPSPLinear, SpikeProp, Tempotron
+from spikeloom.timing import EventProp, PeakPotential, ReLPSPLinear, SpikeProp, Tempotron
 from spikeloom.timing.figures import SHOWN, draw_pattern, draw_spike_times
+from spikeloom.timing.potential_figures import draw_potentials
 
 
 def panels(net, times):
@@ -38,6 +39,22 @@ def test_all_spikes_of_a_neuron_stand_in_one_row():
     assert 0 < first < second
     drawn = panels(net, torch.zeros(1, 1))["layer '0': 2 of 2 neurons spike"]
     assert drawn == [(first, 0), (first, 1), (second, 0), (second, 1)]
+
+
+def test_potentials_of_neurons_that_fire_and_of_those_that_are_read():
+    net = nn.Sequential(EventProp(3, 4, num_spikes=2), PeakPotential(4, 2))
+    nn.init.constant_(net[0].weight, 6.0)
+    figures = draw_potentials(net, torch.tensor([[0.0, 2.0, -1.0]]))
+    assert [ax.get_title() for ax in figures["raster"].axes] == [
+        "input: 2 of 3 neurons spike",
+        "layer '0': 4 of 4 neurons spike",
+    ]
+    firing, read = figures["membrane"].axes
+    spikes = firing.lines[-1].get_xdata()
+    assert sorted(spikes.tolist()) == sorted(net[0](torch.tensor([[0.0, 2.0, -1.0]])).flatten().tolist())
+    peaks = read.lines[-1].get_ydata()
+    expected = net(torch.tensor([[0.0, 2.0, -1.0]]))[0]
+    assert peaks.tolist() == pytest.approx(expected.tolist(), rel=1e-3)
 
 
 def test_what_cannot_be_drawn_is_refused():

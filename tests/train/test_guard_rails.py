@@ -97,7 +97,9 @@ def test_time_is_not_cut_for_layers_that_need_all_of_it(tmp_path):
         trainer(tmp_path / "run", normalised, time_chunk=2)
 
 
-@pytest.mark.parametrize("name", ["ann2snn", "relpsp", "spikeprop", "spikeprop-xor", "tempotron"])
+@pytest.mark.parametrize(
+    "name", ["ann2snn", "eventprop", "relpsp", "spikeprop", "spikeprop-xor", "tempotron"]
+)
 def test_recipes_without_time_steps_do_not_cut_time(name):
     with pytest.raises(ValueError, match="`time_chunk` must be left out here"):
         RECIPES[name](time_chunk=2)

@@ -18,7 +18,7 @@ from spikeloom.data.frames import (
 from spikeloom.data.idx import read_idx, read_labelled_idx
 from spikeloom.data.mnist_family import fashion_mnist, mnist
 from spikeloom.data.neuromorphic_mnist import nmnist
-from spikeloom.data.points import blobs
+from spikeloom.data.points import blobs, yin_yang
 from spikeloom.data.split import stratified_split
 from spikeloom.data.uci import landsat
 
@@ -49,4 +49,5 @@ __all__ = [
     "read_idx",
     "read_labelled_idx",
     "stratified_split",
+    "yin_yang",
 ]

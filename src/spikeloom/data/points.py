@@ -47,6 +47,60 @@ def blobs(
     return Dataset("blobs", ("lower", "upper"), train_x, train_y, test_x, test_y)
 
 
+def yin_yang(num_train: int = 5000, num_test: int = 1000, seed: int = 0) -> Dataset:
+    """The Yin-Yang dataset: points of a disc whose three classes, yin, yang and two dots, are entangled.
+
+    The disc has the radius 0.5 and the dots 0.1. A linear classifier gets about two thirds of the points
+    right. Both parts are balanced and shuffled; the test points do not depend on ``num_train``.
+
+    Args:
+        num_train: number of training points.
+        num_test: number of test points.
+        seed: another seed, other points.
+    Shape:
+        samples ``float32 [N, 4]`` in [0, 1]: ``x``, ``y``, ``1 - x`` and ``1 - y``, so that each point has
+        the same sum, whichever code the numbers are given.
+    Raises:
+        ValueError: a count is negative.
+    Source: Kriener, Göltz & Petrovici, The Yin-Yang dataset, NICE 2022.
+    Example:
+        >>> yin_yang()
+        Dataset('yin-yang', 5000 training and 1000 test samples of shape (4,), 3 classes)
+        >>> yin_yang().train_x[0]
+        tensor([0.4492, 0.3910, 0.5508, 0.6090])
+    """
+    for argument, count in (("num_train", num_train), ("num_test", num_test)):
+        checked_count(argument, count, least=0)
+    parts = [_entangled(num_train, seed, 0), _entangled(num_test, seed, 1)]
+    return Dataset("yin-yang", ("yin", "yang", "dot"), *parts[0], *parts[1])
+
+
+def _entangled(count: int, seed: int, part: int) -> tuple[Tensor, Tensor]:
+    labels = np.empty(count, dtype=np.int64)
+    labels[np.argsort(random_words(count, seed, part), kind="stable")] = np.arange(count) % 3
+    points, found = np.empty((count, 2)), np.zeros(count, dtype=bool)
+    turn = 0
+    while not found.all():
+        turn += 1
+        drawn = (random_words(20 * count, seed, part, turn) >> np.uint64(11)) * 2.0**-53
+        drawn = drawn.reshape(-1, 2)
+        drawn = drawn[np.hypot(*(drawn - 0.5).T) <= 0.5]
+        kinds = _kinds(drawn)
+        for kind in range(3):
+            missing = np.flatnonzero(~found & (labels == kind))
+            fitting = drawn[kinds == kind][: len(missing)]
+            points[missing[: len(fitting)]], found[missing[: len(fitting)]] = fitting, True
+    samples = np.concatenate([points, 1 - points], axis=1).astype(np.float32)
+    return torch.from_numpy(samples), torch.from_numpy(labels)
+
+
+def _kinds(points: np.ndarray) -> np.ndarray:
+    """0 for yin, 1 for yang, 2 for the dots, of points ``[N, 2]``."""
+    left, right = (np.hypot(points[:, 0] - centre, points[:, 1] - 0.5) for centre in (0.25, 0.75))
+    is_yin = (left <= 0.25) | ((points[:, 1] > 0.5) & (right > 0.25))
+    return np.where(np.minimum(left, right) < 0.1, 2, np.where(is_yin, 0, 1))
+
+
 def _two_discs(count: int, seed: int, part: int, radius: float, margin: float) -> tuple[Tensor, Tensor]:
     words = random_words(3 * count, seed, part).reshape(3, count)
     uniform = (words >> np.uint64(11)) * 2.0**-53  # [3, N], in [0, 1)
@@ -61,3 +115,4 @@ def _two_discs(count: int, seed: int, part: int, radius: float, margin: float) -
 
 
 DATASETS.register("blobs")(lambda data_dir, seed: blobs(seed=seed))
+DATASETS.register("yin-yang")(lambda data_dir, seed: yin_yang(seed=seed))

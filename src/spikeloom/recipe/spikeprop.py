@@ -98,7 +98,7 @@ class SpikeProp(Validated, Recipe):
         from torch import nn
 
         from spikeloom import timing
-        from spikeloom.timing.spike_prop_figures import draw_spike_prop
+        from spikeloom.timing.potential_figures import draw_potentials
         from spikeloom.train.experiment import Experiment
 
         dataset = self._load()
@@ -128,7 +128,7 @@ class SpikeProp(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=self._moved(dataset),
-            draw=lambda _net, times, title: draw_spike_prop(net, times, title),
+            draw=lambda _net, times, title: draw_potentials(net, times, title),
         )
 
     def _load(self) -> Dataset:

@@ -69,7 +69,7 @@ class SpikePropXor(Recipe):
         from torch import nn
 
         from spikeloom import layer, timing
-        from spikeloom.timing.spike_prop_figures import draw_spike_prop
+        from spikeloom.timing.potential_figures import draw_potentials
         from spikeloom.train.experiment import Experiment
 
         shared = (DELAYS, self.tau, self.v_threshold, self.T)
@@ -87,7 +87,7 @@ class SpikePropXor(Recipe):
             loss=self._loss,
             predict=lambda times: torch.where(times < 0, -1, times < (EARLY + LATE) / 2)[:, 0].long(),
             optimizer=torch.optim.SGD(net.parameters(), self.lr),
-            draw=lambda _net, times, title: draw_spike_prop(net, times, title),
+            draw=lambda _net, times, title: draw_potentials(net, times, title),
             done=is_solved,
         )
 

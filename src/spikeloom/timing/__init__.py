@@ -1,5 +1,6 @@
 """Spike times as values: a spike is the number that says when it comes, and a negative number is no spike."""
 
+from spikeloom.timing.event_prop import EventProp, PeakPotential
 from spikeloom.timing.firing_report import LayerReport, firing_report
 from spikeloom.timing.gaussian_tuning import GaussianTuning
 from spikeloom.timing.jitter import Jitter
@@ -17,9 +18,11 @@ from spikeloom.timing.time_losses import first_spike, first_spike_cross_entropy,
 __all__ = [
     "DoubleExponential",
     "EarliestPool2d",
+    "EventProp",
     "GaussianTuning",
     "Jitter",
     "LayerReport",
+    "PeakPotential",
     "ReLPSPConv2d",
     "ReLPSPLinear",
     "SpikeProp",

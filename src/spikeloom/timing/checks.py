@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
-from spikeloom.errors import BackendError
+from spikeloom.errors import BackendError, ShapeError
 from spikeloom.loom.available import unavailable
 from spikeloom.loom.select import checked_backend, effective_backend
 
@@ -31,6 +31,16 @@ def check_window(times: Tensor, T: float) -> None:
             f"`times` must be at most T = {T:g}, got a spike at {latest:g}. No spike is written as -1; else "
             "make T larger, or do not set `extrapolate` in the layer before."
         )
+
+
+def check_times(times: Tensor, in_features: int, T: float) -> None:
+    """Raise unless these are spike times of so many inputs, with one or several each, within the window."""
+    if times.dim() not in (2, 3) or times.shape[1] != in_features:
+        raise ShapeError(
+            f"`times` must be spike times [N, {in_features}], or [N, {in_features}, S] of neurons with "
+            f"several spikes, got {list(times.shape)}. Flatten what an encoder returns."
+        )
+    check_window(times, T)
 
 
 def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:

@@ -6,10 +6,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from spikeloom.timing.event_prop import EventProp
 from spikeloom.timing.rel_psp import ReLPSPConv2d, ReLPSPLinear
 from spikeloom.timing.spike_prop import SpikeProp
 
-LAYERS = SpikeProp, ReLPSPLinear, ReLPSPConv2d
+LAYERS = SpikeProp, EventProp, ReLPSPLinear, ReLPSPConv2d
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class LayerReport:
 
 @torch.no_grad()
 def firing_report(net: nn.Module, times: Tensor) -> list[LayerReport]:
-    """Look for silent neurons and near-tangent crossings in the SpikeProp and ReL-PSP layers of a network.
+    """Look for silent neurons and near-tangent crossings in the layers on spike times of a network.
 
     Args:
         net: a network; it is run once.
@@ -71,7 +72,7 @@ def firing_report(net: nn.Module, times: Tensor) -> list[LayerReport]:
 def _look_at(reports: list[LayerReport], name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     assert isinstance(layer, LAYERS)
     time, slope = layer.fire(*inputs)
-    if isinstance(layer, SpikeProp):
+    if isinstance(layer, SpikeProp | EventProp):
         time, slope = (part.view(len(part), layer.out_features, -1)[..., 0] for part in (time, slope))
     neurons = 1 if isinstance(layer, ReLPSPConv2d) else -1
     time, slope = (part.movedim(neurons, 0).flatten(1) for part in (time, slope))  # [out, cases]

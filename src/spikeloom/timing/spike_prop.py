@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
-from spikeloom.errors import ShapeError
 from spikeloom.loom import checked_backend
 from spikeloom.loom.select import ON_CPU
-from spikeloom.timing.checks import check_window
-from spikeloom.timing.spike_prop_function import Settings, firing_times
-from spikeloom.timing.spike_response import Fired, SpikeResponse
+from spikeloom.timing.checks import check_times
+from spikeloom.timing.spike_prop_function import firing_times
+from spikeloom.timing.spike_response import Fired, Settings, SpikeResponse
 
 
 class SpikeProp(nn.Module):
@@ -124,7 +123,7 @@ class SpikeProp(nn.Module):
 
     def fire(self, times: Tensor) -> Fired:
         """The times that ``forward`` gives, and the slopes of the potentials then, without gradient."""
-        self._check(times)
+        check_times(times, self.in_features, self.T)
         settings = Settings(self.min_slope, self.wake if self.training else 0.0, self.backend)
         time, slope = firing_times(*self.terminals(times), self.response, settings)
         if self.response.num_spikes == 1:
@@ -147,11 +146,7 @@ class SpikeProp(nn.Module):
         kernel of a neuron's own spikes included."""
         arrivals, weight = self.terminals(times)
         fired = self.fire(times).time.double().view(len(times), self.out_features, -1)  # [N, out, num_spikes]
-        points = []
-        for now in at.double():
-            own = torch.where(fired < 0, 0.0, self.response.own(now - fired)).sum(2)
-            points.append(self.response.psp(now - arrivals) @ weight.t() - own)
-        return torch.stack(points, -1).to(self.weight.dtype)
+        return self.response.potential(arrivals, weight, fired, at).to(self.weight.dtype)
 
     def extra_repr(self) -> str:
         response = self.response
@@ -161,14 +156,6 @@ class SpikeProp(nn.Module):
             f"terminals={len(self.delays)}, tau={response.tau}, v_threshold={response.v_threshold}, "
             f"T={response.T}{more}"
         )
-
-    def _check(self, times: Tensor) -> None:
-        if times.dim() not in (2, 3) or times.shape[1] != self.in_features:
-            raise ShapeError(
-                f"`times` must be spike times [N, {self.in_features}], or [N, {self.in_features}, S] of "
-                f"neurons with several spikes, got {list(times.shape)}. Flatten what an encoder returns."
-            )
-        check_window(times, self.response.T)
 
 
 def _checked_delays(delays: int | Sequence[float]) -> Tensor:

@@ -2,27 +2,13 @@
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spikeloom.timing.checks import check_gradient, runs_compiled
-from spikeloom.timing.spike_response import Fired, SpikeResponse
-
-
-class Settings(NamedTuple):
-    """What gradients need to know, and which backend computes.
-
-    Args:
-        min_slope: the least slope that gradients are divided by.
-        wake: strength of the pull on neurons that fire for no sample; 0 for none.
-        backend: ``'auto'``, ``'numba'`` or ``'torch'``.
-    """
-
-    min_slope: float
-    wake: float
-    backend: str
+from spikeloom.timing.spike_response import Fired, Settings, SpikeResponse
 
 
 def firing_times(arrivals: Tensor, weight: Tensor, response: SpikeResponse, settings: Settings) -> Fired:

@@ -29,6 +29,20 @@ class Fired(NamedTuple):
     slope: Tensor
 
 
+class Settings(NamedTuple):
+    """What gradients need to know, and which backend computes.
+
+    Args:
+        min_slope: the least slope that gradients are divided by.
+        wake: strength of the pull on neurons that fire for no sample; 0 for none.
+        backend: ``'auto'``, ``'numba'`` or ``'torch'``.
+    """
+
+    min_slope: float
+    wake: float
+    backend: str
+
+
 @dataclass(frozen=True)
 class SpikeResponse:
     r"""A potential that is the sum of the neuron's responses to spikes.
@@ -78,6 +92,16 @@ class SpikeResponse:
         return torch.where(lag >= 0, self.refractory * (-lag.clamp(min=0) / self.tau).exp(), 0.0)
 
     @torch.no_grad()
+    def potential(self, arrivals: Tensor, weight: Tensor, fired: Tensor, at: Tensor) -> Tensor:
+        """The potentials ``[N, out, len(at)]`` at the times ``at`` of neurons that have fired at the times
+        ``fired`` ``[N, out, num_spikes]``; the others are as for :meth:`fire`."""
+        points = []
+        for now in at.double():
+            own = torch.where(fired < 0, 0.0, self.own(now - fired)).sum(2)
+            points.append(self.psp(now - arrivals) @ weight.t() - own)
+        return torch.stack(points, -1)
+
+    @torch.no_grad()
     def fire(self, arrivals: Tensor, weight: Tensor) -> Fired:
         """When neurons fire.
 
@@ -92,14 +116,13 @@ class SpikeResponse:
         x = arrivals.new_zeros(len(arrivals), len(weight))  # [N, out]: the potential
         c = torch.zeros_like(x)
         fired = Fired(*(x.new_full((*x.shape, self.num_spikes), value) for value in (-1.0, 0.0)))
-        for start, gap, added in self._intervals(arrivals, weight):
-            c = c + added * (math.e / self.tau)
-            x, c = self._cross(x, c, start, gap, fired)
+        for start, gap, added in self.intervals(arrivals, weight):
+            x, c = self._cross(x, c + self._kick(added), start, gap, fired)
         return fired
 
-    def _intervals(self, arrivals: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Between arrivals: when it starts ``[N, 1]``, how long it is ``[N, 1]``, and the weights that arrive
-        at its start ``[N, out]``."""
+    def intervals(self, arrivals: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What lies between arrivals: when it starts ``[N, 1]``, how long it is ``[N, 1]``, and the weights
+        that arrive at its start ``[N, out]``."""
         last = int((arrivals < self.T).sum(1).amax()) if arrivals.numel() else 0
         arrivals, order = arrivals.clamp(max=self.T).sort(dim=1, stable=True)
         ends = torch.cat([arrivals[:, 1:], torch.full_like(arrivals[:, :1], self.T)], 1)
@@ -116,18 +139,29 @@ class SpikeResponse:
             rest = fired.time < 0  # [N, out, num_spikes]
             new = (self._potential(x, c, top) >= self.v_threshold) & rest[..., -1]
             if not bool(new.any()):
-                return self._potential(x, c, left), c * (-left / self.tau).exp()
+                return self._potential(x, c, left), self._decayed(c, left)
             after = self._bisect(x, c, top)
-            decayed = c * (-after / self.tau).exp()
+            decayed = self._decayed(c, after)
             place = new[..., None] & rest & (rest.cumsum(-1) == 1)  # the first that is free
             fired.time[place] = (start + spent + after)[new]
-            fired.slope[place] = (decayed - self.v_threshold / self.tau)[new]
+            fired.slope[place] = self._slope(decayed)[new]
             spent = torch.where(new, spent + after, spent)
             x = torch.where(new, self.v_threshold - self.refractory, x)
             c = torch.where(new, decayed, c)
 
+    def _kick(self, added: Tensor) -> Tensor:
+        """How much arriving weights add to ``c``."""
+        return added * (math.e / self.tau)
+
     def _potential(self, x: Tensor, c: Tensor, lag: Tensor) -> Tensor:
         return (x + c * lag) * (-lag / self.tau).exp()
+
+    def _decayed(self, c: Tensor, lag: Tensor) -> Tensor:
+        return c * (-lag / self.tau).exp()
+
+    def _slope(self, c: Tensor) -> Tensor:
+        """Of a potential at the threshold."""
+        return c - self.v_threshold / self.tau
 
     def _top(self, x: Tensor, c: Tensor, gap: Tensor) -> Tensor:
         """Where the potential is highest in ``(0, gap]`` if it starts below the threshold: at its maximum, or

@@ -1,12 +1,14 @@
-"""Figures of one pattern in a network of SpikeProp layers: its spikes, and the potentials."""
+"""Figures of one pattern in a network of layers in continuous time: its spikes, and the potentials."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from spikeloom.timing.event_prop import EventProp, PeakPotential
 from spikeloom.timing.figures import draw_spike_times
 from spikeloom.timing.spike_prop import SpikeProp
 
@@ -15,14 +17,15 @@ if TYPE_CHECKING:
 
 POINTS = 500  # of a curve
 SHOWN = 10  # neurons of a layer at most
+DRAWN = SpikeProp, EventProp, PeakPotential
 
 
 @torch.no_grad()
-def draw_spike_prop(net: nn.Sequential, times: Tensor, title: str = "") -> dict[str, Figure]:
+def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[str, Figure]:
     """What the layers of a network do with one pattern.
 
     Args:
-        net: SpikeProp layers.
+        net: SpikeProp or EventProp layers; the last may be a PeakPotential.
         times: spike times of one sample ``[1, in_features]``.
         title: of both figures.
     Returns:
@@ -31,14 +34,16 @@ def draw_spike_prop(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         ShapeError: ``times`` holds several patterns.
     Example:
         >>> net = nn.Sequential(SpikeProp(4, 3), SpikeProp(3, 2))
-        >>> figures = draw_spike_prop(net, torch.tensor([[3.0, 5.0, -1.0, 0.0]]))
+        >>> figures = draw_potentials(net, torch.tensor([[3.0, 5.0, -1.0, 0.0]]))
         >>> [panel.get_title() for panel in figures["membrane"].axes]
         ["layer '0': 3 of 3 neurons", "layer '1': 2 of 2 neurons"]
     """
     from matplotlib.figure import Figure
 
-    figures = draw_spike_times(net, times, title)
-    layers = [(name, layer) for name, layer in net.named_children() if isinstance(layer, SpikeProp)]
+    layers = [(name, layer) for name, layer in net.named_children() if isinstance(layer, DRAWN)]
+    silent = bool(layers) and isinstance(layers[-1][1], PeakPotential)
+    firing = OrderedDict(list(net.named_children())[: -1 if silent else None])
+    figures = draw_spike_times(nn.Sequential(firing), times, title)
     figure = figures["membrane"] = Figure(figsize=(8, 2.8 * len(layers) + 0.4), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(len(layers), 1, squeeze=False, sharex=True)[:, 0]
@@ -46,14 +51,19 @@ def draw_spike_prop(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         at = torch.linspace(0, layer.T, POINTS)
         potentials = layer.potential(times, at)[0, :SHOWN]  # [neurons, POINTS]
         times = layer(times)
+        ax.plot(at, potentials.t(), linewidth=1.2)
+        ax.set_title(f"layer '{name}': {len(potentials)} of {layer.out_features} neurons")
+        if isinstance(layer, PeakPotential):
+            most, where = potentials.max(1)
+            ax.plot(at[where], most, "k.", markersize=6)
+            ax.set_ylabel("potential")
+            continue
         threshold, spikes = layer.response.v_threshold, times[0, : len(potentials)].flatten()
         spikes = spikes[spikes >= 0]
-        ax.plot(at, potentials.t(), linewidth=1.2)
         ax.axhline(threshold, color="grey", linestyle="dashed", linewidth=0.8)
         ax.plot(spikes, torch.full_like(spikes, threshold), "k|", markersize=12)
-        # What comes after the spike may rise far above the threshold, and does not matter.
+        # What comes after the last spike may rise far above the threshold, and does not matter.
         ax.set_ylim(min(-0.2 * threshold, float(potentials.min())), 2.5 * threshold)
-        ax.set_title(f"layer '{name}': {len(potentials)} of {layer.out_features} neurons")
         ax.set_ylabel("potential, cut off")
     figure.axes[-1].set_xlabel("time")
     return figures
