@@ -116,7 +116,8 @@ class SpikeProp(Validated, Recipe):
         first = timing.SpikeProp(features * curves + 1, hidden, *shared, min_slope=self.min_slope)
         second = timing.SpikeProp(hidden, dataset.num_classes, *shared, min_slope=self.min_slope)
         active = (encode(dataset.train_x, None) >= 0).float().mean().item()
-        first.reset_parameters(active, self.drive or DRIVE[self.dataset])
+        assert self.drive is not None
+        first.reset_parameters(active, self.drive)
         net = nn.Sequential(first, second)
         optimizer = torch.optim.Adam(net.parameters(), self.lr)
         return Experiment(
