@@ -696,13 +696,19 @@ def test_a_finished_run_that_is_resumed_has_its_figures_and_curves(spikeloom, co
 
 
 def test_what_a_killed_process_did_not_finish_is_removed_and_not_shown(spikeloom, copied):
-    left = [copied / "figures" / ".spikeloom-curves.png-77.part"]
-    left += [copied / "checkpoints" / ".spikeloom-new.safetensors-77.part"]
-    for path in left:
+    ended = [sys.executable, "-c", "import os; print(os.getpid())"]
+    gone = subprocess.run(ended, capture_output=True, text=True, check=True).stdout.strip()
+    other, runs = copied / "variants" / "one" / "checkpoints", os.getppid()
+    other.mkdir(parents=True)
+    left = [copied / "figures" / f".spikeloom-curves.png-{gone}.part"]
+    left += [folder / f".spikeloom-new-{gone}.part" for folder in (copied / "checkpoints", other)]
+    drawn = copied / "figures" / f".spikeloom-raster.png-{runs}.part"  # `spikeloom plot` writes it just now
+    for path in (*left, drawn):
         path.write_bytes(b"half")
     _, output, _ = spikeloom("train", "--resume", copied)
     assert ".part" not in output
     assert not any(path.exists() for path in left)
+    assert drawn.exists() == (os.name == "posix")
 
 
 def test_a_best_checkpoint_in_the_place_of_the_last(spikeloom, copied):

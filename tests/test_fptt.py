@@ -54,6 +54,26 @@ def test_memories_go_on_as_in_a_forward_pass():
     assert_same("v", net[1].v.detach(), v)
 
 
+class InPlace(neuron.IFNode):
+    """Changes its potential in place."""
+
+    def neuronal_charge(self, x):
+        self.v = self.v + 0.0 * x if isinstance(self.v, float) else self.v
+        self.v += x
+
+
+def test_a_step_that_changes_its_memory_in_place_learns_as_one_that_does_not():
+    found = []
+    for kind in (neuron.IFNode, InPlace):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Linear(3, 2), kind())
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+        average = functional.fptt_online_training_init_w_ra(optimizer)
+        x, target = torch.rand(6, 4, 3), torch.ones(6, 4, 2)
+        found.append(functional.fptt_online_training(net, optimizer, x, target, F.mse_loss, 0.5, average))
+    assert_close("losses", *found)
+
+
 def test_it_learns():
     torch.manual_seed(0)
     x, target = (torch.rand(20, 16, 8) < 0.3).float(), torch.rand(20, 16, 2)
@@ -74,5 +94,7 @@ def test_wrong_arguments():
     x = torch.rand(2, 4, 3)
     with pytest.raises(ValueError, match="`alpha`"):
         functional.fptt_online_training(net, optimizer, x, torch.rand(2, 4, 2), F.mse_loss, 0.0, average)
+    with pytest.raises(ShapeError, match="`x_seq` must"):
+        functional.fptt_online_training(net, optimizer, x[:0], torch.rand(0, 4, 2), F.mse_loss, 0.5, average)
     with pytest.raises(ShapeError, match="one target for each of 2 time steps, got 3"):
         functional.fptt_online_training(net, optimizer, x, torch.rand(3, 4, 2), F.mse_loss, 0.5, average)

@@ -225,6 +225,13 @@ def test_a_users_own_boundary_is_respected():
     assert (net[0].step_mode, net[0].node.step_mode) == ("m", "s")
 
 
+def test_an_error_leaves_all_step_modes_as_they_were():
+    net = nn.Sequential(neuron.IFNode(step_mode="m"), neuron.PSN(4), neuron.IFNode(step_mode="m"))
+    with pytest.raises(ValueError, match="step_mode"):
+        functional.set_step_mode(net, "s")
+    assert [one.step_mode for one in net] == ["m", "m", "m"]
+
+
 def test_set_step_mode_refuses_an_unknown_mode():
     with pytest.raises(ValueError, match=r"`step_mode` of LIFNode must be one of \('s', 'm'\), got 'multi'"):
         functional.set_step_mode(nn.Sequential(neuron.LIFNode()), "multi")

@@ -376,3 +376,14 @@ def test_a_monitor_can_keep_the_graph(x_seq):
 def test_a_monitor_without_modules_warns():
     with pytest.warns(UserWarning, match="OutputMonitor records nothing: Sequential has no module of"):
         OutputMonitor(small_net("m"), nn.Conv2d)
+
+
+def test_a_sequence_after_single_steps_says_that_it_cannot_be_seen():
+    net = OwnLoop()
+    with record(net, "total") as recording:
+        net(torch.ones(2))
+        assert recording["total"].tolist() == [[1, 1]]
+        net.step_mode = "m"
+        net(torch.ones(3, 2))
+        with pytest.raises(SpikeloomError, match="'total' cannot be seen"):
+            recording["total"]

@@ -24,6 +24,13 @@ class Leaky(base.MemoryModule):
         return (v,), (v,)
 
 
+class InPlace(neuron.BaseNode):
+    """Changes its potential in place."""
+
+    def neuronal_charge(self, x):
+        self.v += 0.5 * x
+
+
 def test_a_step_as_a_function():
     module = Leaky()
     assert module(torch.tensor([1.0])).tolist() == [1.0]
@@ -73,6 +80,9 @@ def test_a_network_as_a_function_leaves_it_as_it_is():
     net, other = (nn.Sequential(nn.Linear(3, 4), neuron.LIFNode(), nn.Linear(4, 2)) for _ in range(2))
     other.load_state_dict(net.state_dict())
     step, states, x = base.to_functional_forward(net), (0.0,), 3 * torch.rand(5, 2, 3)
+    given = torch.zeros(2)
+    base.to_functional_forward(InPlace())((torch.ones(2),), (given,))
+    assert given.tolist() == [0, 0]
     for now in x:
         (output,), states = step((now,), states)
         assert_same("output", other(now), output)

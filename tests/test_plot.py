@@ -198,7 +198,7 @@ def test_event_frames_of_a_batch_and_of_one_frame():
     assert np.asarray(first.images[0].get_array())[0, 0].tolist() == [1, 1, 1]
     assert np.asarray(second.images[0].get_array())[0, 0].tolist() == [1, 0, 0]
     assert single.get_title() == "1 frame of 4 x 5"
-    with pytest.raises(ShapeError, match="`sample` must be below 2, the batch of `frames`, got 2"):
+    with pytest.raises(ShapeError, match="`sample` must be from -2 to 1, of `frames`, got 2"):
         plot.event_frames(batch, sample=2)
     with pytest.raises(ShapeError, match=r"must be \[T, N, 2, H, W\] for `sample`, got shape \[3, 2, 4, 5\]"):
         plot.event_frames(batch[:, 0], sample=1)
@@ -292,7 +292,7 @@ def test_refuses_with_a_reason(function, case):
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(ShapeError, match=r"`sample` must be below 5, .*got 5"):
+    with pytest.raises(ShapeError, match=r"`sample` must be from -5 to 4, .*got 5"):
         plot.raster(spikes(), sample=5)
     with pytest.raises(ShapeError, match=r"`spikes` must be as `v`, \[20, 5\], got \[19, 5\]"):
         plot.membrane(spikes(), spikes()[1:])

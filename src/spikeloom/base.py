@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikeloom.memory import MemoryModule, StepModule
 
@@ -81,7 +81,7 @@ def to_functional_forward(
         modules = [one for one in module.modules() if isinstance(one, MemoryModule)]
         before = [one.memory_state() for one in modules]
         try:
-            load_memories(module, states)
+            load_memories(module, [one.clone() if isinstance(one, Tensor) else one for one in states])
             outputs = call(*inputs, **kwargs)
             after = tuple(memories(module))
         finally:

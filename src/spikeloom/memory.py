@@ -215,8 +215,11 @@ class MemoryModule(nn.Module, StepModule):
         """The memories and where the sequence stands, for :meth:`load_memory_state`."""
         return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING)}
 
-    def load_memory_state(self, state: dict[str, Any]) -> None:
-        """Go back to where :meth:`memory_state` was called."""
+    def load_memory_state(self, state: dict[str, Any], copy: bool = False) -> None:
+        """Go back to where :meth:`memory_state` was called; with ``copy`` to copies, so that a step that
+        changes its memories in place leaves the state as it is."""
+        if copy:
+            state = {name: one.clone() if isinstance(one, Tensor) else one for name, one in state.items()}
         self.__dict__.update(state)
 
     def memories(self) -> Iterator[Any]:

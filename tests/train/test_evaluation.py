@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from spikeloom import data
+from spikeloom.encoding import PoissonEncoder
 from spikeloom.train.evaluation import evaluate
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import make_fabric
@@ -29,3 +30,20 @@ def test_classes_are_those_of_outputs_in_full_precision(precision, wanted):
     fabric.launch()
     evaluate(fabric, experiment)
     assert types == [wanted, wanted]
+
+
+def test_a_network_that_draws_is_tested_with_the_same_random_numbers_every_time():
+    fabric = make_fabric("cpu")
+    net = nn.Sequential(PoissonEncoder(), nn.Flatten(), nn.Linear(64, 10))
+    experiment = Experiment(
+        net,
+        data.digits().take(8, 40),
+        encode=lambda x, _random: x,
+        loss=nn.functional.cross_entropy,
+        predict=lambda output: output.argmax(-1),
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+    )
+    fabric.launch()
+    first = evaluate(fabric, experiment, batch_size=10)
+    assert evaluate(fabric, experiment, batch_size=10) == first
+    assert evaluate(fabric, experiment, seed=1, batch_size=10) != first

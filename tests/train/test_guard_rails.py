@@ -117,3 +117,20 @@ def test_a_run_finds_its_data_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SPIKELOOM_DATA", str(tmp_path / "moved"))
     assert opened(run.folder)[1].data_dir is None
     assert json.loads((run.folder / "config.json").read_text())["settings"]["data_dir"].endswith("sets")
+
+
+def test_the_scale_of_half_precision_gradients_is_kept(tmp_path, monkeypatch):
+    first = trainer(tmp_path / "run", normalised)
+    kind, loaded = type(first.fabric.strategy.precision), []
+    monkeypatch.setattr(kind, "state_dict", lambda _: {"scale": 2048.0, "_growth_tracker": 3}, raising=False)
+    monkeypatch.setattr(kind, "load_state_dict", lambda _, state: loaded.append(state), raising=False)
+    first.fit()
+    assert not loaded
+    monkeypatch.setattr(Run, "create", lambda folder, *_: Run.open(folder))
+    trainer(tmp_path / "run", normalised)
+    assert loaded == [{"scale": 2048.0, "_growth_tracker": 3}]
+
+
+def test_whole_numbers_may_be_written_as_floats():
+    recipe = RECIPES["lif-fc"](epochs=3.0, T=4.0)
+    assert [type(value) for value in (recipe.epochs, recipe.T, recipe.lr)] == [int, int, float]

@@ -75,6 +75,7 @@ def fptt_online_training(
     for x, target in zip(x_seq, target_seq, strict=True):
         detach_net(model)
         before = [one.memory_state() for one in modules]
+        _set(modules, before)
         optimizer.zero_grad()
         loss = f_loss_t(model(x), target)
         aims = [average + gradient / (2 * alpha) for average, gradient in zip(w_ra, gradients, strict=True)]
@@ -101,4 +102,4 @@ def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 def _set(modules: Sequence[MemoryModule], states: Sequence[dict[str, object]]) -> None:
     for module, state in zip(modules, states, strict=True):
-        module.load_memory_state(state)
+        module.load_memory_state(state, copy=True)

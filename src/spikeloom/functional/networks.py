@@ -102,13 +102,26 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
         net: the network.
         step_mode: ``'s'`` (one time step) or ``'m'`` (sequences).
     Raises:
-        ValueError: a module does not support ``step_mode``.
+        ValueError: a module does not support ``step_mode``; all are then as they were.
     """
+    before = []
+    try:
+        for module in _in_one_step_mode(net):
+            before.append((module, module.step_mode))
+            module.step_mode = step_mode  # type: ignore[assignment]
+    except ValueError:
+        for module, mode in before[:-1]:
+            module.step_mode = mode
+        raise
+
+
+def _in_one_step_mode(net: nn.Module) -> Iterator[nn.Module]:
+    """The modules that have a step mode, but for those whose container decides."""
     if hasattr(net, "step_mode"):
-        net.step_mode = step_mode  # type: ignore[assignment]
+        yield net
     if not getattr(net, "step_mode_boundary", False):
         for child in net.children():
-            set_step_mode(child, step_mode)
+            yield from _in_one_step_mode(child)
 
 
 def set_backend(net: nn.Module, backend: str, instance: type | tuple[type, ...] = nn.Module) -> None:

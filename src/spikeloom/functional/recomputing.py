@@ -39,10 +39,9 @@ def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
             )
 
     def start() -> None:
-        """Go back to the memories before; a step may change its own in place."""
+        """Go back to the memories before."""
         for child, state in zip(modules, before, strict=True):
-            copies = {name: one.clone() if isinstance(one, Tensor) else one for name, one in state.items()}
-            child.load_memory_state(copies)
+            child.load_memory_state(state, copy=True)
 
     def run(x: Tensor) -> Tensor:
         nonlocal runs

@@ -181,10 +181,13 @@ def _attach(module: nn.Module, kept: ModuleRecord, on_exit: contextlib.ExitStack
             chunks["input"].append(_chunk(x, is_sequence))
         if "spike" in chunks:
             chunks["spike"].append(_chunk(output, is_sequence and not _is_one_step(output, x)))
-        if step is None or not (step.seen or is_sequence):
+        seen = step is not None and step.seen
+        if step is None or not (seen or is_sequence):
             after_step()
-        elif not step.seen:
+        elif not seen:
             kept.unseen.update(names)
+        if step is not None:
+            step.seen = False  # in the next call
 
     handle = module.register_forward_hook(Hook(module, after_call), with_kwargs=True)
     on_exit.callback(handle.remove)

@@ -54,6 +54,8 @@ def time_by_neuron(name: str, value: Any, sample: int | None = None) -> np.ndarr
     if sample is not None or array.ndim > 2:
         index, num_samples = sample or 0, array.shape[1]
         if not -num_samples <= index < num_samples:
-            raise ShapeError(f"`sample` must be below {num_samples}, the batch of `{name}`, got {sample}.")
+            raise ShapeError(
+                f"`sample` must be from -{num_samples} to {num_samples - 1}, of `{name}`, got {sample}."
+            )
         array = array[:, index]
     return array.reshape(array.shape[0], -1)

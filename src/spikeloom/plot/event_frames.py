@@ -82,7 +82,9 @@ def _frames_of(frames: Any, sample: int | None) -> np.ndarray:
     if array.ndim == 5:
         index, num_samples = sample or 0, array.shape[1]
         if not -num_samples <= index < num_samples:
-            raise ShapeError(f"`sample` must be below {num_samples}, the batch of `frames`, got {sample}.")
+            raise ShapeError(
+                f"`sample` must be from -{num_samples} to {num_samples - 1}, of `frames`, got {sample}."
+            )
         array = array[:, index]
     if array.ndim != 4 or array.shape[1] != 2:
         raise ShapeError(

@@ -68,6 +68,8 @@ class BaseRecipe:
             value, hint = getattr(self, field.name), hints[field.name]
             if not (value is None and NoneType in get_args(hint)):
                 _check(field.name, value, hint)
+                if isinstance(value, float) and float not in (hint, *get_args(hint)):  # 3.0 for 3
+                    object.__setattr__(self, field.name, int(value))
 
     def fill(self, **defaults: Any) -> None:
         """Give settings that are ``None`` what stands for that; for ``__post_init__``."""

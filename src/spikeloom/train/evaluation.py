@@ -8,7 +8,7 @@ from torch import nn
 
 from spikeloom import functional
 from spikeloom.data import as_float
-from spikeloom.encoding import SampleGenerator
+from spikeloom.encoding import SampleGenerator, derive_seed
 from spikeloom.train.experiment import Experiment
 
 TEST_BATCH = 500  # samples, over all processes; more where a training has large batches
@@ -38,6 +38,7 @@ def evaluate(
         count = len(indices)
         if count == 0:  # a sharded network runs in all processes, or in none
             indices = batch[:1]
+        torch.manual_seed(derive_seed(seed, "test", start, fabric.global_rank))  # of layers that draw
         x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
         x = as_float(x).to(dtype)
         with functional.fresh_state(net), fabric.autocast():

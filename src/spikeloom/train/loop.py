@@ -104,6 +104,8 @@ class Trainer:
         net = InTimeChunks(experiment.net, time_chunk) if time_chunk else experiment.net
         self.net, self.optimizer = fabric.setup(net, experiment.optimizer)
         self.progress = restore(experiment, run, state) if state else Progress()
+        if state and state.get("precision"):
+            fabric.strategy.precision.load_state_dict(state["precision"])
         self._check_agreement()
         self.graph = CudaGraph(self._pass_through, self.net) if cuda_graph else None
         self.samples = TrainingSamples(fabric, experiment, seed, pin=cuda_graph)
@@ -331,6 +333,7 @@ class Trainer:
             "net": self._whole(self.experiment.net),
             "optimizer": self._whole(self.experiment.optimizer),
             "scheduler": scheduler.state_dict() if scheduler else None,
+            "precision": self.fabric.strategy.precision.state_dict(),  # the scale of gradients in float16
         }
         if self.is_main:
             checkpoint.save_last(self.run.checkpoints, state)

@@ -27,7 +27,7 @@ from typing import Any
 
 from spikeloom.errors import RunError
 from spikeloom.train import lock
-from spikeloom.train.files import UNFINISHED, write_beside
+from spikeloom.train.files import remove_unfinished, write_beside
 
 _PACKAGES = ("spikeloom", "torch", "numpy", "lightning-fabric", "safetensors")
 
@@ -107,9 +107,7 @@ class Run:
             RunError: another process does.
         """
         with lock.locked(self.folder):
-            for folder in (self.folder, self.checkpoints, self.figures):
-                for path in folder.glob(UNFINISHED):
-                    path.unlink(missing_ok=True)
+            remove_unfinished(self.folder)
             yield
 
     def discard_unstarted(self) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from spikeloom.checks import checked_count, checked_range
 from spikeloom.data import Dataset
 from spikeloom.encoding import derive_seed
 from spikeloom.errors import CheckpointError
@@ -56,6 +57,7 @@ class UnsupervisedTrainer:
         checkpoint_minutes: between checkpoints within an epoch.
         report: called after each epoch, and with each checkpoint within one that was due; for figures.
     Raises:
+        ValueError: a number is out of range.
         CheckpointError: the checkpoints are damaged, or belong to another network.
     """
 
@@ -73,10 +75,11 @@ class UnsupervisedTrainer:
         report: Callable[["UnsupervisedTrainer"], None] = lambda trainer: None,
     ):
         self.network, self.dataset, self.run, self.report = network, dataset, run, report
-        self.epochs, self.seed, self.label_samples = epochs, seed, label_samples
+        self.epochs, self.seed = checked_count("epochs", epochs), seed
+        self.label_samples = checked_count("label_samples", label_samples)
         self.num_samples = len(dataset.train_y)
-        self.window = min(window, -(-self.num_samples // 4))
-        self.checkpoint_seconds = 60.0 * checkpoint_minutes
+        self.window = min(checked_count("window", window), -(-self.num_samples // 4))
+        self.checkpoint_seconds = 60.0 * checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         self.labels, self.last_window, self.this_window = (self._no_labels() for _ in range(3))
         self.progress = Progress()
         state = checkpoint.load_last(run.checkpoints)
