@@ -171,7 +171,7 @@ def draw(found: dict[tuple[str, str], Population], rows: list[Row], path: Path) 
     )
     silent.set(xlabel="scale of the weights", ylabel="silent neurons in %", title="3. Silence")
     for axes in (times, moved, silent):
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     figure.savefig(path, dpi=120)
 
 

@@ -87,6 +87,7 @@ def test_list_shows_every_recipe_with_claim_and_cost(spikeloom):
 
 
 def test_list_takes_a_pattern(spikeloom):
+    assert spikeloom("list", "lif")[1] == spikeloom("list", "lif*")[1]
     code, output, _ = spikeloom("list", "lif*")
     assert code == 0
     assert "lif-fc" in output
@@ -128,7 +129,8 @@ def test_help_of_a_command(spikeloom, command, part):
         (["trian", "blobs"], "There is no command 'trian'. Did you mean 'train'"),
         (["train", "lif-f"], "There is no recipe 'lif-f'. Did you mean 'lif-fc'?"),
         (["train", "zzz"], "There is no recipe 'zzz'. Known: ann2snn, blobs,"),
-        (["list", "blob"], "No recipe matches 'blob'. Did you mean 'blobs'?"),
+        (["list", "bolbs"], "No recipe matches 'bolbs'. Did you mean 'blobs'?"),
+        (["train", "LIF-FC"], "There is no recipe 'LIF-FC'. Did you mean 'lif-fc'"),
         (["train", "--epochs", "3"], "starts with the recipe's name, got '--epochs'"),
     ],
 )
@@ -512,7 +514,9 @@ def test_a_run_without_a_checkpoint(spikeloom, copied, command):
     shutil.rmtree(copied / "checkpoints")
     code, _, errors = spikeloom(*command, copied)
     assert code == 1
-    assert_one_line(errors, f"{copied} has no checkpoint yet")
+    assert_one_line(errors, f"{copied} has no checkpoint any more", "Restore the folder")
+    (copied / "metrics.jsonl").unlink()
+    assert_one_line(spikeloom(*command, copied)[2], f"{copied} has no checkpoint yet")
 
 
 def test_a_missing_best_checkpoint(spikeloom, copied):
@@ -597,6 +601,12 @@ def test_a_folder_with_something_of_the_users_is_kept(spikeloom, tmp_path):
     code, _, _ = spikeloom("train", "blobs", "--tau", "1", "--run-dir", run)
     assert code == 1
     assert sorted(path for path in run.rglob("*") if path.is_file()) == sorted(mine)
+    for name in ("metrics.jsonl", "figures/curves.png"):
+        (run / name).write_text("mine")
+        code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", run)
+        assert_one_line(errors, f"{run / name} is no run's, and could be lost", "another --run-dir")
+        assert (run / name).read_text() == "mine"
+        (run / name).unlink()
     (run / "environment.json").write_text("{}")
     code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", run)
     assert code == 1

@@ -1,6 +1,7 @@
 """The front door: ``spikeloom list | train | test | plot | profile``. Only what needs torch imports it."""
 
 import contextlib
+import errno
 import importlib
 import io
 import itertools
@@ -182,11 +183,15 @@ def _run(arguments: list[str]) -> int:
 def _list(arguments: list[str]) -> None:
     """``spikeloom list [PATTERN]``"""
     if "-h" in arguments or "--help" in arguments:
-        print("usage: spikeloom list [PATTERN]\n\nThe recipes whose names match, all without a pattern:\n")
+        print(
+            "usage: spikeloom list [PATTERN]\n\nThe recipes whose names contain PATTERN, or match it if it "
+            "has a *; without one, all:\n"
+        )
         arguments = []
     if len(arguments) > 1:
         raise UnknownNameError(f"`spikeloom list` takes one pattern, got {' '.join(arguments)}.")
-    names = RECIPES.names(arguments[0] if arguments else "*")
+    pattern = arguments[0] if arguments else "*"
+    names = RECIPES.names(pattern if set(pattern) & set("*?[") else f"*{pattern}*")
     if not names:
         raise UnknownNameError(f"No recipe matches '{arguments[0]}'. {suggest(arguments[0], RECIPES)}")
     width = max(len(name) for name in names)
@@ -300,7 +305,10 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
         what = str(error) if changes.keys() <= known else "it trains in one process, on the CPU."
         raise RunError(f"{folder} cannot be continued like this: {what}") from None
     if _is_main_process():
-        print(f"continuing {folder}, which has {recipe.num_epochs} epochs in all")
+        epochs = f"{recipe.num_epochs} epoch{'s' if recipe.num_epochs > 1 else ''}"
+        print(f"continuing {folder}, which has {epochs} in all")
+        if (folder / "metrics.jsonl").exists() and not any(run.checkpoints.glob("*.safetensors")):
+            print(f"There is no checkpoint in {run.checkpoints} any more: the training begins again.")
     return run, recipe
 
 
@@ -378,10 +386,19 @@ def _long_options(arguments: list[str]) -> list[str]:
     return text.split("\0")[1:-1]
 
 
+_CURES = {
+    errno.EACCES: "Choose a folder that you may write to, with --run-dir or --data-dir.",
+    errno.EROFS: "Choose a folder that can be written, with --run-dir or --data-dir.",
+    errno.ENOTDIR: "A part of this path is a file. Choose another folder.",
+    errno.ENOSPC: "Free some space. What was written before is whole; a training goes on with --resume.",
+}
+
+
 def _shown(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    what = f"{error.strerror}: {os.fsdecode(error.filename)}" if error.filename else error.strerror
+    return f"{what}. {_CURES[error.errno]}" if error.errno in _CURES else what
 
 
 def _fail(message: str, code: int) -> int:

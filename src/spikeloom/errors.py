@@ -53,6 +53,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence with the close matches of a mistyped name, or with all that is known."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = close or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {' or '.join(repr(match) for match in close)}?"
     return f"Known: {', '.join(known) or 'none'}."

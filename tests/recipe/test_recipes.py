@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
+import tyro
 
 import spikeloom
 from spikeloom import cli, recipe
@@ -224,3 +225,19 @@ def test_lif_fc_with_a_rectangular_surrogate_is_told_which_layer_never_fires(tmp
 def test_lif_fc_as_it_is_gets_no_advice(tmp_path, capfd):
     assert train(tmp_path / "run", "lif-fc", "--T", "10", "--epochs", "1") == 0
     assert "Layer '" not in capfd.readouterr().out
+
+
+def test_the_window_of_each_recipe_that_has_one_can_be_given_as_t():
+    for name in RECIPES:
+        if "T" in {field.name for field in dataclasses.fields(RECIPES[name])}:
+            kind = int if "int" in str(get_type_hints(RECIPES[name])["T"]) else float
+            parsed = tyro.cli(RECIPES[name], args=["-T", "50"])
+            assert kind(parsed.T) == 50, name
+
+
+def test_a_run_that_holds_samples_out_says_what_it_was_tested_on(tmp_path, capfd):
+    run = tmp_path / "run"
+    assert train(run, "lif-fc", *TINY["lif-fc"], "--validate") == 0
+    assert "s of training; tested on held-out training samples" in capfd.readouterr().out
+    assert cli.main(["test", str(run)]) == 0
+    assert capfd.readouterr().out.strip().endswith("; tested on held-out training samples")

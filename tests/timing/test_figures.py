@@ -50,6 +50,7 @@ def test_potentials_of_neurons_that_fire_and_of_those_that_are_read():
         "layer '0': 4 of 4 neurons spike",
     ]
     firing, read = figures["membrane"].axes
+    assert firing.get_title().endswith("4 of 4 neurons, which fire up to 2 times")
     spikes = firing.lines[-1].get_xdata()
     assert sorted(spikes.tolist()) == sorted(net[0](torch.tensor([[0.0, 2.0, -1.0]])).flatten().tolist())
     peaks = read.lines[-1].get_ydata()

@@ -314,4 +314,4 @@ def _recorded(
         raise
     except Exception as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
-        raise CannotWeave(f"{FAILED} with {type(error).__name__}: {first_line}") from error
+        raise CannotWeave(f"{FAILED} with {type(error).__name__}: {first_line.rstrip('.')}") from error

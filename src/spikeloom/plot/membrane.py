@@ -86,7 +86,7 @@ def membrane(
     height = (high - low) or 1.0
     top = high + 0.06 * height  # spikes stand between here and `tick` above
     tick = 0.18 * height if spikes is not None else 0.0
-    offsets = -1.1 * (height + tick + 0.06 * height) * np.arange(num_traces)
+    offsets = -1.4 * (height + tick) * np.arange(num_traces)
     times = np.arange(num_steps)
     marker = "." if num_steps <= 40 else ""  # a short line needs its points; a single step is nothing else
     traces = ax.plot(times, v_array + offsets, color=BLUE, linewidth=1.2, marker=marker)
@@ -105,7 +105,7 @@ def membrane(
     traces[0].set_label("potential after reset")
 
     ax.set_xlim(-0.5, num_steps - 0.5)
-    bottom, top = low + offsets[-1] - 0.06 * height, top + tick + 0.06 * height
+    bottom, top = low + offsets[-1] - 0.25 * height, top + tick + 0.06 * height
     legend_share = min(0.5, 20 / size_in_points(ax)[1])  # one line of text, kept free of traces
     ax.set_ylim(bottom, top + (top - bottom) * legend_share / (1 - legend_share))
     integer_ticks(ax, y=False)

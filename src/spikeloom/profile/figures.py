@@ -45,7 +45,7 @@ def draw_profile(
     num_synapses = sum(layer.input_rate is not None for layer in profile.layers)
     rows = max(num_neurons, 2 * num_synapses, 10)
     num_panels = 3 if memory else 2
-    figure = Figure(figsize=(4.4 * num_panels, 1.4 + ROW * rows), layout="constrained")
+    figure = Figure(figsize=(13.2 if memory else 10.4, 1.4 + ROW * rows), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(1, num_panels)
     _draw_rates(profile, panels[0])

@@ -126,11 +126,14 @@ class Ann2Snn(Validated, Recipe):
         with run.locked():
             curves = self.convert(run, checkpoint.load_last(run.checkpoints), self.device)
             write_curves(run, curves, self.dataset)
-        print("\n" + "\n".join(table(curves)))
+        print("\n" + "\n".join(["test accuracy in %, and of the networks before conversion", *table(curves)]))
 
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:
         curves = self.convert(run, state, device)
-        return "\n".join(["test accuracy in %", *table(curves)])
+        return "\n".join(["test accuracy in %, and of the networks before conversion", *table(curves)])
+
+    def summary(self, history: list[dict[str, Any]]) -> str:
+        return f"before conversion: {super().summary(history)}"
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         super().plot(run, state, sample)

@@ -174,6 +174,16 @@ class Validated(BaseRecipe):
         """The dataset; with ``validate`` its training samples only, in two parts."""
         return dataset.held_out(self.seed) if self.validate else dataset
 
+    def summary(self, history: list[dict[str, Any]]) -> str:
+        return super().summary(history) + self._tested_on
+
+    def test(self, run: Run, state: dict[str, Any], device: str) -> str:
+        return super().test(run, state, device) + self._tested_on
+
+    @property
+    def _tested_on(self) -> str:
+        return "; tested on held-out training samples" if self.validate else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(BaseRecipe):
@@ -259,6 +269,8 @@ class Recipe(BaseRecipe):
         return f"test accuracy {accuracy:.2%}, loss {loss:.4f}"
 
     def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
+        if not self.OVER_TIME:
+            return super().test_event_driven(run, state)
         from spikeloom.train.event import event_driven_test
 
         return event_driven_test(run, self.build, state, self.seed, getattr(self, "T", None))

@@ -36,7 +36,7 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         >>> net = nn.Sequential(SpikeProp(4, 3), SpikeProp(3, 2))
         >>> figures = draw_potentials(net, torch.tensor([[3.0, 5.0, -1.0, 0.0]]))
         >>> [panel.get_title() for panel in figures["membrane"].axes]
-        ["layer '0': 3 of 3 neurons", "layer '1': 2 of 2 neurons"]
+        ["layer '0': 3 of 3 neurons, which fire once", "layer '1': 2 of 2 neurons, which fire once"]
     """
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         potentials = layer.potential(times, at)[0, :SHOWN]  # [neurons, POINTS]
         times = layer(times)
         ax.plot(at, potentials.t(), linewidth=1.2)
-        ax.set_title(f"layer '{name}': {len(potentials)} of {layer.out_features} neurons")
+        ax.set_title(f"layer '{name}': {len(potentials)} of {layer.out_features} neurons, {_fires(layer)}")
         if isinstance(layer, PeakPotential):
             most, where = potentials.max(1)
             ax.plot(at[where], most, "k.", markersize=6)
@@ -67,3 +67,10 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         ax.set_ylabel("potential, cut off")
     figure.axes[-1].set_xlabel("time")
     return figures
+
+
+def _fires(layer: SpikeProp | EventProp | PeakPotential) -> str:
+    if isinstance(layer, PeakPotential):
+        return "which do not fire; dots: highest potentials"
+    num_spikes = layer.response.num_spikes
+    return "which fire once" if num_spikes == 1 else f"which fire up to {num_spikes} times"

@@ -95,6 +95,8 @@ def load_last(folder: Path) -> Any | None:
             warnings.warn(f"{' '.join(problems)} Using the one {which} it, {path.name}.", stacklevel=2)
         return state
     if problems:
+        if (folder / BEST).exists():
+            problems.append("The best one may be whole: `spikeloom test RUN --checkpoint best`.")
         raise CheckpointError(f"{' '.join(problems)} Start the training again, in a new run folder.")
     return None
 

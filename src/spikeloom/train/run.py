@@ -80,7 +80,11 @@ class Run:
             )
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file. Choose another --run-dir.")
-        if not _is_ours(self.folder / "environment.json"):
+        environment = self.folder / "environment.json"
+        others = (self.folder / "metrics.jsonl", *self.figures.glob("*.png"))
+        if not environment.exists() and (found := next((one for one in others if one.exists()), None)):
+            raise RunError(f"{found} is no run's, and could be lost. Choose another --run-dir.")
+        if not _is_ours(environment):
             raise RunError(
                 f"{self.folder} holds an environment.json that is no run's, and would be lost. Choose "
                 "another --run-dir."
