@@ -110,7 +110,7 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
             before.append((module, module.step_mode))
             module.step_mode = step_mode  # type: ignore[assignment]
     except ValueError:
-        for module, mode in before[:-1]:
+        for module, mode in reversed(before[:-1]):
             module.step_mode = mode
         raise
 

@@ -32,6 +32,7 @@ class _FiringTimes(torch.autograd.Function):
         compiled: bool,
     ) -> tuple[Tensor, Tensor]:
         fired = _fire(response, arrivals, weight) if compiled else response.fire(arrivals, weight)
+        fired.time.clamp_(max=response.T)  # which the sum of an arrival and a lag may pass by a rounding
         ctx.save_for_backward(arrivals, weight, *fired)
         ctx.response, ctx.settings, ctx.compiled = response, settings, compiled
         ctx.mark_non_differentiable(fired.slope)

@@ -52,6 +52,7 @@ class _FiringTimes(torch.autograd.Function):
             _run("forward", arrivals, weight, response, *fired)
         else:
             fired = response.fire(arrivals, by_arrival(arrivals, weight))
+        fired.time.clamp_(max=response.T)  # which the sum of an arrival and a lag may pass by a rounding
         ctx.save_for_backward(arrivals, weight, *fired)
         ctx.response, ctx.settings, ctx.compiled = response, settings, compiled
         ctx.mark_non_differentiable(fired.slope)
