@@ -1516,3 +1516,12 @@ def test_without_numbas_compiler_the_reference_runs(monkeypatch):
     node.backend = "numba"
     with pytest.raises(BackendError, match="NUMBA_DISABLE_JIT"):
         node(torch.ones(2, 3))
+
+
+def test_a_memory_that_is_written_in_capitals_is_asked_about():
+    class Typo(neuron.BaseNode):
+        def neuronal_charge(self, x):
+            self.V = self.v + x
+
+    account = loom.explain(Typo(step_mode="m"))
+    assert "changes the attribute 'V'; write self.v if that is meant, or register it as a memory" in account

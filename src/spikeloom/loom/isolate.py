@@ -59,7 +59,11 @@ class Isolated:
                 held, holds = dict(old), dict(new)
                 names = [key for key in held | holds if not _same(held.get(key, self), holds.get(key, self))]
                 shown = " and ".join(repr(f"{name}.{key}".lstrip(".")) for key in names)
-                return f"{CHANGES} the attribute {shown}; register it as a memory"
+                meant = [
+                    one for one in getattr(part, "_memories", ()) if one.lower() in map(str.lower, names)
+                ]
+                cure = f"write self.{meant[0]} if that is meant, or register it" if meant else "register it"
+                return f"{CHANGES} the attribute {shown}; {cure} as a memory"
             return f"{CHANGES} what its attribute '{name}' holds; register it as a memory"
         return None
 

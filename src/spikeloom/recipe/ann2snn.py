@@ -175,11 +175,9 @@ class Ann2Snn(Validated, Recipe):
         """The network that the QCFS method makes, and its data."""
         from spikeloom import ann2snn
         from spikeloom.data import as_float
-        from spikeloom.train.launch import build_seeded
-        from spikeloom.train.progress import load_weights
+        from spikeloom.train.launch import restored
 
-        experiment = build_seeded(self.build, self.seed)
-        load_weights(run, experiment, state)
+        experiment = restored(self.build, self.seed, run, state)
         calibration = as_float(experiment.data.train_x[:CALIBRATION_SAMPLES])
         net = experiment.net.get_submodule("qcfs").eval()
         return ann2snn.convert(net, calibration, "qcfs"), experiment.data
@@ -192,12 +190,10 @@ class Ann2Snn(Validated, Recipe):
         """
         from spikeloom import ann2snn
         from spikeloom.data import as_float
-        from spikeloom.train.launch import build_seeded, make_fabric
-        from spikeloom.train.progress import load_weights
+        from spikeloom.train.launch import make_fabric, restored
 
         assert self.T is not None
-        experiment = build_seeded(self.build, self.seed)
-        load_weights(run, experiment, state)
+        experiment = restored(self.build, self.seed, run, state)
         nets, data = experiment.net.to(make_fabric(device).device).eval(), experiment.data
         samples = as_float(data.train_x[:CALIBRATION_SAMPLES])
         test = _test_parts(data)

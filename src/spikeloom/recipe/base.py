@@ -276,12 +276,10 @@ class Recipe(BaseRecipe):
         return event_driven_test(run, self.build, state, self.seed, getattr(self, "T", None))
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
-        from spikeloom.train.launch import build_seeded
-        from spikeloom.train.progress import load_weights
+        from spikeloom.train.launch import restored
         from spikeloom.train.report import draw_curves, draw_sample
 
-        experiment = build_seeded(self.build, self.seed)
-        load_weights(run, experiment, state)
+        experiment = restored(self.build, self.seed, run, state)
         if history := state["progress"]["history"]:
             draw_curves(run, history)
         draw_sample(run, experiment, self.seed, sample)

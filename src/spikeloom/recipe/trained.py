@@ -37,8 +37,7 @@ def load(
     """
     import torch
 
-    from spikeloom.train.launch import build_seeded
-    from spikeloom.train.progress import load_weights
+    from spikeloom.train.launch import restored
 
     run, recipe = opened(folder, data_dir)
     if not isinstance(recipe, Recipe):
@@ -47,8 +46,7 @@ def load(
             "Look at it with `spikeloom test` and `spikeloom plot`."
         )
     with torch.random.fork_rng(devices=()):  # the caller's random numbers go on as they were
-        experiment = build_seeded(recipe.build, recipe.seed)
-    load_weights(run, experiment, state_of(run, checkpoint))
+        experiment = restored(recipe.build, recipe.seed, run, state_of(run, checkpoint))
     experiment.net.eval()
     return experiment
 

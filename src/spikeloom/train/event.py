@@ -12,8 +12,7 @@ from spikeloom.errors import BackendError, ConversionError, RunError, ShapeError
 from spikeloom.event import Runner
 from spikeloom.train.evaluation import TEST_BATCH
 from spikeloom.train.experiment import Experiment
-from spikeloom.train.launch import build_seeded
-from spikeloom.train.progress import load_weights
+from spikeloom.train.launch import restored
 from spikeloom.train.run import Run
 
 
@@ -33,8 +32,7 @@ def event_driven_test(
     Raises:
         RunError: the network cannot run event by event.
     """
-    experiment = build_seeded(build, seed)
-    load_weights(run, experiment, state)
+    experiment = restored(build, seed, run, state)
     net = experiment.net.eval()
     few = experiment.encoded_test(seed, [0, 0])
     repeats = not experiment.has_time(seed)

@@ -107,6 +107,18 @@ def build_seeded(build: Callable[[], Experiment], seed: int) -> Experiment:
         raise RunError(f"The experiment cannot be built: {said}") from error
 
 
+def restored(build: Callable[[], Experiment], seed: int, run: Run, state: dict[str, Any]) -> Experiment:
+    """The experiment, with the weights of a checkpoint's ``state``.
+
+    Raises:
+        RunError: a setting was refused.
+        CheckpointError: the state belongs to another network.
+    """
+    experiment = build_seeded(build, seed)
+    load_weights(run, experiment, state)
+    return experiment
+
+
 def test(
     run: Run, build: Callable[[], Experiment], state: dict[str, Any], device: str, precision: Any, seed: int
 ) -> tuple[float, float]:

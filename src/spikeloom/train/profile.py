@@ -14,8 +14,7 @@ from spikeloom.profile.table import energy_lines, memory_table, operations_table
 from spikeloom.train import checkpoint
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.files import write_beside
-from spikeloom.train.launch import build_seeded
-from spikeloom.train.progress import load_weights
+from spikeloom.train.launch import restored
 from spikeloom.train.report import save_figure
 from spikeloom.train.run import Run
 
@@ -49,8 +48,7 @@ def profile_run(
     Raises:
         RunError: the network has no neurons that fire over time steps.
     """
-    experiment = build_seeded(partial(build, None), seed)
-    load_weights(run, experiment, state)
+    experiment = restored(partial(build, None), seed, run, state)
     net = experiment.net
     if not any(map(profile.is_neuron, net.modules())):
         raise RunError(
