@@ -15,6 +15,8 @@ and optimiser, on spike times that are there already. The sides of the tempotron
 
 Memory is the largest resident memory of a process that takes two steps, less that of one that takes none.
 
+EventProp is compared with its own plain PyTorch form, on a layer small enough for that one's memory.
+
 An epoch of ReL-PSP is the median step of the recipe ``relpsp`` on MNIST, augmentation and encoding included,
 after some steps of training, times the steps of an epoch. Without MNIST in the data folder it is left out.
 """
@@ -146,6 +148,28 @@ def rel_psp(times: Any, settings: Settings) -> Step:
     return step
 
 
+def event_prop(times: Any, hidden: int, backend: str) -> Step:
+    import torch
+    from torch import nn
+
+    from spikeloom import timing
+
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        timing.EventProp(times.shape[1], hidden, T=40.0, num_spikes=4, backend=backend),
+        timing.PeakPotential(hidden, 10, T=40.0, backend=backend),
+    )
+    net[0].reset_parameters(active=0.2)
+    label, optimizer = torch.arange(len(times)) % 10, torch.optim.Adam(net.parameters(), 1e-3)
+
+    def step() -> None:
+        nn.functional.cross_entropy(net(times), label).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 SIDES = {"ours": tempotron, "written out": written_out}
 
 
@@ -166,6 +190,20 @@ def against_written_out(settings: Settings) -> Iterator[Row]:
         yield Row(section, f"memory, {side}", value, "MiB")
     share = found["ours"] / max(1.0, found["written out"])  # toys may take none
     yield Row(section, "memory, ours / written out", share, "times", goal="<= 0.1")
+
+
+def compiled_or_plain(settings: Settings) -> Iterator[Row]:
+    """EventProp's step: the compiled loops against plain PyTorch."""
+    batch, hidden = settings.batch // 4, settings.hidden // 16
+    times = random_times(settings.pixels, 0.2, settings, 20.0)[:batch]
+    section = f"EventProp, a training step, {settings.pixels}-{hidden}-10, batch {batch}"
+    sides = {backend: event_prop(times, hidden, backend) for backend in ("numba", "torch")}
+    taken = measure.paired(sides, settings.rounds)
+    for side, values in taken.items():
+        yield row_of(section, f"time, {side}", [1000 * value for value in values], "ms")
+    yield row_of(
+        section, "time, torch / numba", ratios(taken["torch"], taken["numba"]), "times", goal=">= 20"
+    )
 
 
 def used(side: str, settings: Settings) -> float:
@@ -285,7 +323,11 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     measure.keep_freed_memory()  # as `spikeloom train` does
     rows: list[Row] = []
-    parts = [lambda: against_written_out(settings), lambda: growth(settings)]
+    parts = [
+        lambda: against_written_out(settings),
+        lambda: compiled_or_plain(settings),
+        lambda: growth(settings),
+    ]
     if options.data_dir:
         parts.append(lambda: epochs(settings, options.data_dir))
     for part in parts:

@@ -44,6 +44,7 @@ Method = Literal["max", "percentile", "qcfs"]
 Curves = dict[str, list[float]]
 # The methods, and which of the two networks each converts.
 METHODS: dict[Method, str] = {"max": "relu", "percentile": "relu", "qcfs": "qcfs"}
+HEADING = "test accuracy in %, and of the networks before conversion"
 SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # time steps
 
 
@@ -126,11 +127,11 @@ class Ann2Snn(Validated, Recipe):
         with run.locked():
             curves = self.convert(run, checkpoint.load_last(run.checkpoints), self.device)
             write_curves(run, curves, self.dataset)
-        print("\n" + "\n".join(["test accuracy in %, and of the networks before conversion", *table(curves)]))
+        print("\n" + "\n".join([HEADING + self._tested_on, *table(curves)]))
 
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:
         curves = self.convert(run, state, device)
-        return "\n".join(["test accuracy in %, and of the networks before conversion", *table(curves)])
+        return "\n".join([HEADING + self._tested_on, *table(curves)])
 
     def summary(self, history: list[dict[str, Any]]) -> str:
         return f"before conversion: {super().summary(history)}"

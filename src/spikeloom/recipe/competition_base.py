@@ -47,7 +47,7 @@ class Competition(Validated):
 
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:
         _refuse_accelerator(device)
-        return f"test accuracy {self._labelled(run).accuracy():.2%}"
+        return f"test accuracy {self._labelled(run).accuracy():.2%}{self._tested_on}"
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         from spikeloom.train.unsupervised_report import draw, draw_sample

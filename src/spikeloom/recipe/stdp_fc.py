@@ -66,6 +66,9 @@ class StdpFc(Competition):
             if self.compare:
                 draw_variants(run, variants)
 
+    def summary(self, history: list[dict[str, Any]]) -> str:
+        return f"{self._name}: {super().summary(history)}"
+
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         from spikeloom.train.unsupervised_report import draw_variants
 
