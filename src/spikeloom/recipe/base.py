@@ -20,7 +20,7 @@ from typing import (
 
 import tyro
 
-from spikeloom.errors import RunError
+from spikeloom.errors import RunError, suggest
 from spikeloom.registry import Registry
 
 if TYPE_CHECKING:
@@ -150,10 +150,12 @@ class BaseRecipe:
         Raises:
             RunError: a setting is unknown, or its value is refused.
         """
-        unknown = settings.keys() - {field.name for field in fields(cls)}
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(settings.keys() - set(known))
         if unknown:
             raise RunError(
-                f"The run's config.json has settings that its recipe does not know: {sorted(unknown)}."
+                f"The run's config.json has settings that its recipe does not know: {unknown}. "
+                f"{suggest(unknown[0], known)}"
             )
         try:
             folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}

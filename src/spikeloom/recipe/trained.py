@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikeloom.errors import RunError
+from spikeloom.errors import RunError, suggest
 from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def opened(folder: str | Path, data_dir: str | Path | None = None) -> tuple[Run,
         isinstance(stored, str) and stored and not Path(stored).is_dir() and "SPIKELOOM_DATA" in os.environ
     ):
         settings["data_dir"] = data_dir  # without one, that of the variable
+    if name not in RECIPES:
+        raise RunError(f"The config.json of {run.folder} names a recipe '{name}'. {suggest(name, RECIPES)}")
     return run, RECIPES[name].from_settings(settings)
 
 
