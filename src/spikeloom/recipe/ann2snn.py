@@ -138,8 +138,10 @@ class Ann2Snn(Validated, Recipe):
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         super().plot(run, state, sample)
-        path = run.folder / "conversion.json"
-        curves = json.loads(path.read_text()) if path.exists() else self.convert(run, state, self.device)
+        try:
+            curves = json.loads((run.folder / "conversion.json").read_text())
+        except (FileNotFoundError, ValueError):  # it is missing or damaged
+            curves = self.convert(run, state, self.device)
         write_curves(run, curves, self.dataset)
 
     def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
