@@ -69,7 +69,7 @@ class EventProp(Validated, Recipe):
     """Time constant of the synaptic current, in ms."""
     lr: float | None = None
     """Highest learning rate of Adam; it rises over a twentieth of the steps, and falls to 0. Default: 1e-2 on
-    yin-yang, 5e-3 on mnist."""
+    yin-yang, 4e-2 on mnist."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
