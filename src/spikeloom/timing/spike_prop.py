@@ -125,11 +125,8 @@ class SpikeProp(nn.Module):
         """The times that ``forward`` gives, and the slopes of the potentials then, without gradient."""
         check_times(times, self.in_features, self.T)
         settings = Settings(self.min_slope, self.wake if self.training else 0.0, self.backend)
-        time, slope = firing_times(*self.terminals(times), self.response, settings)
-        if self.response.num_spikes == 1:
-            time, slope = time.squeeze(2), slope.squeeze(2)
-        dtype = times.dtype if times.is_floating_point() else self.weight.dtype
-        return Fired(time.to(dtype), slope.to(dtype))
+        fired = firing_times(*self.terminals(times), self.response, settings)
+        return fired.to(times.dtype if times.is_floating_point() else self.weight.dtype)
 
     def terminals(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """What each terminal does: when its spike arrives ``[N, terminals]``, infinite for none, and its

@@ -3,6 +3,8 @@
 This is the plain PyTorch form, which the compiled one in spike_prop_loops.py is tested against.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +29,11 @@ class Fired(NamedTuple):
 
     time: Tensor
     slope: Tensor
+
+    def to(self, dtype: torch.dtype) -> Fired:
+        """Both as a layer gives them: in this type, and without a dimension for one spike."""
+        time, slope = (one.squeeze(2) if one.shape[2] == 1 else one for one in self)
+        return Fired(time.to(dtype), slope.to(dtype))
 
 
 class Settings(NamedTuple):

@@ -158,11 +158,8 @@ class EventProp(_Layer):
         """The times that ``forward`` gives without ``extrapolate``, and the slopes of the potentials then,
         without gradient; 0 for no spike."""
         settings = Settings(self.min_slope, self.wake if self.training else 0.0, self.backend)
-        time, slope = firing_times(*self.terminals(times), self.response, settings)
-        if self.response.num_spikes == 1:
-            time, slope = time.squeeze(2), slope.squeeze(2)
-        dtype = times.dtype if times.is_floating_point() else self.weight.dtype
-        return Fired(time.to(dtype), slope.to(dtype))
+        fired = firing_times(*self.terminals(times), self.response, settings)
+        return fired.to(times.dtype if times.is_floating_point() else self.weight.dtype)
 
     @torch.no_grad()
     def potential(self, times: Tensor, at: Tensor) -> Tensor:
