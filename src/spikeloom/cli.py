@@ -387,8 +387,8 @@ def _long_options(arguments: list[str]) -> list[str]:
 
 
 _CURES = {
-    errno.EACCES: "Choose a folder that you may write to, with --run-dir or --data-dir.",
-    errno.EROFS: "Choose a folder that can be written, with --run-dir or --data-dir.",
+    errno.EACCES: "Change its rights, or choose another folder.",
+    errno.EROFS: "Choose a folder that can be written.",
     errno.ENOTDIR: "A part of this path is a file. Choose another folder.",
     errno.ENOSPC: "Free some space. What was written before is whole; a training goes on with --resume.",
 }
