@@ -17,7 +17,7 @@ ORDER = [
     ("recipe",),
     ("train",),
     ("model",),
-    ("ann2snn",),
+    ("ann2snn", "exchange"),
     ("event",),
     ("timing",),
     ("learning",),

@@ -1,12 +1,16 @@
 """What a network consists of: operations that the compiled loop knows, in their order."""
 
+import copy
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikeloom import layer
+from spikeloom.errors import ConversionError
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 
 OPERATIONS: dict[str, tuple[type[nn.Module], ...]] = {
@@ -19,13 +23,14 @@ OPERATIONS: dict[str, tuple[type[nn.Module], ...]] = {
         *(nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
         *(layer.AvgPool2d, layer.MaxPool2d, layer.AdaptiveAvgPool2d, layer.VotingLayer),
     ),
+    "delay": (layer.Delay, layer.LearnableDelay),
     "nothing": (
         *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, layer.Dropout, layer.Dropout1d),
         *(layer.Dropout2d, layer.MultiStepDropout, layer.MultiStepDropout2d),
     ),
 }
 """By exact class: a subclass may compute something else."""
-CURE = "Run the network itself, or without this part."
+CURE = "Run the network itself, or leave this part out."
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,49 @@ class Recording:
     output: int
     memories: list[Memory]
     starts: dict[str, Any]
+
+    @cached_property
+    def _norms(self) -> dict[int, Call]:
+        """The normalisations that become a part of the weights before them, by the values that they take."""
+        layers = {call.result for call in self.calls if call.kind == "synapses"}
+        uses = Counter(source for call in self.calls for source in call.sources)
+        uses.update([self.output, *(memory.after for memory in self.memories)])
+        norms = {call.sources[0]: call for call in self.calls if call.kind == "norm"}
+        return {value: call for value, call in norms.items() if value in layers and uses[value] == 1}
+
+    def is_folded(self, norm: Call) -> bool:
+        """Whether a normalisation becomes a part of the weights before it."""
+        return self._norms.get(norm.sources[0]) is norm
+
+    def synapses(self, call: Call) -> tuple[Tensor, Tensor | None, int]:
+        """Weights and bias of a layer, in double precision, with the normalisation behind it if that becomes
+        a part of them, and the number of the value that both together give."""
+        module: Any = call.module
+        weight, norm = module.weight.detach().double(), self._norms.get(call.result)
+        bias = None if module.bias is None else module.bias.detach().double()
+        if norm is None:
+            return weight, bias, call.result
+        scale, shift = (one.reshape(len(one), -1)[:, 0] for one in self.scale_and_shift(norm))
+        bias = shift if bias is None else bias * scale + shift
+        return weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias, norm.result
+
+    def scale_and_shift(self, norm: Call) -> tuple[Tensor, Tensor]:
+        """What a normalisation multiplies each number of a sample by, and what it adds to it.
+
+        Raises:
+            ConversionError: it is not one of such inputs.
+        """
+        shape = self.shapes[norm.result]
+        if len(shape) != (1 if isinstance(norm.module, nn.BatchNorm1d) else 3):
+            raise ConversionError(
+                f"'{norm.name}' of `net` must take [N, F], or [N, C, H, W] if it is of images; gets "
+                f"{list(shape)}. {CURE}"
+            )
+        module: Any = copy.deepcopy(norm.module)
+        module, zeros = module.double(), torch.zeros(1, *shape, dtype=torch.float64)
+        with torch.no_grad():
+            shift, both = module(zeros)[0], module(zeros + 1)[0]
+        return both - shift, shift
 
 
 def kind_of(module: nn.Module) -> str | None:

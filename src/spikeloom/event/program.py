@@ -1,7 +1,5 @@
 """A network as a program for the compiled loop: stages, which are rows of numbers, and what they point to."""
 
-import copy
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -74,13 +72,9 @@ class Program:
         self._rows: list[list[int]] = []
         self._starts = [torch.zeros(0, dtype=dtype)]
         self._held: list[Any] = []  # what stages point to
-        self._makers = {call.result: call for call in recording.calls}
-        self._uses = Counter(source for call in recording.calls for source in call.sources)
-        self._uses.update([self.output, *(memory.after for memory in recording.memories)])
         self._lay_out()
-        folded = {call.sources[0] for call in recording.calls if self._is_folded(call)}
         for call in recording.calls:
-            if call.result not in folded:
+            if call.kind != "norm" or not recording.is_folded(call):
                 getattr(self, f"_add_{call.kind}", self._add_arithmetic)(call)
         self._remember()
         self.stages = np.array([row + [0] * (WORDS - len(row)) for row in self._rows], np.int64)
@@ -118,24 +112,11 @@ class Program:
     def _row(self, kind: int, sources: Sequence[int], result: int, *words: int) -> None:
         self._rows.append([kind, sources[0], sources[-1], result, self.shapes[result].numel(), *words])
 
-    def _is_folded(self, call: Call) -> bool:
-        """Whether a normalisation becomes a part of the weights before it."""
-        maker = self._makers.get(call.sources[0])
-        return (
-            call.kind == "norm"
-            and maker is not None
-            and maker.kind == "synapses"
-            and self._uses[call.sources[0]] == 1
-        )
-
-    def _add_synapses(
-        self, call: Call, result: int | None = None, scale: Any = 1.0, shift: Any = 0.0
-    ) -> None:
-        """A layer with weights, and what its outputs are then multiplied by and what is added to them."""
+    def _add_synapses(self, call: Call) -> None:
         module: Any = call.module
-        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
-        weight = module.weight.double() * torch.as_tensor(scale).view(-1, *[1] * (module.weight.dim() - 1))
-        bias = torch.zeros(len(weight)).double() if module.bias is None else module.bias.double()
+        weight, bias, result = self.recording.synapses(call)
+        bias = torch.zeros(len(weight)).double() if bias is None else bias
+        shape, to_shape = self.shapes[call.sources[0]], self.shapes[result]
         if len(shape) != (1 if isinstance(module, nn.Linear) else 3):
             raise self._refusal(
                 call, f"take [N, F], or [N, C, H, W] if it is a convolution; gets {list(shape)}"
@@ -152,27 +133,16 @@ class Program:
             targets(sides[0]),
             runs(sides[1], groups == 1),
         )
-        tensors = [one.to(self.dtype).contiguous() for one in (packed, bias * scale + shift)]
+        tensors = [one.to(self.dtype).contiguous() for one in (packed, bias)]
         words = [*map(self._hold, tables), *map(self._hold, tensors), len(self.layers)]
-        self._row(SYNAPSES, call.sources, call.result if result is None else result, *words)
+        self._row(SYNAPSES, call.sources, result, *words)
         products = shape[0] * covered(sides[0]) * covered(sides[1]) * (to_shape[0] // groups)
         self.layers.append(Synapses(call.name, type(module).__name__, shape.numel(), products))
         self.most_inputs = max(self.most_inputs, shape.numel())
         self.most_pixels = max(self.most_pixels, shape[1:].numel())
 
     def _add_norm(self, call: Call) -> None:
-        shape, module = self.shapes[call.result], call.module
-        assert module is not None
-        if len(shape) != (1 if isinstance(module, nn.BatchNorm1d) else 3):
-            raise self._refusal(call, f"take [N, F], or [N, C, H, W] if it is of images; gets {list(shape)}")
-        module, zeros = copy.deepcopy(module).double(), torch.zeros(1, *shape, dtype=torch.float64)
-        shift, both = module(zeros)[0], module(zeros + 1)[0]
-        scale = both - shift
-        if self._is_folded(call):
-            scale, shift = (one.reshape(len(one), -1)[:, 0] for one in (scale, shift))
-            self._add_synapses(self._makers[call.sources[0]], call.result, scale, shift)
-        else:
-            self._add_scale(call, scale, shift)
+        self._add_scale(call, *self.recording.scale_and_shift(call))
 
     def _add_scale(self, call: Call, scale: Any, shift: Any) -> None:
         shape, rows = self.shapes[call.result], []
@@ -232,6 +202,9 @@ class Program:
             raise self._refusal(call, f"flatten images, not make {list(to_shape)} of {list(shape)}")
         channels = shape[0] if to_shape != shape else 1
         self._row(REORDER, call.sources, call.result, channels, shape.numel() // max(channels, 1))
+
+    def _add_delay(self, call: Call) -> None:
+        raise self._refusal(call, "not delay its input")
 
     def _add_join(self, call: Call) -> None:
         at = self.places[call.result]

@@ -147,6 +147,8 @@ class Recorder(TorchFunctionMode):
 
     def _add_module(self, kind: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         number = self.numbers.get(id(args[0])) if len(args) == 1 else None
+        if number is None and self.is_first and kind == "synapses":
+            return  # of a memory, which is still a number or zeros
         if number is None or not isinstance(output, Tensor):
             raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
         if isinstance(module, BaseNode):

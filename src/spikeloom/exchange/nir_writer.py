@@ -1,0 +1,300 @@
+"""A network's operations as the nodes and edges of a NIR graph."""
+
+from typing import Any, cast
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spikeloom import layer
+from spikeloom.errors import ConversionError
+from spikeloom.event.calls import Call, Recording
+from spikeloom.exchange.nir_network import INPUT, OUTPUT
+from spikeloom.exchange.nir_neurons import written
+
+_CURE = "Leave this part out of what is exported."
+
+
+class Writer:
+    """Makes a graph of a recording.
+
+    A value is the sum of what some nodes give, as NIR adds up what comes in over several edges; so additions
+    need no node, and neither does a value that is remembered until the next time step: that is an edge back.
+
+    Args:
+        recording: what the network consists of.
+        dt: seconds of a time step.
+        soft_reset: see :func:`~spikeloom.exchange.export_to_nir`.
+    """
+
+    def __init__(self, recording: Recording, dt: float, soft_reset: bool):
+        self.recording, self.dt, self.soft_reset = recording, dt, soft_reset
+        self.shapes = recording.shapes
+        self.nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input({"input": np.array(self.shapes[0])})}
+        self.edges: list[tuple[str, str]] = []
+        self._makers: dict[int, str] = {0: INPUT}  # nodes, by the numbers of their values
+        self._sums: dict[int, tuple[int, ...]] = {}  # values that are the sum of others
+        self._joins: dict[int, tuple[int, ...]] = {}  # values that are others side by side
+        self._readers: list[tuple[int, str]] = []  # values, and the nodes that read them
+
+    def graph(self) -> nir.NIRGraph:
+        """The graph.
+
+        Raises:
+            ConversionError: NIR has no such operation.
+        """
+        for memory in self.recording.memories:
+            if memory.start != 0:
+                raise ConversionError(
+                    f"`net` must remember 0 at first, got a memory that starts at {memory.start:g}, which "
+                    f"NIR does not have. {_CURE}"
+                )
+            self._sums[memory.before] = (memory.after,)
+        for call in self.recording.calls:
+            if call.kind != "norm" or not self.recording.is_folded(call):
+                getattr(self, f"_add_{call.kind}", self._refuse)(call)
+        self.nodes[OUTPUT] = nir.Output({"output": np.array(self.shapes[self.recording.output])})
+        self._readers.append((self.recording.output, OUTPUT))
+        for value, reader in self._readers:
+            self._connect(value, reader)
+        try:
+            return nir.NIRGraph(self.nodes, self.edges)
+        except ValueError as error:
+            raise ConversionError(f"`net` does not make a valid NIR graph: {error}.") from error
+
+    def _connect(self, value: int, reader: str) -> None:
+        """Draw the edges to a node that reads ``value``; what comes twice is multiplied by 2."""
+        sources = self._sources(value, ())
+        for source in dict.fromkeys(sources):
+            times = sources.count(source)
+            if times > 1:
+                shape = self.shapes[value]
+                factor = self._node(f"{source}_times_{times}", nir.Scale(np.full(shape, float(times))))
+                self.edges.append((source, factor))
+                source = factor
+            self.edges.append((source, reader))
+
+    def _sources(self, value: int, above: tuple[int, ...]) -> list[str]:
+        """The nodes whose sum a value is."""
+        if value in self._makers:
+            return [self._makers[value]]
+        if value in self._joins:
+            raise ConversionError(
+                f"`net` must give joined values to a linear layer, and to it alone. {_CURE}"
+            )
+        if value in above:  # a memory that nothing changes: it stays 0
+            return []
+        return [one for part in self._sums[value] for one in self._sources(part, (*above, value))]
+
+    def _node(self, name: str, node: nir.NIRNode) -> str:
+        """Add a node, under a name that no other has."""
+        name = name.replace(".", "_") or type(node).__name__.lower()
+        number, free = 1, name
+        while free in self.nodes or free == OUTPUT:
+            number, free = number + 1, f"{name}_{number}"
+        self.nodes[free] = node
+        return free
+
+    def _add(self, call: Call, node: nir.NIRNode, source: int | None = None) -> None:
+        name = self._node(call.name, node)
+        self._makers[call.result] = name
+        self._readers.append((call.sources[0] if source is None else source, name))
+
+    def _add_synapses(self, call: Call) -> None:
+        module: Any = call.module
+        weight, bias, result = self.recording.synapses(call)
+        shape = self.shapes[call.sources[0]]
+        if isinstance(module, nn.Linear):
+            if len(shape) != 1:
+                raise self._refusal(call, f"take [N, F], not {list(shape)} for one sample")
+            self._add_linear(call, weight, bias, result)
+            return
+        if len(shape) != 3 or module.padding_mode != "zeros":
+            raise self._refusal(call, "take [N, C, H, W], and pad with zeros")
+        if len(set(weight.shape[2:])) != 1:
+            raise self._refusal(call, "have a square window, which is all that the package nir checks")
+        # nir 1.0 counts the channels of a grouped convolution wrongly, so its zeros are written out.
+        node = nir.Conv2d(
+            input_shape=(shape[1], shape[2]),
+            weight=_array(_ungrouped(weight, module.groups)),
+            stride=module.stride,
+            padding=module.padding,
+            dilation=module.dilation,
+            groups=1,
+            bias=_array(torch.zeros(len(weight)) if bias is None else bias),
+        )
+        self._makers[result] = name = self._node(call.name, node)
+        self._readers.append((call.sources[0], name))
+
+    def _add_linear(self, call: Call, weight: Tensor, bias: Tensor | None, result: int) -> None:
+        """A linear layer; one of joined values is the sum of one for each of them."""
+        parts, nodes = self._parts(call.sources[0]), []
+        pieces = weight.split([self.shapes[part].numel() for part in parts], 1)
+        for part, piece in zip(parts, pieces, strict=True):
+            node = nir.Linear(_array(piece)) if bias is None else nir.Affine(_array(piece), _array(bias))
+            bias = None  # once
+            name = self._node(call.name, node)
+            self._readers.append((part, name))
+            nodes.append(name)
+        if len(nodes) == 1:
+            self._makers[result] = nodes[0]
+            return
+        values = [self._value(name, self.shapes[result]) for name in nodes]
+        self._sums[result] = tuple(values)
+
+    def _parts(self, value: int) -> tuple[int, ...]:
+        """The values that stand side by side in one."""
+        return tuple(one for part in self._joins.get(value, ()) for one in self._parts(part)) or (value,)
+
+    def _value(self, maker: str, shape: torch.Size) -> int:
+        """A value that the recording does not have."""
+        self.shapes.append(shape)
+        self._makers[len(self.shapes) - 1] = maker
+        return len(self.shapes) - 1
+
+    def _add_norm(self, call: Call) -> None:
+        scale, shift = self.recording.scale_and_shift(call)
+        shape = self.shapes[call.result]
+        if len(shape) == 1:
+            self._add(call, nir.Affine(_array(scale.diag()), _array(shift)))
+            return
+        scale, shift = (one.reshape(len(one), -1)[:, 0] for one in (scale, shift))
+        self._add(
+            call,
+            nir.Conv2d(
+                (shape[1], shape[2]), _array(scale.diag()[:, :, None, None]), 1, 0, 1, 1, _array(shift)
+            ),
+        )
+
+    def _add_neuron(self, call: Call) -> None:
+        module: Any = call.module
+        try:
+            node = written(module, self.shapes[call.sources[0]], self.dt, self.soft_reset)
+        except ConversionError as error:
+            raise ConversionError(f"{self._where(call)} {error}") from None
+        self._add(call, node)
+
+    def _add_delay(self, call: Call) -> None:
+        shape, module = self.shapes[call.result], cast(Any, call.module)
+        if isinstance(module, layer.LearnableDelay):
+            steps = module.delay.detach().view(-1, *[1] * (len(shape) - 1))
+        else:
+            steps = torch.tensor(float(module.delay_steps))
+        if bool((steps != steps.round()).any()):
+            raise self._refusal(
+                call, "delay by whole time steps: with torch.no_grad(): module.delay.round_()"
+            )
+        self._add(call, nir.Delay(steps.double().expand(shape).numpy() * self.dt))
+
+    def _add_pool(self, call: Call) -> None:
+        module: Any = call.module
+        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
+        if isinstance(module, layer.VotingLayer):
+            votes = torch.eye(to_shape[0]).repeat_interleave(module.voting_size, 1) / module.voting_size
+            self._add(call, nir.Linear(_array(votes)))
+        elif isinstance(module, nn.AdaptiveAvgPool2d):
+            if any(size % to_size for size, to_size in zip(shape[1:], to_shape[1:], strict=True)):
+                raise self._refusal(call, "have windows of one size, so an output that divides the input")
+            window = [size // to_size for size, to_size in zip(shape[1:], to_shape[1:], strict=True)]
+            self._add(call, _average(window, window, [0, 0]))
+        elif not isinstance(module, nn.AvgPool2d):
+            raise self._refusal(call, "take averages: NIR has no maximum")
+        elif (
+            module.ceil_mode
+            or module.divisor_override
+            or (_pair(module.padding).any() and not module.count_include_pad)
+        ):
+            raise self._refusal(call, "divide by its window (ceil_mode=False, count_include_pad=True)")
+        else:
+            self._add(call, _average(module.kernel_size, module.stride, module.padding))
+
+    def _add_reshape(self, call: Call) -> None:
+        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
+        if shape == to_shape:
+            self._sums[call.result] = call.sources
+        elif to_shape == (shape.numel(),):
+            self._add(call, nir.Flatten({"input": np.array(shape)}, 0, -1))
+        else:
+            raise self._refusal(call, f"flatten, not make {list(to_shape)} of {list(shape)}")
+
+    def _add_join(self, call: Call) -> None:
+        self._joins[call.result] = call.sources
+
+    def _add_add(self, call: Call) -> None:
+        self._check_values(call, 2)
+        self._sums[call.result] = call.sources
+
+    def _add_sub(self, call: Call) -> None:
+        self._check_values(call, 2)
+        first, second = call.sources
+        self._sums[call.result] = (first, self._scaled(call, second, -1.0))
+
+    def _add_rsub(self, call: Call) -> None:
+        if len(call.constants) == 1:  # -x
+            self._sums[call.result] = (self._scaled(call, call.sources[0], -1.0),)
+            return
+        self._check_values(call, 2)
+        self._sums[call.result] = (self._scaled(call, call.sources[0], -1.0), call.sources[1])
+
+    def _add_mul(self, call: Call) -> None:
+        self._check_values(call, 1)
+        factor = next(one for one in call.constants if one is not None)
+        self._sums[call.result] = (self._scaled(call, call.sources[0], factor),)
+
+    def _add_div(self, call: Call) -> None:
+        self._check_values(call, 1)
+        if call.constants[0] is not None:
+            raise self._refusal(call, "not divide by a value")
+        self._sums[call.result] = (
+            self._scaled(call, call.sources[0], 1.0 / torch.as_tensor(call.constants[1])),
+        )
+
+    def _check_values(self, call: Call, number: int) -> None:
+        """Refuse arithmetic with another number of values, or with values of other shapes."""
+        shapes = {self.shapes[one] for one in (*call.sources, call.result)}
+        if len(call.sources) != number or len(shapes) != 1:
+            what = "add a value to another of its shape" if number == 2 else "multiply by a number"
+            raise self._refusal(call, f"{what}, which is all that NIR can")
+
+    def _scaled(self, call: Call, value: int, factor: Any) -> int:
+        shape = self.shapes[value]
+        factor = torch.as_tensor(factor, dtype=torch.float64)
+        while factor.dim() > len(shape):
+            factor = factor[0]
+        name = self._node(f"{call.name}_scale".lstrip("_"), nir.Scale(_array(factor.expand(shape))))
+        self._readers.append((value, name))
+        return self._value(name, shape)
+
+    def _refuse(self, call: Call) -> None:
+        raise self._refusal(call, f"not call '{call.kind}'")
+
+    def _refusal(self, call: Call, what: str) -> ConversionError:
+        return ConversionError(f"{self._where(call)} must {what}. {_CURE}")
+
+    def _where(self, call: Call) -> str:
+        return f"'{call.name}' of `net`" if call.name else "`net`"
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().float().contiguous().numpy()
+
+
+def _pair(value: Any) -> np.ndarray:
+    return np.array([value, value] if isinstance(value, int) else value)
+
+
+def _average(window: Any, stride: Any, padding: Any) -> nir.NIRNode:
+    return nir.AvgPool2d(_pair(window), _pair(stride), _pair(padding))
+
+
+def _ungrouped(weight: Tensor, groups: int) -> Tensor:
+    """The weights of a grouped convolution with zeros between its groups."""
+    if groups == 1:
+        return weight
+    whole = weight.new_zeros(len(weight), weight.shape[1] * groups, *weight.shape[2:])
+    for rows, columns, part in zip(
+        whole.split(len(weight) // groups), range(groups), weight.chunk(groups), strict=True
+    ):
+        rows[:, columns * weight.shape[1] : (columns + 1) * weight.shape[1]] = part
+    return whole
