@@ -54,7 +54,7 @@ def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
 
 @contextlib.contextmanager
 def recomputing() -> Iterator[None]:
-    """A block in which a backward pass may repeat a computation, because the memories were set back."""
+    """A block in which a computation may be repeated or exported, because the memories were set first."""
     token = _recomputing.set(True)
     try:
         yield
@@ -334,7 +334,7 @@ class MemoryModule(nn.Module, StepModule):
                 "its memories are those after its first run. Use spikeloom.functional.checkpoint, which "
                 "restores them, or reset the network inside the checkpointed function."
             )
-        if _exporting() and self._memories:
+        if _exporting() and self._memories and not _recomputing.get():
             self._prepare_export()
 
     def _prepare_export(self) -> None:

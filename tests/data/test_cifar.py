@@ -144,7 +144,7 @@ def test_an_archive_that_cannot_be_unpacked_for_want_of_space(tmp_path, tiny_cif
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cifar, "write", full)
+    monkeypatch.setattr(cifar, "write_beside", full)
     with pytest.raises(DataError, match=r"cannot be unpacked to .*: No space left on device"):
         cifar10(tmp_path)
 

@@ -6,7 +6,7 @@ import pytest
 
 from spikeloom.data import download as module
 from spikeloom.data import mnist
-from spikeloom.data.download import NoMirrorError, download, write
+from spikeloom.data.download import NoMirrorError, download
 from spikeloom.data.known import DamagedError
 from spikeloom.errors import DataError
 
@@ -110,16 +110,3 @@ def test_other_users_may_read_what_was_downloaded(tmp_path, site, keep):
     ordinary = tmp_path / "ordinary"
     ordinary.write_bytes(b"")
     assert (tmp_path / "file").stat().st_mode == ordinary.stat().st_mode
-
-
-def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
-    write(tmp_path / "deep" / "file", b"old")
-
-    def fail(source, target):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(module.os, "replace", fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        write(tmp_path / "deep" / "file", b"new")
-    assert (tmp_path / "deep" / "file").read_bytes() == b"old"
-    assert only(tmp_path / "deep", "file")

@@ -8,8 +8,8 @@ import torch
 
 from compare import assert_same
 from spikeloom.errors import CheckpointError
+from spikeloom.files import write_beside
 from spikeloom.train import checkpoint
-from spikeloom.train.files import write_beside
 
 STATE = {
     "net": {"weight": torch.randn(3, 4), "steps": torch.tensor(7), "mask": torch.tensor([True, False])},

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.download import NoMirrorError, download, write
+from spikeloom.data.download import NoMirrorError, download
 from spikeloom.data.folder import data_folder, locate, missing
 from spikeloom.data.known import DELETE, DamagedError, KnownFile, is_file, read_raw
 from spikeloom.errors import DataError
+from spikeloom.files import write_beside
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _RECORD = 1 + 3 * 32 * 32  # bytes
@@ -133,7 +134,8 @@ def _unpack(archive: Path, folder: Path) -> None:
                     raise DamagedError(f"{file.name} of {member.size:,} bytes in it, not {file.size:,}")
                 stream = tar.extractfile(member)
                 assert stream is not None, "a regular member has content"
-                write(folder / file.name, _member(file, stream.read()))
+                folder.mkdir(parents=True, exist_ok=True)
+                write_beside(folder / file.name, _member(file, stream.read()))
                 del wanted[file.name]
                 if not wanted:
                     return

@@ -1,13 +1,12 @@
 """Downloads from several mirrors: to a temporary file beside the target, checked, then renamed."""
 
 import contextlib
-import os
-import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spikeloom.data.known import DamagedError
 from spikeloom.errors import DataError
+from spikeloom.files import unfinished
 
 _TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of data
 _PIECE = 1 << 16  # bytes
@@ -39,7 +38,7 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
     """
     import requests  # pooch brings it; both take 0.15 s to import, and only downloads need them
 
-    part = temporary(folder / name)
+    part = unfinished(folder / name)
     tried = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,23 +60,6 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
         with contextlib.suppress(OSError):
             part.unlink()
     raise NoMirrorError(tried)
-
-
-def temporary(path: Path) -> Path:
-    """A name beside ``path`` that no other process uses, so that several can fetch the same file at once."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there entirely or not at all."""
-    part = temporary(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _stream(url: str, path: Path, name: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,8 @@ from torch import Tensor, nn
 from spikeloom import functional
 from spikeloom.checks import checked_number
 from spikeloom.errors import ConversionError
+from spikeloom.exchange.shapes import shape_of_step
+from spikeloom.files import beside
 
 if TYPE_CHECKING:
     import nir
@@ -63,7 +63,7 @@ def export_to_nir(
     from spikeloom.event.record import record
     from spikeloom.exchange.nir_writer import Writer
 
-    recording = record(net, _shape_of_step(example_input), torch.float32)
+    recording = record(net, shape_of_step(example_input), torch.float32)
     graph = Writer(recording, dt, soft_reset).graph()
     if save_path is not None:
         _write(nir, graph, Path(save_path).expanduser())
@@ -147,28 +147,9 @@ def _checked_dt(dt: float) -> None:
         raise ValueError(f"`dt` must be greater than 0 (seconds), got {dt!r}.")
 
 
-def _shape_of_step(example: Tensor | Sequence[int]) -> tuple[int, ...]:
-    """The shape of one sample in one time step: a sequence has one dimension more than a step."""
-    if not isinstance(example, Tensor):
-        return tuple(int(size) for size in example)
-    if not 2 <= example.dim() <= 5:
-        raise ConversionError(
-            "`example_input` must be [N, F] or [N, C, H, W], or a sequence of them with time first, got "
-            f"{list(example.shape)}."
-        )
-    return tuple(example.shape[2 if example.dim() in (3, 5) else 1 :])
-
-
 def _write(nir: Any, graph: nir.NIRGraph, path: Path) -> None:
-    """Write a file beside, and rename it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        pass
-    try:
-        nir.write(file.name, graph)
-        os.replace(file.name, path)
-    except BaseException:
-        os.unlink(file.name)
-        raise
+    with beside(path) as part:
+        nir.write(part, graph)
 
 
 def _read(nir: Any, path: Path) -> nir.NIRGraph:

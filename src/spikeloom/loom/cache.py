@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from spikeloom.files import write_beside
+
 VARIABLE = "SPIKELOOM_CACHE"
 _LOCK = threading.Lock()
 _temporary: list[Path] = []
@@ -65,12 +67,9 @@ def load_module(source: str, helpers: Sequence[ModuleType] | None = None) -> Mod
         path = cache_folder() / f"{name}.py"
         _remove_foreign(path)
         if not path.is_file() or path.read_bytes() != source.encode():
-            beside = path.with_suffix(f".{os.getpid()}.part")
             try:
-                beside.write_bytes(source.encode())  # as they are on Windows too
-                beside.replace(path)
+                write_beside(path, source.encode())  # as they are on Windows too
             except OSError:  # the disk is full
-                beside.unlink(missing_ok=True)
                 return _in_memory(full_name, source)
         return _imported(full_name, path)
 

@@ -229,7 +229,7 @@ def _test_parts(data: Dataset) -> list[tuple[Tensor, Tensor]]:
 def write_curves(run: Run, curves: Curves, dataset: str) -> None:
     """Write the accuracies to conversion.json, and draw them to figures/accuracy_over_time.png."""
     from spikeloom.ann2snn import draw_accuracy
-    from spikeloom.train.files import write_beside
+    from spikeloom.files import write_beside
     from spikeloom.train.report import save_figure
 
     write_beside(run.folder / "conversion.json", json.dumps(curves) + "\n")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.errors import CheckpointError
-from spikeloom.train.files import write_beside
+from spikeloom.files import write_beside
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 _NEW = "new.safetensors"  # is left by a kill between the renames of :func:`save_last`

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from spikeloom import profile
 from spikeloom.errors import RunError, ShapeError
+from spikeloom.files import write_beside
 from spikeloom.profile.table import energy_lines, memory_table, operations_table
 from spikeloom.train import checkpoint
 from spikeloom.train.experiment import Experiment
-from spikeloom.train.files import write_beside
 from spikeloom.train.launch import restored
 from spikeloom.train.report import save_figure
 from spikeloom.train.run import Run

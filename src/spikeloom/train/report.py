@@ -10,10 +10,10 @@ from spikeloom import functional, plot
 from spikeloom.data import as_float
 from spikeloom.encoding import SampleGenerator
 from spikeloom.errors import RunError
+from spikeloom.files import beside
 from spikeloom.monitor import record
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 from spikeloom.train.experiment import Experiment
-from spikeloom.train.files import unfinished
 from spikeloom.train.run import Run
 
 NUM_TRACES = 5  # membrane potentials shown per layer
@@ -125,7 +125,5 @@ def _stacked(title: str, rows: int, height: float) -> Figure:
 def save_figure(run: Run, figure: Figure, name: str) -> None:
     """Write a figure to the run's folder of figures."""
     run.figures.mkdir(parents=True, exist_ok=True)
-    path = run.figures / f"{name}.png"
-    beside = unfinished(path)
-    figure.savefig(beside, dpi=120, format="png")
-    beside.replace(path)
+    with beside(run.figures / f"{name}.png") as part:
+        figure.savefig(part, dpi=120, format="png")

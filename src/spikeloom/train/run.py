@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.errors import RunError
+from spikeloom.files import remove_unfinished, write_beside
 from spikeloom.train import lock
-from spikeloom.train.files import remove_unfinished, write_beside
 
 _PACKAGES = ("spikeloom", "torch", "numpy", "lightning-fabric", "safetensors")
 

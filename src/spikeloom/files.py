@@ -1,6 +1,9 @@
 """Writing files so that a crash at any moment leaves the old one or the new one, never a half."""
 
+import contextlib
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 UNFINISHED = ".spikeloom-*.part"
@@ -28,8 +31,31 @@ def _runs(pid: str) -> bool:
 
 
 def unfinished(path: Path) -> Path:
-    """What a file is called until it is finished."""
-    return path.with_name(f".spikeloom-{path.name}-{os.getpid()}.part")
+    """What a file is called until it is finished; a name that no other process and no other thread uses."""
+    return path.with_name(f".spikeloom-{path.name}-{secrets.token_hex(4)}-{os.getpid()}.part")
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A block that writes the file it is given, which is then flushed to disk and renamed to ``path``; after
+    an error ``path`` is as it was.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    part = unfinished(path)
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk does not name the file
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def write_beside(path: Path, content: bytes | str) -> None:
@@ -38,14 +64,5 @@ def write_beside(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; ``path`` is then as it was.
     """
-    data = content.encode() if isinstance(content, str) else content
-    beside = unfinished(path)
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk does not name the file
+    with beside(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,190 @@
+"""One time step of a network as an ONNX model, with memories as inputs and outputs."""
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom import base, functional
+from spikeloom.errors import ConversionError
+from spikeloom.exchange.shapes import shape_of_step
+from spikeloom.files import beside
+from spikeloom.memory import recomputing
+from spikeloom.neuron import BaseNode
+
+NEXT = ".next"
+MEMORIES = "spikeloom.memories"
+"""The entry of the file's metadata that says what memories start from, as JSON."""
+Start = float | list[Any]
+
+
+def export_to_onnx(
+    net: nn.Module,
+    example_input: Tensor | Sequence[int],
+    save_path: str | Path,
+    opset_version: int | None = None,
+) -> dict[str, Start]:
+    """One time step of a network as an ONNX model.
+
+    The model's inputs are ``input`` and each memory, by the path of its module and its own name, as in
+    ``2.v``; its outputs are ``output`` and what has become of each memory, ``2.v.next``. Whoever runs it
+    gives these back with the next time step. The batch can have any size.
+
+    Args:
+        net: the network, in either step mode; it is not changed. Without its encoder.
+        example_input: an input ``[N, F]`` or ``[N, C, H, W]``, or a sequence of them with time first, of
+            which only the shape matters; or the shape of one sample and time step, of any dimensions.
+        save_path: the file to write.
+        opset_version: of ONNX; default: PyTorch's.
+    Returns:
+        what each memory starts from: a number for all of its elements, or a list of one sample's; it is in
+        the file too, as JSON in its metadata ``spikeloom.memories``
+    Raises:
+        ConversionError: the network has no single-step mode, is random, remembers more than its memories, or
+            does what ONNX does not have.
+        ImportError: a package that PyTorch needs for it is missing.
+    Example:
+        >>> from spikeloom import layer, neuron
+        >>> net = nn.Sequential(layer.Linear(3, 2), neuron.LIFNode(tau=2.0))
+        >>> export_to_onnx(net, (3,), "net.onnx")  # doctest: +SKIP
+        {'1.v': 0.0}
+    """
+    _check_packages()
+    net = _in_single_steps(net)
+    shape = shape_of_step(example_input)
+    dtype = next((one.dtype for one in net.parameters() if one.is_floating_point()), torch.float32)
+    x = [torch.rand(size, *shape, dtype=dtype) for size in (2, 3)]
+    names, starts, states, batch = _memories(net, x)
+    step = _Step(net).eval()
+    _check_step(step, names, x[0], states)
+    size = torch.export.Dim("N")
+    dims = ({0: size}, *([tuple({one: size} for one in batch)] if names else []))
+    with _quiet():
+        try:
+            program: Any = torch.onnx.export(
+                step,
+                (x[0], *states),
+                dynamo=True,
+                verbose=False,
+                opset_version=opset_version,
+                input_names=["input", *names],
+                output_names=["output", *(name + NEXT for name in names)],
+                dynamic_shapes=dims,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise ConversionError(
+                f"`net` must be a network that PyTorch can export, got: {reason}"
+            ) from error
+    program.model.metadata_props[MEMORIES] = json.dumps(starts)
+    path = Path(save_path).expanduser()
+    with beside(path) as temporary:
+        program.save(temporary, external_data=_is_large(net))
+    return starts
+
+
+class _Step(nn.Module):
+    """A network as a function of its input and its memories."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+        self.step = base.to_functional_forward(net)
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        with recomputing():
+            outputs, after = self.step((x,), states)
+        return (*outputs, *after)
+
+
+def _check_packages() -> None:
+    try:
+        import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            "ONNX models need the packages onnx and onnxscript, which are not installed: pip install "
+            "'spikeloom[onnx]', or pip install onnx onnxscript."
+        ) from error
+
+
+def _in_single_steps(net: nn.Module) -> nn.Module:
+    net = copy.deepcopy(net).eval().requires_grad_(False).cpu()
+    try:
+        functional.set_step_mode(net, "s")
+    except ValueError as error:
+        raise ConversionError(f"`net` must have a single-step mode, got: {error}") from error
+    functional.set_backend(net, "torch", BaseNode)
+    functional.reset_net(net)
+    return net
+
+
+def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Start], list[Tensor], list[int]]:
+    """Names of the memories; what they start from, for all and for each element of a batch of 2; which of
+    their dimensions is the batch."""
+    before, after = dict(base.named_memories(net)), []
+    for one in x:
+        with torch.no_grad(), functional.fresh_state(net):
+            net(one)
+            after.append(dict(base.named_memories(net)))
+    names = list(before)
+    starts: dict[str, Start] = {}
+    states, batch = [], []
+    for name in names:
+        two, three = after[0][name], after[1][name]
+        if not isinstance(two, Tensor):
+            raise ConversionError(f"`net` must remember tensors, not {two!r} in its memory '{name}'.")
+        differing = [
+            dim for dim, sizes in enumerate(zip(two.shape, three.shape, strict=True)) if len({*sizes}) > 1
+        ]
+        if len(differing) != 1:
+            raise ConversionError(f"`net` must remember something of each sample in its memory '{name}'.")
+        start = 0.0 if before[name] is None else before[name]  # 0 is checked below, by what the network gives
+        states.append(torch.as_tensor(start, dtype=two.dtype).expand_as(two).clone())
+        starts[name] = (
+            states[-1].select(differing[0], 0).tolist() if isinstance(start, Tensor) else float(start)
+        )
+        batch += differing
+    return names, starts, states, batch
+
+
+def _check_step(step: _Step, names: list[str], x: Tensor, states: list[Tensor]) -> None:
+    """Refuse a network that does something else when its memories are given to it."""
+    with torch.no_grad(), functional.fresh_state(step.net):
+        for one in (x, 2 * x, x):
+            wanted = step.net(one)
+            if not isinstance(wanted, Tensor):
+                raise ConversionError(f"`net` must return one tensor, got a {type(wanted).__name__}.")
+            got, *states = step(one, *states)
+            if not torch.equal(got, wanted):
+                raise ConversionError(
+                    "`net` must depend on nothing but its input and its memories, but gives something else "
+                    f"with the memories ({', '.join(names) or 'none'}) given to it. Look for random numbers, "
+                    "as in an encoder, and for attributes that change with time."
+                )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A block without PyTorch's notes on packages that are not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _is_large(net: nn.Module) -> bool:
+    """Whether the weights do not fit into a file of 2 GiB, the most that one can have."""
+    return sum(one.numel() * one.element_size() for one in net.parameters()) > 2**31 - 2**27
