@@ -109,7 +109,8 @@ def test_help_of_a_recipe_explains_every_option(spikeloom, name):
     settings = [field.name for field in dataclasses.fields(RECIPES[name])]
     for setting in settings:
         assert f"--{setting.replace('_', '-')}" in output
-    assert len(re.findall(r"\(default:", output)) == len(settings)
+    assert len(re.findall(r"[Dd]efault:", output)) >= len(settings)
+    assert "(default: None)" not in output
     assert (RECIPES[name].__doc__ or "").split()[:3] == output.split("\n\n")[1].split()[:3]
 
 
@@ -771,3 +772,43 @@ def test_an_unknown_backend_in_the_environment(spikeloom, tmp_path, monkeypatch)
     code, _, errors = spikeloom("train", "blobs", *SMALL, "--run-dir", tmp_path / "run")
     assert code == 1
     assert_one_line(errors, "SPIKELOOM_BACKEND must be one of", "'nubma'")
+
+
+@pytest.mark.parametrize("kind", ["nir", "onnx"])
+def test_export_writes_the_network(spikeloom, copied, kind, tmp_path):
+    code, output, _ = spikeloom("export", copied, "--to", kind)
+    assert code == 0
+    assert output.startswith("last checkpoint: ")
+    assert str(copied / f"net.{kind}") in output
+    code, output, _ = spikeloom("export", copied, "--to", kind, "--file", tmp_path / "mine")
+    assert code == 0
+    assert (tmp_path / "mine").stat().st_size == (copied / f"net.{kind}").stat().st_size > 1000
+
+
+def test_an_exported_network_is_the_trained_one(spikeloom, copied):
+    from spikeloom import exchange, recipe
+
+    assert spikeloom("export", copied, "--dt", "0.001")[0] == 0
+    experiment = recipe.load(copied)
+    x = experiment.encoded_test(0, range(20))
+    net = exchange.import_from_nir(copied / "net.nir", dt=0.001, step_mode="m")
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), experiment.net(x))
+
+
+def test_exports_that_are_refused(spikeloom, copied, tmp_path, monkeypatch):
+    code, _, errors = spikeloom("export", copied, "--dt", "0")
+    assert code == 2
+    assert_one_line(errors, "`dt` must be a number of seconds greater than 0")
+    code, _, errors = spikeloom("export", copied, "--file", tmp_path / "none" / "net.nir")
+    assert code == 1
+    assert_one_line(errors, "No such file or directory", tmp_path / "none" / "net.nir")
+    monkeypatch.setitem(sys.modules, "nir", None)
+    code, _, errors = spikeloom("export", copied)
+    assert code == 1
+    assert_one_line(errors, "pip install 'spikeloom[nir]'")
+    demo = tmp_path / "demo"
+    assert spikeloom("train", "stdp-demo", "--run-dir", demo)[0] == 0
+    code, _, errors = spikeloom("export", demo)
+    assert code == 1
+    assert_one_line(errors, "cannot be exported", "exchange.export_to_nir(net, x)")

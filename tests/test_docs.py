@@ -24,6 +24,7 @@ from matplotlib import pyplot
 
 import spikeloom
 from spikeloom import cli
+from spikeloom.cli import options
 from spikeloom.data import DATASETS
 from spikeloom.recipe import RECIPES
 
@@ -36,7 +37,7 @@ BLOCK = re.compile(
 )
 NAME = re.compile(rf"(?:spikeloom\.)?((?:{'|'.join(spikeloom.__all__)})(?:\.[A-Za-z_]\w*)+)")
 OTHER_PROGRAMS = {"cat", "cd", "git", "kill", "tensorboard"}
-COMMANDS = {"test": cli.Test, "plot": cli.Plot, "profile": cli.Profile}
+COMMANDS = {"test": options.Test, "plot": options.Plot, "profile": options.Profile, "export": options.Export}
 OTHER_OPTIONS = {"--nproc-per-node"}  # torchrun's
 
 
@@ -186,7 +187,7 @@ def check_spikeloom(words):
     if command == "list":
         assert RECIPES.names(words[0] if words else "*"), "no such recipe"
     elif command == "train" and words[0] == "--resume":
-        tyro.cli(cli.Resume, args=words)
+        tyro.cli(options.Resume, args=words)
     elif command == "train":
         if words[1:] != ["--help"]:
             tyro.cli(RECIPES[words[0]], args=words[1:])

@@ -35,7 +35,11 @@ class BackendError(SpikeloomError, RuntimeError):
 
 
 class ConversionError(SpikeloomError, ValueError):
-    """A network, or a part of it, cannot be converted to a spiking one."""
+    """A network, or a part of it, cannot be converted to a spiking one, or to another format."""
+
+
+class MissingPackageError(SpikeloomError, ImportError):
+    """Something needs a package that is not installed."""
 
 
 class RunError(SpikeloomError):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spikeloom import functional
 from spikeloom.checks import checked_number
-from spikeloom.errors import ConversionError
+from spikeloom.errors import ConversionError, MissingPackageError
 from spikeloom.exchange.shapes import shape_of_step
 from spikeloom.files import beside
 
@@ -47,7 +47,7 @@ def export_to_nir(
         the graph, of the package ``nir``
     Raises:
         ConversionError: NIR has no equivalent for a part of the network.
-        ImportError: the package ``nir`` is missing.
+        MissingPackageError: the package ``nir`` is missing.
         ValueError: ``dt`` is not greater than 0.
     Source: Pedersen et al., Neuromorphic intermediate representation: a unified instruction set for
         interoperable brain-inspired computing, Nat. Commun. 15, 2024.
@@ -101,7 +101,7 @@ def import_from_nir(
     Raises:
         ConversionError: a node has no equivalent, or a time step is longer than a time constant.
         FileNotFoundError: there is no such file.
-        ImportError: the package ``nir`` is missing.
+        MissingPackageError: the package ``nir`` is missing.
         ValueError: ``dt`` is not greater than 0, or ``step_mode`` is unknown.
     Differs from: SpikingJelly 2.0's, whose network returns a pair of output and state.
     Source: as for :func:`export_to_nir`.
@@ -135,7 +135,7 @@ def _package() -> Any:
     try:
         import nir
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "NIR graphs need the package nir, which is not installed: pip install 'spikeloom[nir]', or pip "
             "install nir."
         ) from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import base, functional
-from spikeloom.errors import ConversionError
+from spikeloom.errors import ConversionError, MissingPackageError
 from spikeloom.exchange.shapes import shape_of_step
 from spikeloom.files import beside
 from spikeloom.memory import recomputing
@@ -49,7 +49,7 @@ def export_to_onnx(
     Raises:
         ConversionError: the network has no single-step mode, is random, remembers more than its memories, or
             does what ONNX does not have.
-        ImportError: a package that PyTorch needs for it is missing.
+        MissingPackageError: a package that PyTorch needs for it is missing.
     Example:
         >>> from spikeloom import layer, neuron
         >>> net = nn.Sequential(layer.Linear(3, 2), neuron.LIFNode(tau=2.0))
@@ -109,7 +109,7 @@ def _check_packages() -> None:
         import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
         import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "ONNX models need the packages onnx and onnxscript, which are not installed: pip install "
             "'spikeloom[onnx]', or pip install onnx onnxscript."
         ) from error

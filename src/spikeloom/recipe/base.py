@@ -131,6 +131,23 @@ class BaseRecipe:
             "profile.count(net, x)."
         )
 
+    def export(
+        self, run: Run, state: dict[str, Any], kind: str, path: Path, dt: float, soft_reset: bool
+    ) -> str:
+        """Write the network of a checkpoint's ``state`` to the file ``path``; returns what was written.
+
+        Args:
+            kind: ``'nir'`` or ``'onnx'``.
+            dt, soft_reset: as for :func:`spikeloom.exchange.export_to_nir`.
+        Raises:
+            RunError: the network does not work on time steps.
+        """
+        raise RunError(
+            f"{run.folder} cannot be exported: the network of '{run.config()[0]}' does not consist of layers "
+            "that fire over time steps. Export a run of lif-fc or stbp-scnn, or a network of your own with "
+            "exchange.export_to_nir(net, x)."
+        )
+
     def summary(self, history: list[dict[str, Any]]) -> str:
         """What a training has reached, in one line; ``history`` has its rows of metrics."""
         last, best = history[-1], max(history, key=lambda row: row["test_accuracy"])
@@ -294,6 +311,22 @@ class Recipe(BaseRecipe):
 
         settings = {"seed": self.seed, "num_steps": getattr(self, "T", None), "samples": samples}
         return profile_run(run, build, state, **settings, mac=mac, ac=ac)
+
+    def export(
+        self, run: Run, state: dict[str, Any], kind: str, path: Path, dt: float, soft_reset: bool
+    ) -> str:
+        if not self.OVER_TIME:
+            return super().export(run, state, kind, path, dt, soft_reset)
+        from spikeloom import exchange
+        from spikeloom.train.launch import restored
+
+        experiment = restored(self.build, self.seed, run, state)
+        x = experiment.encoded_test(self.seed, range(1))
+        if kind == "onnx":
+            starts = exchange.export_to_onnx(experiment.net, x, path)
+            return f"one time step as an ONNX model, with {len(starts)} memories"
+        graph = exchange.export_to_nir(experiment.net, x, path, dt, soft_reset)
+        return f"a NIR graph of {len(graph.nodes)} nodes"
 
     def steps_in_epoch(self, dataset: Dataset) -> int:
         """Steps of the optimiser in an epoch; a dataset of less than a batch is one."""

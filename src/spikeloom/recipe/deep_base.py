@@ -62,11 +62,11 @@ class Deep(Validated, Recipe):
     loss: Literal["every-step", "mean"] = "every-step"
     """Cross-entropy of the output of every time step (temporal efficient training), or of their mean."""
     label_smoothing: float | None = None
-    """Part of the probability that all classes share alike."""
+    """Part of the probability that all classes share alike. Default: none."""
     mixup: float | None = None
-    """Mix images in pairs, with shares from Beta(mixup, mixup)."""
+    """Mix images in pairs, with shares from Beta(mixup, mixup). Default: none."""
     cutout: int | None = None
-    """Sides of a square that is cut out of each training image, in pixels."""
+    """Sides of a square that is cut out of each training image, in pixels. Default: none."""
     augment: bool = True
     """Crop training images at random, and mirror those that may be."""
 

@@ -1,0 +1,138 @@
+"""What can be given to each command, and how it is read."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import tyro
+
+from spikeloom.cli.failing import fail
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a training that was stopped or killed, with the settings that it was started with; on other
+    devices if you like."""
+
+    resume: Path
+    """A run folder."""
+    device: Device | None = None
+    """Kind of device to train on; default: as before."""
+    devices: int | None = None
+    """Number of devices, or of processes on CPU, of each machine; default: as before."""
+    nodes: int | None = None
+    """Number of machines; default: as before."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """The accuracy of a run's network on the test samples."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights; the best were chosen by their accuracy on these same samples."""
+    device: Device = "auto"
+    """Kind of device to test on."""
+    event_driven: bool = False
+    """Also run the network event-driven, on the CPU, and say what its layers did."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
+
+    def __post_init__(self) -> None:
+        if self.event_driven and self.device not in ("auto", "cpu"):
+            raise ValueError(f"`event-driven` runs on the CPU, got --device {self.device}. Leave one out.")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw learning curves, rasters and membrane potentials into the run's figures folder."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    sample: Annotated[int, tyro.conf.arg(metavar="INDEX")] = 0
+    """Which test sample the network is shown."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Count the operations of a run's network on test samples, estimate the energy that they need, and
+    measure what training keeps in memory; into the run's profile.json and figures folder."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    samples: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 100
+    """How many test samples the network is shown."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights."""
+    mac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 4.6
+    """Energy of a multiply-accumulate: of 32-bit floats at 45 nm (Horowitz, ISSCC 2014)."""
+    ac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 0.9
+    """Energy of an accumulate, from the same source."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"`samples` must be at least 1, got {self.samples}.")
+        for name in ("mac", "ac"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"`{name}` must be a number greater than 0, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a run's network in a format that other software reads: NIR, for simulators and neuromorphic
+    chips, or ONNX, one time step for any runtime."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    to: Literal["nir", "onnx"] = "nir"
+    """The format. Each needs its package: pip install 'spikeloom[nir]' or 'spikeloom[onnx]'."""
+    file: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """The file to write; default: net.nir or net.onnx in the run folder."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights."""
+    dt: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 1e-4
+    """NIR: duration of a time step."""
+    soft_reset: bool = False
+    """NIR: write neurons that subtract their threshold as if they were reset to 0, with a note."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dt < float("inf"):
+            raise ValueError(f"`dt` must be a number of seconds greater than 0, got {self.dt}.")
+
+
+def parsed(cls: type, prog: str, arguments: list[str], description: str | None = None) -> Any:
+    """The dataclass ``cls``, filled from ``arguments``; wrong ones end the program with code 2."""
+    given = tyro.cli(
+        _unchecked(cls), prog=prog, args=arguments, description=description, config=(tyro.conf.DisallowNone,)
+    )
+    try:
+        return cls(**{field.name: getattr(given, field.name) for field in dataclasses.fields(cls)})
+    except ValueError as error:
+        raise SystemExit(fail(str(error), 2)) from None
+
+
+def _unchecked(cls: Any) -> type:
+    """``cls`` without the checks of its values, which say what is wrong better by themselves, and without
+    ``(default: None)`` in its help: what that stands for is said there."""
+    hints = get_type_hints(cls, include_extras=True)
+    unset = [
+        (field.name, Annotated[hints[field.name], tyro.conf.arg(help_behavior_hint="")], field)
+        for field in dataclasses.fields(cls)
+        if field.default is None
+    ]
+    body = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__post_init__": lambda self: None}
+    return dataclasses.make_dataclass(
+        cls.__name__, unset, bases=(cls,), frozen=True, kw_only=True, namespace=body
+    )
