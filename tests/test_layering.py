@@ -24,7 +24,7 @@ ORDER = [
     ("profile",),
     ("diagnose", "monitor", "plot"),
     ("data",),
-    ("layer",),
+    ("layer", "rnn"),
     ("encoding",),
     ("functional",),
     ("neuron",),
