@@ -812,3 +812,76 @@ def test_exports_that_are_refused(spikeloom, copied, tmp_path, monkeypatch):
     code, _, errors = spikeloom("export", demo)
     assert code == 1
     assert_one_line(errors, "cannot be exported", "exchange.export_to_nir(net, x)")
+
+
+MINE = """
+from spikeloom.neuron import BaseNode
+
+class Mine(BaseNode):
+    def neuronal_charge(self, x):
+        self.v = 0.9 * self.v + x
+
+class Unwoven(Mine):
+    def neuronal_charge(self, x):
+        self.v = self.v + x.cumsum(-1)
+
+class Needing(Mine):
+    def __init__(self, constant):
+        super().__init__()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "my_own_neurons.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path / "my_own_neurons.py"
+    sys.modules.pop("my_own_neurons", None)
+
+
+@pytest.mark.parametrize(
+    "which", ["LIFNode", "LIFNode(tau=3.0, v_reset=None)", "my_own_neurons.py:Mine", "my_own_neurons:Mine"]
+)
+def test_bench_measures_a_neuron(spikeloom, mine, which):
+    code, output, _ = spikeloom("bench", which, "-n", "100", "-T", "4")
+    assert code == 0
+    lines = output.splitlines()
+    assert "4 time steps, 100 neurons, float32, cpu" in lines[0]
+    times = [line.split("  ")[0] for line in lines[3:6]]
+    assert times == ["compiled loop", "reference loop", "copy of the input"]
+    assert re.fullmatch(r"[\d.e+]+ times as fast, [\d.e+]+ with the backward pass\.", lines[-1])
+
+
+def test_bench_says_why_there_is_no_compiled_loop(spikeloom, mine):
+    code, output, _ = spikeloom("bench", f"{mine}:Unwoven", "-n", "10")
+    assert code == 0
+    assert "compiled loop" not in output
+    assert output.splitlines()[-1].startswith("Unwoven runs on the reference loop: the operation cumsum")
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [
+        ("LIFNod", "Did you mean 'LIFNode'"),
+        ("my_own_neurons.py:Min", "has no class 'Min'. Did you mean 'Mine'"),
+        ("none.py:Mine", "There is no file none.py."),
+        ("none:Mine", "There is no module none. For a file, write none.py:Mine"),
+        ("my_own_neurons.py:Needing", "missing 1 required positional argument: 'constant'"),
+        ("LIFNode(tau=0.5)", "`tau` must be greater than 1"),
+        ("LIFNode(tau", "with settings as in"),
+        ("LIFNode(3.0)", "with settings as in"),
+        ("BaseNode", "must define neuronal_charge"),
+    ],
+)
+def test_neurons_that_bench_refuses(spikeloom, mine, which, said):
+    code, _, errors = spikeloom("bench", which, "-n", "10")
+    assert code == 2
+    assert_one_line(errors, said)
+
+
+@pytest.mark.parametrize("option", ["--neurons", "-T"])
+def test_sizes_that_bench_refuses(spikeloom, option):
+    code, _, errors = spikeloom("bench", option, "0")
+    assert code == 2
+    assert_one_line(errors, "must be at least 1, got 0")

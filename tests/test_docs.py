@@ -37,7 +37,13 @@ BLOCK = re.compile(
 )
 NAME = re.compile(rf"(?:spikeloom\.)?((?:{'|'.join(spikeloom.__all__)})(?:\.[A-Za-z_]\w*)+)")
 OTHER_PROGRAMS = {"cat", "cd", "git", "kill", "tensorboard"}
-COMMANDS = {"test": options.Test, "plot": options.Plot, "profile": options.Profile, "export": options.Export}
+COMMANDS = {
+    "test": options.Test,
+    "plot": options.Plot,
+    "profile": options.Profile,
+    "export": options.Export,
+    "bench": options.Bench,
+}
 OTHER_OPTIONS = {"--nproc-per-node"}  # torchrun's
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 from spikeloom.cli import trained
+from spikeloom.cli.bench import bench
 from spikeloom.cli.failing import fail, shown
 from spikeloom.cli.listing import list_recipes
 from spikeloom.cli.train import train
@@ -27,6 +28,7 @@ commands
   plot RUN [options]       figures: learning curves, rasters, membrane potentials
   profile RUN [options]    what a run's network costs: operations, energy, memory
   export RUN [options]     a run's network as a NIR graph or an ONNX model
+  bench [NEURON]           how fast a neuron runs here, one of yours too
 
 examples
   spikeloom train lif-fc
@@ -34,6 +36,7 @@ examples
   spikeloom train --resume runs/lif-fc-digits-20261122-120000
   spikeloom plot runs/lif-fc-digits-20261122-120000 --sample 3
   spikeloom profile runs/lif-fc-digits-20261122-120000
+  spikeloom bench my_neurons.py:MyNode
 
 exit codes: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
 """
@@ -71,7 +74,7 @@ def _run(arguments: list[str]) -> int:
         return fail("One of the arguments is empty. Perhaps a variable is not set?", 2)
     commands: dict[str, Callable[[list[str]], None]] = {
         "list": list_recipes, "train": train, "test": trained.test, "plot": trained.plot,
-        "profile": trained.profile, "export": trained.export,
+        "profile": trained.profile, "export": trained.export, "bench": bench,
     }  # fmt: skip
     try:
         if arguments[0] not in commands:

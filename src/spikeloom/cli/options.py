@@ -88,6 +88,26 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """How long a neuron takes for a sequence: its compiled loop, and the reference loop in PyTorch."""
+
+    neuron: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NEURON")]] = "LIFNode"
+    """A class of spikeloom.neuron, or one of your own as file.py:Class or module:Class; with settings as in
+    "LIFNode(tau=3.0)"."""
+    neurons: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 131_072
+    """How many there are."""
+    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 16
+    """Time steps."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to run."""
+
+    def __post_init__(self) -> None:
+        for name in ("neurons", "T"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
 class Export:
     """Write a run's network in a format that other software reads: NIR, for simulators and neuromorphic
     chips, or ONNX, one time step for any runtime."""
