@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compare import assert_same
-from spikeloom import functional, neuron, surrogate
+from spikeloom import functional, layer, neuron, surrogate
 from spikeloom.diagnose import ALWAYS, FiringCheck
 
 STEPS = 6
@@ -214,7 +214,7 @@ def test_watching_works_without_gradients():
 def test_hooks_are_removed_at_the_end():
     net = weak_net(surrogate.ATan())
     with FiringCheck(net):
-        assert num_hooks(net) == 1
+        assert num_hooks(net) == 2  # of the neuron and of the network
     assert num_hooks(net) == 0
     check = FiringCheck(net)
     net(torch.ones(4, 2))
@@ -236,7 +236,7 @@ def test_a_users_own_hooks_stay():
     net = weak_net(surrogate.ATan())
     net[1].register_forward_hook(lambda *_: None)
     with FiringCheck(net):
-        assert num_hooks(net) == 2
+        assert num_hooks(net) == 3
     assert num_hooks(net) == 1
 
 
@@ -299,3 +299,47 @@ def test_spikes_of_any_size_and_sign_are_counted(spikes, advice):
     (layer,) = check.layers
     assert layer.rate == sum(one != 0 for one in spikes) / 4
     assert [part in said for part, said in zip(advice, check.advice(), strict=True)] == [True] * len(advice)
+
+
+class Reuses(nn.Module):
+    """One neuron behind both layers, perhaps under a second name."""
+
+    def __init__(self, second_name):
+        super().__init__()
+        self.one, self.two, self.sn = layer.Linear(4, 4), layer.Linear(4, 4), neuron.IFNode(v_threshold=0.1)
+        if second_name:
+            self.again = self.sn
+
+    def forward(self, x):
+        return self.sn(self.two(self.sn(self.one(x))))
+
+
+class Once(Reuses):
+    """A neuron under two names that runs once."""
+
+    def forward(self, x):
+        return self.again(self.one(x))
+
+
+@pytest.mark.parametrize(("mode", "second_name"), [("m", False), ("m", True), ("s", True)])
+def test_a_neuron_in_two_places_is_told(mode, second_name):
+    net = Reuses(second_name)
+    (advice,) = watched(net, torch.rand(STEPS, 3, 4), mode).advice()
+    assert "'sn' (IFNode) ran 2 times in each forward pass" in advice
+    assert "a neuron of its own" in advice
+
+
+@pytest.mark.parametrize("mode", ["s", "m"])
+def test_a_neuron_with_two_names_that_runs_once_is_not(mode):
+    (watched_layer,) = watched(Once(True), torch.rand(STEPS, 3, 4), mode).layers
+    assert not watched_layer.shared
+
+
+def test_a_forward_pass_that_a_backward_pass_repeats_is_no_second_run():
+    net = nn.Sequential(layer.Linear(4, 4), neuron.IFNode())
+    functional.set_step_mode(net, "m")
+    with FiringCheck(net) as check:
+        functional.checkpoint_time(net, torch.rand(STEPS, 3, 4), 2).sum().backward()
+        functional.reset_net(net)
+        functional.checkpoint(net, torch.rand(STEPS, 3, 4)).sum().backward()
+    assert not check.layers[0].shared

@@ -1,6 +1,7 @@
 """Why a network does not learn: layers that never fire, or always do, and what to change."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.memory import outside_of_checkpoints
+from spikeloom.memory import is_recomputing, outside_of_checkpoints
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
 
 FAR = 10.0  # below 0: no potential that lacks input stays there
@@ -24,7 +25,9 @@ class Firing:
     Args:
         name: of the layer, in the network.
         node: the layer.
-        calls: forward passes that were seen.
+        calls: forward passes that were seen; not those that a backward pass repeats.
+        passes: those of the whole network meanwhile.
+        is_twice: whether the network has the layer under two names.
         spikes, values: spikes that were fired, of any size and sign, and values that could have been spikes.
         low, high: the smallest and the largest spike.
         has_nan: whether an output was NaN.
@@ -36,6 +39,8 @@ class Firing:
     name: str
     node: BaseNode
     calls: int = 0
+    passes: int = 0
+    is_twice: bool = False
     spikes: int = 0
     values: int = 0
     low: float = torch.inf
@@ -60,9 +65,21 @@ class Firing:
         """Whether the layer is silent, and no gradient can change that."""
         return self.values > 0 and self.spikes == 0 and 0 < self.distances == self.blocked
 
+    @property
+    def shared(self) -> bool:
+        """Whether the layer runs again in a forward pass of the network, from where the first run left it."""
+        twice = self.calls > self.passes > 0
+        return twice and (self.node.step_mode == "m" or (self.is_twice and self.calls == 2 * self.passes))
+
     def advice(self) -> str | None:
         """What to change, or ``None`` if the layer fires as it should."""
         layer = f"Layer '{self.name}' ({type(self.node).__name__})"
+        if self.shared:
+            return (
+                f"{layer} ran {self.calls / self.passes:.3g} times in each forward pass of the network, each "
+                "time with the memories that the run before left. If it stands in several places, give each "
+                "a neuron of its own."
+            )
         if self.has_nan:
             return f"{layer} has NaN in its potentials: look for NaN or infinity in its input or its weights."
         if self.values and self.spikes == 0:
@@ -113,12 +130,13 @@ class FiringCheck:
     """
 
     def __init__(self, net: nn.Module):
+        places = Counter(module for _, module in net.named_modules(remove_duplicate=False))
         self.layers = [
-            Firing(name, module)
+            Firing(name, module, is_twice=places[module] > 1)
             for name, module in net.named_modules()
             if isinstance(module, BaseNode) and not isinstance(module, NonSpikingBaseNode)
         ]
-        self._undo: list[Callable[[], object]] = []
+        self._undo: list[Callable[[], object]] = [net.register_forward_hook(self._count_pass).remove]
         for layer in self.layers:
             self._watch(layer)
 
@@ -140,6 +158,10 @@ class FiringCheck:
     ) -> None:
         self.close()
 
+    def _count_pass(self, _net: nn.Module, _inputs: Any, _output: Any) -> None:
+        for layer in self.layers:
+            layer.passes += 1
+
     def _watch(self, layer: Firing) -> None:
         node = layer.node
         backend = node.backend
@@ -155,7 +177,7 @@ def _output_hook(layer: Firing) -> Callable[..., None]:
         if isinstance(output, Tensor):
             spikes = output.detach()
             spikes = spikes[spikes != 0]  # NaN too
-            layer.calls += 1
+            layer.calls += not is_recomputing()
             layer.spikes += spikes.numel()
             layer.values += output.numel()
             if spikes.numel():

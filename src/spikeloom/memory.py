@@ -62,6 +62,11 @@ def recomputing() -> Iterator[None]:
         _recomputing.reset(token)
 
 
+def is_recomputing() -> bool:
+    """Whether a computation is being repeated in such a block."""
+    return _recomputing.get()
+
+
 def outside_of_checkpoints() -> saved_tensors_hooks:
     """A block with a backward pass of its own, which may stand in a forward pass: activation checkpointing
     would keep nothing for it, and run the network again."""

@@ -179,7 +179,13 @@ class Trainer:
                 raise KeyboardInterrupt
             if check and progress.step in (CHECKED_STEPS, self.num_steps):
                 check.close()  # a silent layer that gets a gradient wakes up by itself
-                self._say(*(layer.advice() or "" for layer in check.layers if layer.stuck or layer.always))
+                self._say(
+                    *(
+                        layer.advice() or ""
+                        for layer in check.layers
+                        if layer.stuck or layer.always or layer.shared
+                    )
+                )
                 check = None
         now = time.perf_counter()
         progress.seconds += now - self.counted
