@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikeloom import data, functional, layer, neuron
+from spikeloom import data, functional, layer, neuron, surrogate
 from spikeloom.errors import RunError
 from spikeloom.recipe import RECIPES
 from spikeloom.recipe.trained import opened
@@ -53,14 +53,14 @@ def trainer(folder, make_net, step_mode="m", **changes):
             loss=lambda output, labels: nn.functional.cross_entropy(output.mean(0), labels),
             predict=lambda output: output.mean(0).argmax(-1),
             optimizer=torch.optim.SGD(net.parameters(), 0.1),
-            **{name: one for name, one in changes.items() if name == "draw"},
+            **{name: one for name, one in changes.items() if name in ("draw", "before_epoch")},
         )
 
     fabric = make_fabric("cpu")
     fabric.launch()
     run = Run.create(folder, "none", {})
-    options = {name: one for name, one in changes.items() if name != "draw"}
-    return Trainer(fabric, build_seeded(build, 0), run, epochs=1, batch_size=16, **options)
+    options = {name: one for name, one in changes.items() if name not in ("draw", "before_epoch")}
+    return Trainer(fabric, build_seeded(build, 0), run, **{"epochs": 1, "batch_size": 16, **options})
 
 
 @pytest.mark.parametrize("what", NETS)
@@ -77,6 +77,26 @@ def test_a_figure_that_fails_does_not_end_a_training(tmp_path, capsys):
     assert len(one.fit()) == 1
     assert one.experiment.net.training  # as it was before
     assert "No figures were drawn: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("falls_silent", [False, True])
+def test_layers_that_fall_silent_later_are_named(tmp_path, capsys, falls_silent):
+    def before_epoch(epoch):
+        if epoch == 3 and falls_silent:
+            nn.init.constant_(one.experiment.net[0].weight, -20.0)
+        return {}
+
+    def make_net():
+        return nn.Sequential(
+            layer.Linear(4, 30), neuron.LIFNode(surrogate_function=surrogate.Rect()), layer.Linear(30, 3)
+        )
+
+    one = trainer(tmp_path / "run", make_net, before_epoch=before_epoch, epochs=4)
+    history = one.fit()
+    told = "Layer '1' (LIFNode) did not fire once" in capsys.readouterr().out
+    assert told == falls_silent
+    assert history[2]["train_accuracy"] > 0.6
+    assert (history[3]["train_accuracy"] < 0.4) == falls_silent
 
 
 def test_a_network_that_takes_time_for_the_batch_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from torch import nn
 
 from spikeloom import functional
 from spikeloom.data import as_float
+from spikeloom.diagnose import FiringCheck
 from spikeloom.encoding import SampleGenerator, derive_seed
 from spikeloom.train.experiment import Experiment
 
@@ -52,6 +53,28 @@ def evaluate(
     net.train(was_training)
     loss, correct, count = summed(fabric, totals.tolist())
     return loss / count, correct / count
+
+
+@torch.no_grad()
+def advice_after_collapse(experiment: Experiment, seed: int, history: list[dict[str, Any]]) -> list[str]:
+    """Which layers are silent or always fire, if an accuracy that was there has just gone.
+
+    Args:
+        experiment, seed: as for :func:`evaluate`.
+        history: rows of metrics, one for each epoch.
+    """
+    chance = 1.0 / experiment.data.num_classes
+    before, now = ([row["train_accuracy"] for row in rows] for rows in (history[-2:-1], history[-1:]))
+    if not before or before[0] < 1.5 * chance or now[0] - chance > 0.25 * (before[0] - chance):
+        return []
+    net, was_training = experiment.net, experiment.net.training
+    net.eval()
+    x = experiment.encoded_test(seed, range(min(100, len(experiment.data.test_y))))
+    x = x.to(next(net.parameters()))  # its device and type
+    with FiringCheck(net) as check, functional.fresh_state(net):
+        net(x)
+    net.train(was_training)
+    return check.advice()
 
 
 def summed(fabric: Fabric, values: list[Any]) -> list[float]:

@@ -28,7 +28,7 @@ from spikeloom.functional.recomputing import require_parts
 from spikeloom.memory import MemoryModule
 from spikeloom.train import checkpoint
 from spikeloom.train.cuda_graph import CudaGraph
-from spikeloom.train.evaluation import TEST_BATCH, evaluate, summed
+from spikeloom.train.evaluation import TEST_BATCH, advice_after_collapse, evaluate, summed
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.interrupt import interrupt_noted
 from spikeloom.train.processes import is_orphan, is_spawned
@@ -126,9 +126,7 @@ class Trainer:
         done = self.progress.epoch * self.num_steps + self.progress.step
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
         if self.is_main and self.progress.history:
-            self.run.write_metrics(
-                self.progress.history
-            )  # a crash may have left one that is ahead or damaged
+            self.run.write_metrics(self.progress.history)  # a crash may have left one that is ahead
         if self.progress.step == 0 and self.progress.history:
             self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
         try:
@@ -309,6 +307,8 @@ class Trainer:
             f"{row['train_accuracy']:7.2%}  test {row['test_accuracy']:7.2%}  "
             f"{row['samples_per_second']:.0f} samples/s  {tqdm.format_interval(remaining)} left"
         )
+        if self.is_main and not self.is_sharded:
+            self._say(*advice_after_collapse(self.experiment, self.seed, history))
         if progress.epoch == 1 or self.is_over:
             self._draw()
 
