@@ -43,12 +43,15 @@ class Settings:
     sizes: tuple[int, ...] = (131_072, 2_097_152)
     num_values: int = 1 << 25  # T * N, where T varies
     times: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+    step_sizes: tuple[int, ...] = (1 << 14, 1 << 16, 1 << 18, 1 << 20)
     starts: int = 7  # fresh processes from which a start-up time is taken
     compiles: int = 3
     peers: tuple[str, ...] = ()
 
 
-TOY = Settings(True, 2, 3, (4096,), 1 << 14, (4, 64, 1024), 1, 1)  # everything runs, nothing is measured
+TOY = Settings(
+    True, 2, 3, (4096,), 1 << 14, (4, 64, 1024), (4096,), 1, 1
+)  # everything runs, nothing is measured
 
 # Sides: each maker returns a function of a sequence ``[T, N]`` that gives spikes, from a fresh state.
 
@@ -163,6 +166,41 @@ def users(settings: Settings) -> Iterator[Row]:
             yield row_of(section, "two memories / LIF, per memory", values, "times", goal="<= 1.3")
 
 
+def steps(settings: Settings) -> Iterator[Row]:
+    """Single-step mode: steps that are compiled against the reference's."""
+    import torch
+
+    from spikeloom import neuron, surrogate
+    from spikeloom.loom import select
+
+    measure.keep_freed_memory()
+    pays = select.PAYS
+    for name in ("LIFNode", "IFNode", "ParametricLIFNode", "IzhikevichNode"):
+        for size in settings.step_sizes:
+            node = getattr(neuron, name)(surrogate_function=surrogate.ATan())
+            x, gradient = 2 * torch.rand(NUM_STEPS, size), torch.randn(NUM_STEPS, size)
+
+            def over(x: Any, pays: int, node: Any = node) -> Any:
+                select.PAYS = pays
+                node.reset()
+                return torch.stack([node(step) for step in x.unbind()])
+
+            sides = {
+                "compiled": lambda x, over=over: over(x, 0),
+                "reference": lambda x, over=over: over(x, 1 << 62),
+            }
+            section = f"{name}, {NUM_STEPS} single steps"
+            for mode in (FORWARD, BOTH):
+                taken = paired(
+                    {side: modes(run, x, gradient)[mode] for side, run in sides.items()}, settings.rounds
+                )
+                values = ratios(taken["reference"], taken["compiled"])
+                goal = ">= 1" if size >= pays else ""
+                yield row_of(
+                    section, f"reference / compiled, {size:,} neurons, {mode}", values, "times", goal=goal
+                )
+
+
 def overhead(settings: Settings) -> Iterator[Row]:
     """What a call costs beside its work."""
     import torch
@@ -230,6 +268,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "speed": speed,
     "lengths": lengths,
     "users": users,
+    "steps": steps,
     "overhead": overhead,
     "imports": imports,
     "first_uses": first_uses,
@@ -296,6 +335,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "bench_loom.json")
+    parser.add_argument("--only", nargs="+", help="parts to run: speed, lengths, users, steps, overhead, ...")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -310,16 +350,17 @@ def main() -> None:
     settings = replace(settings, peers=tuple(name for name in there if name not in left_out))
     print(*(f"left out: {name} ({reason})" for name, reason in left_out.items()), sep="\n")
     rows: list[Row] = []
-    for run in (
-        lambda: part("speed", settings, "keep"),
-        lambda: part("speed", settings, "default"),
-        lambda: part("lengths", settings),
-        lambda: part("users", settings),
-        lambda: part("overhead", settings),
-        lambda: list(starts(settings)),
-        lambda: list(peaks(settings)),
-    ):
-        found = [replace(row, judged=not settings.quick) for row in run()]
+    runs: dict[str, Callable[[], list[Row]]] = {
+        "speed": lambda: part("speed", settings, "keep") + part("speed", settings, "default"),
+        "lengths": lambda: part("lengths", settings),
+        "users": lambda: part("users", settings),
+        "steps": lambda: part("steps", settings),
+        "overhead": lambda: part("overhead", settings),
+        "starts": lambda: list(starts(settings)),
+        "peaks": lambda: list(peaks(settings)),
+    }
+    for name in options.only or runs:
+        found = [replace(row, judged=not settings.quick) for row in runs[name]()]
         print(measure.table(found), flush=True)
         rows += found
     packages = ("torch", "numpy", "numba", "spikingjelly", "snntorch", "norse")

@@ -5,6 +5,16 @@ Numba and PyTorch's tracer are imported with the first neuron that is woven.
 
 from spikeloom.loom import graph, operator
 from spikeloom.loom.explaining import explain
-from spikeloom.loom.select import BACKENDS, backend, checked_backend, reads_half, run
+from spikeloom.loom.select import BACKENDS, backend, checked_backend, reads_half, run, run_step
 
-__all__ = ["BACKENDS", "backend", "checked_backend", "explain", "graph", "operator", "reads_half", "run"]
+__all__ = [
+    "BACKENDS",
+    "backend",
+    "checked_backend",
+    "explain",
+    "graph",
+    "operator",
+    "reads_half",
+    "run",
+    "run_step",
+]

@@ -32,6 +32,10 @@ _REAL = (torch.float32, torch.float64)
 TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
 """Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
+PAYS = 1 << 18
+"""Numbers from which on a single time step is compiled, on a CPU. To find a loop and to call it takes as long
+as some ten of PyTorch's operations: with these, four neurons gained 1.2 to 2.6 times, with a quarter 0.96 to
+1.8 times (2 threads, 2026-11-28, benchmarks/bench_loom.py --only steps)."""
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
@@ -120,24 +124,47 @@ def run(
     wanted = effective_backend(node.backend)
     if wanted == "torch":
         return None
-    target = target_of(wanted, x_seq.device.type)
+    result, unsuited = _attempt(node, x_seq, target_of(wanted, x_seq.device.type), set(keep), window)
+    if not isinstance(result, str):
+        return result
+    if wanted != "auto":
+        raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {result}.")
+    tell(node, result, logging.INFO if unsuited else logging.WARNING)
+    return None
+
+
+def run_step(node: Any, x: Tensor) -> Tensor | None:
+    """Run one time step of ``node`` as a compiled loop of one, where that pays.
+
+    Args:
+        node: as for :func:`run`.
+        x: ``[*]``.
+    Returns:
+        the output ``[*]``; or ``None``: the reference has to run
+    """
+    if x.numel() < PAYS or x.device.type != "cpu" or effective_backend(node.backend) in ("torch", "triton"):
+        return None
+    result, _ = _attempt(node, x.unsqueeze(0), "numba", set(), None)
+    return None if isinstance(result, str) else result[0].squeeze(0)
+
+
+def _attempt(
+    node: Any, x_seq: Tensor, target: str, keep: set[str], window: int | None
+) -> tuple[tuple[Tensor, dict[str, Tensor]] | str, bool]:
+    """What :func:`run` returns, or why there is no loop; and whether that is for this call's input only."""
     decides, tensors = look(node)
-    unsuited = _unsuited(node, tensors, x_seq, target)
-    tensors, unfit = ([], None) if unsuited else fitting(tensors, x_seq)
+    if unsuited := _unsuited(node, tensors, x_seq, target):
+        return unsuited, True
+    tensors, unfit = fitting(tensors, x_seq)
     names = tuple(name for name, _ in tensors)
     sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target, names)
-    loops = unsuited or find(*sought, decides)
-    if not isinstance(loops, str):
-        try:
-            return _carry_out(node, loops, x_seq, set(keep), [value for _, value in tensors], window)
-        except CannotCompile as error:
-            loops = give_up(*sought, reason=str(error))
-    else:
-        loops = why_not(loops, unfit)
-    if wanted != "auto":
-        raise BackendError(f"{describe(node)} cannot run with backend {wanted!r}: {loops}.")
-    tell(node, loops, logging.INFO if unsuited else logging.WARNING)
-    return None
+    loops = find(*sought, decides)
+    if isinstance(loops, str):
+        return why_not(loops, unfit), False
+    try:
+        return _carry_out(node, loops, x_seq, keep, [value for _, value in tensors], window), False
+    except CannotCompile as error:
+        return give_up(*sought, reason=str(error)), False
 
 
 def _carry_out(

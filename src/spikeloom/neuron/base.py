@@ -169,6 +169,14 @@ class BaseNode(MemoryModule):
             self._v_steps.append(self.v.clone())  # which the next step may change in place
         return spike
 
+    def _woven_step(self, x: Tensor) -> Tensor | None:
+        if torch.compiler.is_compiling():
+            return None
+        spike = loom.run_step(self, x)
+        if spike is not None and self.store_v_seq:
+            self._v_steps.append(self.v.clone())
+        return spike
+
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         self._v_steps = []
         keep = ("v",) if self.store_v_seq else ()
