@@ -137,6 +137,9 @@ def test_dropout_between_layers():
             lambda: rnn.SpikingGRU(5, 6, 2)(torch.randn(T, N, 5), torch.zeros(1, N, 6)),
             "`states` .* must be 1 of",
         ),
+        (lambda: rnn.SpikingLSTMCell(5, 6)(torch.randn(N, 5), torch.zeros(N, 6)), "`states` .* must be 2 of"),
+        (lambda: rnn.SpikingLSTMCell(5, 6)(torch.randn(N, 5), 3), "`states` .* must be 2 of"),
+        (lambda: rnn.SpikingGRUCell(5, 6)(torch.randn(N, 5), torch.zeros(1, 6)), "`states` .* must be 1 of"),
     ],
 )
 def test_inputs_that_are_refused(do, said):
@@ -149,6 +152,8 @@ def test_settings_that_are_refused():
         rnn.SpikingGRU(5, 6, 0)
     with pytest.raises(ValueError, match="`dropout_p` must be"):
         rnn.SpikingGRU(5, 6, 1, dropout_p=2.0)
+    with pytest.raises(TypeError, match="`surrogate_function` must be callable"):
+        rnn.SpikingLSTM(5, 6, 1, surrogate_function1=surrogate.ATan)
     with pytest.raises(ValueError, match="must have the `spiking` of"):
         rnn.SpikingLSTMCell(5, 6, True, surrogate.ATan(), surrogate.ATan(spiking=False))
 

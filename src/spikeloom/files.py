@@ -1,6 +1,7 @@
 """Writing files so that a crash at any moment leaves the old one or the new one, never a half."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def beside(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     part = unfinished(path)
     try:
         yield part
@@ -52,7 +55,8 @@ def beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk does not name the file
+        # A full disk does not name the file, and some libraries have words of their own.
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

@@ -382,7 +382,7 @@ def test_graphs_that_are_refused(tmp_path):
     late = nir.NIRGraph.from_list(nir.Delay(np.array([1.5e-3])))
     with pytest.raises(ConversionError, match="whole time steps"):
         import_from_nir(late, dt=1e-3)
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match=r"none\.nir is no file"):
         import_from_nir(tmp_path / "none.nir")
     (tmp_path / "damaged.nir").write_bytes(b"nothing")
     with pytest.raises(ConversionError, match=r"damaged\.nir is none"):
@@ -412,3 +412,134 @@ def test_the_network_is_left_as_it_is():
     assert net[2].step_mode == "m"
     for name, value in (*net.state_dict().items(), ("v", net[2].v)):
         assert torch.equal(value, before[name]), name
+
+
+class Memory(MemoryModule):
+    """Remembers what a rule makes of the input and of what it remembers."""
+
+    step_mode_boundary = True
+
+    def __init__(self, rule, output, start=0.0):
+        super().__init__()
+        self.rule, self.output, self.node = rule, output, neuron.IFNode()
+        self.register_memory("a", start)
+
+    def single_step_forward(self, x):
+        before = self.a
+        self.a = self.rule(x, before)
+        return self.output(self, x, before)
+
+
+def after(self, x, before):
+    return self.a
+
+
+def started(node, name, value):
+    node.set_reset_value(name, value)
+    node.reset()
+    return node
+
+
+class Twice(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return self.part(x) + self.part(2 * x)
+
+
+class First(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x):
+        self.steps += 1
+        return 2 * x if self.steps == 1 else x * 1
+
+
+class Doubled(neuron.IFNode):
+    def single_step_forward(self, x):
+        return 2 * super().single_step_forward(x)
+
+
+SILENTLY_OTHERS = {
+    "a sum that grows": lambda: Memory(lambda x, a: a + x, after),
+    "a moving average": lambda: Memory(lambda x, a: 0.5 * a + x, after),
+    "weights behind the neuron": lambda: layer.ElementWiseRecurrentContainer(
+        nn.Sequential(neuron.IFNode(), nn.Linear(6, 6)), lambda y, x: x + y
+    ),
+    "a start": lambda: started(neuron.IFNode(v_threshold=2.0), "v", 1.0),
+    "a current's start": lambda: started(neuron.CubaLIFNode(), "c", 1.0),
+    "another start": lambda: neuron.SimpleIFNode(v_reset=-1.0),
+    "a delay in two places": lambda: Twice(layer.Delay(1)),
+    "a smooth neuron": lambda: neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)),
+    "spikes of 2": lambda: neuron.IFNode(surrogate_function=lambda x: (x > 0).float() * 2),
+    "a step of its own": Doubled,
+    "another first step": First,
+}
+
+
+@pytest.mark.parametrize("name", SILENTLY_OTHERS)
+def test_what_a_graph_would_do_otherwise_is_refused(name):
+    net = SILENTLY_OTHERS[name]()
+    with pytest.raises(ConversionError, match=r"`net`"):
+        export_to_nir(net, (6,))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Memory(lambda x, a: x * 1, lambda self, x, a: self.node(x + 0.5 * a)),
+        Memory(lambda x, a: x * 1, lambda self, x, a: x + a),
+        layer.AvgPool2d(2, divisor_override=1),
+    ],
+)
+def test_a_memory_outside_of_a_circle_is_a_delay(net):
+    shape = (1, 4, 4) if isinstance(net, nn.AvgPool2d) else (3,)
+    x = torch.rand(T, N, *shape) * 2
+    functional.set_step_mode(net, "m")
+    back = import_from_nir(export_to_nir(net, shape), step_mode="m")
+    again = import_from_nir(export_to_nir(back, shape), step_mode="m")
+    wanted = net(x)
+    assert_close("output", wanted, back(x))
+    assert_close("output", wanted, again(x))
+
+
+@pytest.mark.parametrize(
+    "name", ["append", "extend", "step_mode", "forward", "v", "a.b", "keys", "nodes", "0"]
+)
+def test_nodes_of_any_name(name):
+    graph = nir.NIRGraph(
+        {
+            "in": nir.Input({"input": np.array([2])}),
+            name: nir.Scale(np.array([2.0, 2.0])),
+            name.replace(".", "_") + "_": nir.Scale(np.array([3.0, 3.0])),
+            "out": nir.Output({"output": np.array([2])}),
+        },
+        [("in", name), (name, name.replace(".", "_") + "_"), (name.replace(".", "_") + "_", "out")],
+    )
+    net = import_from_nir(graph, step_mode="m")
+    assert net(torch.ones(1, 1, 2)).tolist() == [[[6.0, 6.0]]]
+    assert [one.scale[0].item() for one in net] == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("example", ["abc", None, 3, (-1,), (3.7,), np.zeros((2, 3)), torch.zeros(3)])
+def test_examples_that_are_refused(example):
+    with pytest.raises(ConversionError, match="`example_input` must be a batch"):
+        export_to_nir(neuron.IFNode(), example)
+
+
+def test_other_input_that_is_refused(tmp_path):
+    with pytest.raises(ConversionError, match="`net` must be a network"):
+        export_to_nir(None, (3,))
+    with pytest.raises(ConversionError, match="never leaks"):
+        export_to_nir(neuron.LIFNode(tau=float("inf")), (3,))
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: .*none/net"):
+        export_to_nir(neuron.IFNode(), (3,), tmp_path / "none" / "net.nir")
+    with pytest.raises(TypeError, match="`dtype` must be"):
+        import_from_nir(export_to_nir(neuron.IFNode(), (3,)), dtype="float32")
+    nan = nir.NIRGraph.from_list(nir.IF(np.array([np.nan]) * 1, np.array([1.0])))
+    with pytest.raises(ConversionError, match="'if' of `graph` has numbers that are refused"):
+        import_from_nir(nan)

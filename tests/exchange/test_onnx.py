@@ -51,6 +51,7 @@ def conv_net():
         layer.BatchNorm2d(4),
         neuron.LIFNode(v_reset=-0.1),
         layer.MaxPool2d(2),
+        layer.Dropout(0.5),
         layer.Flatten(),
         layer.Linear(64, 5),
         layer.Delay(2),
@@ -144,6 +145,13 @@ class Counting(MemoryModule):
         return x
 
 
+class Flattened(nn.Module):
+    """Fixes the size of its batch."""
+
+    def forward(self, x):
+        return x.view(len(x), -1)
+
+
 class Wild(nn.Module):
     """Decides by the values of tensors."""
 
@@ -159,6 +167,8 @@ class Wild(nn.Module):
         (Counting(), "remember tensors, not 1 in its memory 'steps'"),
         (neuron.PSN(4), "must have a single-step mode"),
         (Wild(), "that PyTorch can export"),
+        (Flattened(), "batches of any size"),
+        (None, "`net` must be a network"),
     ],
     ids=lambda one: "" if isinstance(one, str) else type(one).__name__,
 )
@@ -172,3 +182,14 @@ def test_without_the_packages(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"pip install 'spikeloom\[onnx\]'"):
         export_to_onnx(neuron.IFNode(), (2,), tmp_path / "net.onnx")
+
+
+def test_versions(tmp_path):
+    net = nn.Sequential(nn.Linear(3, 2), neuron.IFNode())
+    export_to_onnx(net, (3,), tmp_path / "net.onnx", opset_version=20)
+    assert onnx.load(tmp_path / "net.onnx").opset_import[0].version == 20
+    with pytest.raises(ConversionError, match="`opset_version` must be one that"):
+        export_to_onnx(net, (3,), tmp_path / "other.onnx", opset_version=99)
+    with pytest.raises(TypeError, match="`opset_version` must be an integer"):
+        export_to_onnx(net, (3,), tmp_path / "other.onnx", opset_version="18")
+    assert [*tmp_path.iterdir()] == [tmp_path / "net.onnx"]

@@ -25,6 +25,8 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
     Raises:
         ConversionError: it does something that is not one of these operations.
     """
+    if not isinstance(net, nn.Module):
+        raise ConversionError(f"`net` must be a network, got a {type(net).__name__}.")
     _check_modules(net)
     net = _copied(net).eval().requires_grad_(False).to("cpu", dtype)
     try:

@@ -147,13 +147,13 @@ class Recorder(TorchFunctionMode):
 
     def _add_module(self, kind: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         number = self.numbers.get(id(args[0])) if len(args) == 1 else None
-        if number is None and self.is_first and kind == "synapses":
+        if number is None and self.is_first:
             return  # of a memory, which is still a number or zeros
         if number is None or not isinstance(output, Tensor):
             raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
+        if isinstance(module, MemoryModule) and any(call.module is module for call in self.calls):
+            raise self._used_twice()
         if isinstance(module, BaseNode):
-            if any(call.module is module for call in self.calls):
-                raise self._used_twice()
             self.old.update((id(one), one) for one in module.memories() if isinstance(one, Tensor))
         if kind == "nothing":
             self.alive.append(output)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spikeloom import functional
 from spikeloom.checks import checked_number
 from spikeloom.errors import ConversionError, MissingPackageError
-from spikeloom.exchange.shapes import shape_of_step
+from spikeloom.exchange.checking import check_meaning, shape_of_step
 from spikeloom.files import beside
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def export_to_nir(
     Returns:
         the graph, of the package ``nir``
     Raises:
-        ConversionError: NIR has no equivalent for a part of the network.
+        ConversionError: NIR has no equivalent for a part of the network, or the graph does something else in
+            six time steps of random input.
         MissingPackageError: the package ``nir`` is missing.
         ValueError: ``dt`` is not greater than 0.
     Source: Pedersen et al., Neuromorphic intermediate representation: a unified instruction set for
@@ -63,8 +64,12 @@ def export_to_nir(
     from spikeloom.event.record import record
     from spikeloom.exchange.nir_writer import Writer
 
-    recording = record(net, shape_of_step(example_input), torch.float32)
-    graph = Writer(recording, dt, soft_reset).graph()
+    shape = shape_of_step(example_input)
+    graph = Writer(record(net, shape, torch.float64), dt, soft_reset).graph()
+    check_meaning(net, import_from_nir(graph, dt, dtype=torch.float64), shape)
+    for node in graph.nodes.values():
+        for name in {"weight", "bias", "scale"} & vars(node).keys():
+            setattr(node, name, getattr(node, name).astype("float32"))
     if save_path is not None:
         _write(nir, graph, Path(save_path).expanduser())
     return graph
@@ -121,6 +126,8 @@ def import_from_nir(
 
     if isinstance(graph, str | Path):
         graph = _read(nir, Path(graph).expanduser())
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"`dtype` must be a type of PyTorch's, such as torch.float32, got {dtype!r}.")
     if not isinstance(graph, nir.NIRGraph):
         raise TypeError(
             f"`graph` must be a graph of the package nir, or a file, got a {type(graph).__name__}."
@@ -154,7 +161,7 @@ def _write(nir: Any, graph: nir.NIRGraph, path: Path) -> None:
 
 def _read(nir: Any, path: Path) -> nir.NIRGraph:
     if not path.is_file():
-        raise FileNotFoundError(f"`graph` must be a NIR graph or a file of one, but there is no file {path}.")
+        raise FileNotFoundError(f"`graph` must be a NIR graph or a file of one, but {path} is no file.")
     try:
         return nir.read(path)
     except Exception as error:  # whatever the package does with a damaged file

@@ -70,6 +70,8 @@ def _write_if(node: neuron.IFNode, full: Full, dt: float) -> nir.NIRNode:
 
 def _write_lif(node: Any, full: Full, dt: float) -> nir.NIRNode:
     tau = 1.0 / node.w.double().sigmoid() if isinstance(node, neuron.ParametricLIFNode) else node.tau
+    if not np.isfinite(full(tau)).all():
+        raise ConversionError("never leaks (tau is infinite). Use an IFNode.")
     r = full(1.0) if node.decay_input else full(tau)
     return nir.LIF(tau=full(tau) * dt, r=r, v_leak=full(node.rest), **_firing(node, full))
 
@@ -183,7 +185,7 @@ class Reader:
 
     def _leak(self, name: str, tau: Any) -> Any:
         leak = self.dt / np.asarray(tau, np.float64)
-        if not ((leak > 0) & (leak < 1 + 1e-6)).all():
+        if not ((leak >= 0) & (leak < 1 + 1e-6)).all():  # 0: it never leaks
             raise ConversionError(
                 f"must have a `{name}` of at least one time step, dt={self.dt:g} s, got "
                 f"{np.asarray(tau).min():g} s. Give a smaller `dt`."

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeloom import layer
+from spikeloom import layer, neuron
 from spikeloom.errors import ConversionError
 from spikeloom.exchange.nir_network import INPUT, OUTPUT, NIRNetwork, RecurrentNIRNetwork, Scale
 from spikeloom.exchange.nir_neurons import Reader
 
 Edge = tuple[str, str]
+_HAVING_NAMES = (nn.ModuleDict(), nn.Sequential(), neuron.IFNode())  # whose attributes no node can be called
 _NEURONS = (nir.I, nir.IF, nir.LI, nir.LIF, nir.CubaLI, nir.CubaLIF, nir.NIRGraph)
 
 
@@ -37,6 +38,8 @@ def network(graph: nir.NIRGraph, reader: Reader) -> nn.Module:
             modules[names[key]] = _module(graph.nodes[key], reader)
         except ConversionError as error:
             raise ConversionError(f"'{key}' of `graph` {error}") from None
+        except ValueError as error:  # of a setting
+            raise ConversionError(f"'{key}' of `graph` has numbers that are refused: {error}") from error
 
     def sources(chosen: set[Edge]) -> dict[str, list[str]]:
         """Which nodes give to each, in an order that does not depend on that of a set."""
@@ -61,9 +64,9 @@ def _names(graph: nir.NIRGraph) -> dict[str, str]:
             f"`graph` must have one input and one output, got {len(graph.inputs)} and {len(graph.outputs)}."
         )
     names = {next(iter(graph.inputs)): INPUT, next(iter(graph.outputs)): OUTPUT}
-    for key in graph.nodes.keys() - names.keys():
+    for key in sorted(graph.nodes.keys() - names.keys()):
         name = key.replace(".", "_")
-        while not name or name in names.values() or hasattr(nn.ModuleDict(), name):
+        while not name or name in names.values() or any(hasattr(one, name) for one in _HAVING_NAMES):
             name += "_"
         names[key] = name
     return names
@@ -186,4 +189,5 @@ def _sizes(value: Any, dims: int) -> tuple[int, ...]:
 
 
 def _shape(node: Any) -> tuple[int, ...]:
-    return tuple(int(size) for size in node.output_type["output"])
+    (shape,) = node.output_type.values()
+    return tuple(int(size) for size in shape)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom import layer
 from spikeloom.errors import ConversionError
-from spikeloom.event.calls import Call, Recording
+from spikeloom.event.calls import Call, Memory, Recording
 from spikeloom.exchange.nir_network import INPUT, OUTPUT
 from spikeloom.exchange.nir_neurons import written
 
@@ -20,7 +20,10 @@ class Writer:
     """Makes a graph of a recording.
 
     A value is the sum of what some nodes give, as NIR adds up what comes in over several edges; so additions
-    need no node, and neither does a value that is remembered until the next time step: that is an edge back.
+    need no node. Neither does a value that is remembered until the next time step and goes in a circle: that
+    is an edge back, which takes a step. Another one goes through a delay.
+
+    Weights are in double precision, so that what the graph means can be compared with the network.
 
     Args:
         recording: what the network consists of.
@@ -50,7 +53,14 @@ class Writer:
                     f"`net` must remember 0 at first, got a memory that starts at {memory.start:g}, which "
                     f"NIR does not have. {_CURE}"
                 )
-            self._sums[memory.before] = (memory.after,)
+            if self._in_a_circle(memory):
+                self._sums[memory.before] = (memory.after,)
+            else:
+                shape = self.shapes[memory.before]
+                name = self._makers[memory.before] = self._node(
+                    "remembered", nir.Delay(np.full(shape, self.dt))
+                )
+                self._readers.append((memory.after, name))
         for call in self.recording.calls:
             if call.kind != "norm" or not self.recording.is_folded(call):
                 getattr(self, f"_add_{call.kind}", self._refuse)(call)
@@ -62,6 +72,16 @@ class Writer:
             return nir.NIRGraph(self.nodes, self.edges)
         except ValueError as error:
             raise ConversionError(f"`net` does not make a valid NIR graph: {error}.") from error
+
+    def _in_a_circle(self, memory: Memory) -> bool:
+        """Whether what a memory becomes depends on what it was."""
+        edges = [(source, call.result) for call in self.recording.calls for source in call.sources]
+        edges += [(one.after, one.before) for one in self.recording.memories if one is not memory]
+        reached, new = set(), {memory.before}
+        while new:
+            reached |= new
+            new = {target for source, target in edges if source in new} - reached
+        return memory.after in reached
 
     def _connect(self, value: int, reader: str) -> None:
         """Draw the edges to a node that reads ``value``; what comes twice is multiplied by 2."""
@@ -83,8 +103,8 @@ class Writer:
             raise ConversionError(
                 f"`net` must give joined values to a linear layer, and to it alone. {_CURE}"
             )
-        if value in above:  # a memory that nothing changes: it stays 0
-            return []
+        if value in above:
+            raise ConversionError(f"`net` must not remember what no layer or neuron gives. {_CURE}")
         return [one for part in self._sums[value] for one in self._sources(part, (*above, value))]
 
     def _node(self, name: str, node: nir.NIRNode) -> str:
@@ -198,6 +218,9 @@ class Writer:
                 raise self._refusal(call, "have windows of one size, so an output that divides the input")
             window = [size // to_size for size, to_size in zip(shape[1:], to_shape[1:], strict=True)]
             self._add(call, _average(window, window, [0, 0]))
+        elif isinstance(module, nn.AvgPool2d) and module.divisor_override == 1 and not module.ceil_mode:
+            sizes = (_pair(one) for one in (module.kernel_size, module.stride, module.padding))
+            self._add(call, nir.SumPool2d(*sizes))
         elif not isinstance(module, nn.AvgPool2d):
             raise self._refusal(call, "take averages: NIR has no maximum")
         elif (
@@ -277,7 +300,7 @@ class Writer:
 
 
 def _array(values: Tensor) -> np.ndarray:
-    return values.detach().float().contiguous().numpy()
+    return values.detach().double().contiguous().numpy()
 
 
 def _pair(value: Any) -> np.ndarray:

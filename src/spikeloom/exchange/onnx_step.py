@@ -1,6 +1,5 @@
 """One time step of a network as an ONNX model, with memories as inputs and outputs."""
 
-import copy
 import json
 import logging
 import warnings
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import base, functional
+from spikeloom.checks import checked_count
 from spikeloom.errors import ConversionError, MissingPackageError
-from spikeloom.exchange.shapes import shape_of_step
+from spikeloom.exchange.checking import in_single_steps, shape_of_step
 from spikeloom.files import beside
 from spikeloom.memory import recomputing
-from spikeloom.neuron import BaseNode
 
 NEXT = ".next"
 MEMORIES = "spikeloom.memories"
@@ -35,7 +34,7 @@ def export_to_onnx(
 
     The model's inputs are ``input`` and each memory, by the path of its module and its own name, as in
     ``2.v``; its outputs are ``output`` and what has become of each memory, ``2.v.next``. Whoever runs it
-    gives these back with the next time step. The batch can have any size.
+    gives these back with the next time step. The batch can have any size; numbers are ``float32``.
 
     Args:
         net: the network, in either step mode; it is not changed. Without its encoder.
@@ -57,13 +56,14 @@ def export_to_onnx(
         {'1.v': 0.0}
     """
     _check_packages()
-    net = _in_single_steps(net)
-    shape = shape_of_step(example_input)
-    dtype = next((one.dtype for one in net.parameters() if one.is_floating_point()), torch.float32)
-    x = [torch.rand(size, *shape, dtype=dtype) for size in (2, 3)]
+    if opset_version is not None:
+        checked_count("opset_version", opset_version)
+    shape, given = shape_of_step(example_input), net
+    net, generator = in_single_steps(given, torch.float32), torch.Generator().manual_seed(0)
+    x = [torch.rand(size, *shape, generator=generator) for size in (2, 3)]
     names, starts, states, batch = _memories(net, x)
-    step = _Step(net).eval()
-    _check_step(step, names, x[0], states)
+    step = _Step(net, names).eval()
+    _check_step(in_single_steps(given, torch.float32), step, names, x[0], states)
     size = torch.export.Dim("N")
     dims = ({0: size}, *([tuple({one: size} for one in batch)] if names else []))
     with _quiet():
@@ -78,11 +78,12 @@ def export_to_onnx(
                 output_names=["output", *(name + NEXT for name in names)],
                 dynamic_shapes=dims,
             )
-        except torch.onnx.errors.OnnxExporterError as error:
+        except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise ConversionError(
                 f"`net` must be a network that PyTorch can export, got: {reason}"
             ) from error
+    _check_model(program.model, opset_version)
     program.model.metadata_props[MEMORIES] = json.dumps(starts)
     path = Path(save_path).expanduser()
     with beside(path) as temporary:
@@ -91,17 +92,19 @@ def export_to_onnx(
 
 
 class _Step(nn.Module):
-    """A network as a function of its input and its memories."""
+    """A network as a function of its input and of those of its memories that it uses."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, names: list[str]):
         super().__init__()
         self.net = net
         self.step = base.to_functional_forward(net)
+        self.used = [name in names for name, _ in base.named_memories(net)]
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        given = iter(states)
         with recomputing():
-            outputs, after = self.step((x,), states)
-        return (*outputs, *after)
+            outputs, after = self.step((x,), tuple(next(given) if used else None for used in self.used))
+        return (*outputs, *(one for one, used in zip(after, self.used, strict=True) if used))
 
 
 def _check_packages() -> None:
@@ -115,17 +118,6 @@ def _check_packages() -> None:
         ) from error
 
 
-def _in_single_steps(net: nn.Module) -> nn.Module:
-    net = copy.deepcopy(net).eval().requires_grad_(False).cpu()
-    try:
-        functional.set_step_mode(net, "s")
-    except ValueError as error:
-        raise ConversionError(f"`net` must have a single-step mode, got: {error}") from error
-    functional.set_backend(net, "torch", BaseNode)
-    functional.reset_net(net)
-    return net
-
-
 def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Start], list[Tensor], list[int]]:
     """Names of the memories; what they start from, for all and for each element of a batch of 2; which of
     their dimensions is the batch."""
@@ -134,7 +126,10 @@ def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Sta
         with torch.no_grad(), functional.fresh_state(net):
             net(one)
             after.append(dict(base.named_memories(net)))
-    names = list(before)
+    unused = [
+        name for name, one in before.items() if one is None and after[0][name] is after[1][name] is None
+    ]
+    names = [name for name in before if name not in unused]  # as the mask of dropout in evaluation
     starts: dict[str, Start] = {}
     states, batch = [], []
     for name in names:
@@ -155,15 +150,29 @@ def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Sta
     return names, starts, states, batch
 
 
-def _check_step(step: _Step, names: list[str], x: Tensor, states: list[Tensor]) -> None:
+def _check_model(model: Any, opset_version: int | None) -> None:
+    """Refuse a model that takes batches of one size only, or of another version than was asked for."""
+    if isinstance(model.graph.inputs[0].shape[0], int):
+        raise ConversionError(
+            "`net` must take batches of any size, but works with the size that it was exported with. Write "
+            "x.shape[0] for len(x), and no loop over samples."
+        )
+    if opset_version not in (None, found := model.opset_imports.get("")):
+        raise ConversionError(
+            f"`opset_version` must be one that the network can be written in, got {opset_version}. Try "
+            f"{found}."
+        )
+
+
+def _check_step(net: nn.Module, step: _Step, names: list[str], x: Tensor, states: list[Tensor]) -> None:
     """Refuse a network that does something else when its memories are given to it."""
-    with torch.no_grad(), functional.fresh_state(step.net):
+    with torch.no_grad():
         for one in (x, 2 * x, x):
-            wanted = step.net(one)
+            wanted = net(one)
             if not isinstance(wanted, Tensor):
                 raise ConversionError(f"`net` must return one tensor, got a {type(wanted).__name__}.")
             got, *states = step(one, *states)
-            if not torch.equal(got, wanted):
+            if not torch.allclose(got, wanted, rtol=0, atol=0, equal_nan=True):
                 raise ConversionError(
                     "`net` must depend on nothing but its input and its memories, but gives something else "
                     f"with the memories ({', '.join(names) or 'none'}) given to it. Look for random numbers, "

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from spikeloom import surrogate
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
+from spikeloom.neuron.base import checked_surrogate
 
 Surrogate = Callable[[Tensor], Tensor]
 States = tuple[Tensor, ...]
@@ -76,7 +77,13 @@ class SpikingRNNCellBase(nn.Module):
         if states is None:
             states = self.zeros(x)
         one = isinstance(states, Tensor) and states.dim() == 2
-        states = (states,) if one else tuple(states)
+        states = (states,) if one else tuple(states) if isinstance(states, Tensor | tuple | list) else ()
+        wanted = [(len(x), self.hidden_size)] * self.NUM_STATES
+        if [getattr(one, "shape", None) for one in states] != wanted:
+            raise ShapeError(
+                f"`states` of {describe(self)} must be {self.NUM_STATES} of shape {list(wanted[0])}, got "
+                f"{[list(getattr(one, 'shape', ())) for one in states]}."
+            )
         after = self.advance(self.linear_ih(x), self.linear_hh(states[0]), states)
         return after if self.NUM_STATES > 1 else after[0]
 
@@ -120,8 +127,10 @@ class _Gated(SpikingRNNCellBase):
         surrogate_function2: Surrogate | None = None,
     ):
         super().__init__(input_size, hidden_size, bias)
-        self.surrogate_function1 = surrogate_function1 or surrogate.Erf()
+        self.surrogate_function1 = checked_surrogate(surrogate_function1, surrogate.Erf)
         self.surrogate_function2 = surrogate_function2
+        if surrogate_function2 is not None:
+            checked_surrogate(surrogate_function2, surrogate.Erf)
         spiking = [getattr(one, "spiking", True) for one in (self.surrogate_function1, surrogate_function2)]
         if surrogate_function2 is not None and spiking[0] != spiking[1]:
             raise ValueError("`surrogate_function2` must have the `spiking` of `surrogate_function1`.")
@@ -237,7 +246,7 @@ class SpikingVanillaRNNCell(SpikingRNNCellBase):
         surrogate_function: Surrogate | None = None,
     ):
         super().__init__(input_size, hidden_size, bias)
-        self.surrogate_function = surrogate_function or surrogate.Erf()
+        self.surrogate_function = checked_surrogate(surrogate_function, surrogate.Erf)
 
     def advance(self, given: Tensor, fed: Tensor, states: States) -> States:
         return (self.surrogate_function(given + fed),)
