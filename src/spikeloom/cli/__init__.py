@@ -1,4 +1,4 @@
-"""The front door: ``spikeloom list | train | test | plot | profile | export``."""
+"""The front door: ``spikeloom list | train | test | plot | profile | export | bench``."""
 
 from spikeloom.cli.command import main
 

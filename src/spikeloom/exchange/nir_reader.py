@@ -51,10 +51,10 @@ def network(graph: nir.NIRGraph, reader: Reader) -> nn.Module:
     if delayed:
         shapes = {names[source]: _shape(graph.nodes[source]) for source, _ in sorted(delayed)}
         return RecurrentNIRNetwork(modules, sources(edges - delayed), sources(delayed), shapes)
-    in_a_row = [INPUT, *modules, OUTPUT]
-    if all(sources(edges)[name] == [earlier] for earlier, name in itertools.pairwise(in_a_row)):
+    given, in_a_row = sources(edges), [INPUT, *modules, OUTPUT]
+    if all(given[name] == [earlier] for earlier, name in itertools.pairwise(in_a_row)):
         return nn.Sequential(OrderedDict(modules))
-    return NIRNetwork(modules, sources(edges))
+    return NIRNetwork(modules, given)
 
 
 def _names(graph: nir.NIRGraph) -> dict[str, str]:

@@ -116,10 +116,10 @@ class Writer:
         self.nodes[free] = node
         return free
 
-    def _add(self, call: Call, node: nir.NIRNode, source: int | None = None) -> None:
-        name = self._node(call.name, node)
-        self._makers[call.result] = name
-        self._readers.append((call.sources[0] if source is None else source, name))
+    def _add(self, call: Call, node: nir.NIRNode, result: int | None = None) -> None:
+        """Add the node of a call, which gives its result, or that of a normalisation behind it."""
+        name = self._makers[call.result if result is None else result] = self._node(call.name, node)
+        self._readers.append((call.sources[0], name))
 
     def _add_synapses(self, call: Call) -> None:
         module: Any = call.module
@@ -144,23 +144,18 @@ class Writer:
             groups=1,
             bias=_array(torch.zeros(len(weight)) if bias is None else bias),
         )
-        self._makers[result] = name = self._node(call.name, node)
-        self._readers.append((call.sources[0], name))
+        self._add(call, node, result)
 
     def _add_linear(self, call: Call, weight: Tensor, bias: Tensor | None, result: int) -> None:
         """A linear layer; one of joined values is the sum of one for each of them."""
-        parts, nodes = self._parts(call.sources[0]), []
+        parts, values = self._parts(call.sources[0]), []
         pieces = weight.split([self.shapes[part].numel() for part in parts], 1)
         for part, piece in zip(parts, pieces, strict=True):
             node = nir.Linear(_array(piece)) if bias is None else nir.Affine(_array(piece), _array(bias))
             bias = None  # once
             name = self._node(call.name, node)
             self._readers.append((part, name))
-            nodes.append(name)
-        if len(nodes) == 1:
-            self._makers[result] = nodes[0]
-            return
-        values = [self._value(name, self.shapes[result]) for name in nodes]
+            values.append(self._value(name, self.shapes[result]))
         self._sums[result] = tuple(values)
 
     def _parts(self, value: int) -> tuple[int, ...]:

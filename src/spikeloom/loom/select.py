@@ -34,8 +34,8 @@ TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
 VARIABLE = "SPIKELOOM_BACKEND"
 PAYS = 1 << 18
 """Numbers from which on a single time step is compiled, on a CPU. To find a loop and to call it takes as long
-as some ten of PyTorch's operations: with these, four neurons gained 1.2 to 2.6 times, with a quarter 0.96 to
-1.8 times (2 threads, 2026-11-28, benchmarks/bench_loom.py --only steps)."""
+as some ten of PyTorch's operations: with these, four neurons gained 1.2 to 2.8 times, with a quarter 0.91 to
+1.7 times (2 threads, 2026-11-28, benchmarks/bench_loom.py --only steps)."""
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
