@@ -13,7 +13,7 @@ from torch import nn
 from compare import assert_close
 from spikeloom import encoding, functional, layer, neuron
 from spikeloom.errors import ConversionError
-from spikeloom.exchange import export_to_onnx
+from spikeloom.exchange import export_to_onnx, onnx_step
 from spikeloom.memory import MemoryModule
 
 NEURONS = [
@@ -193,3 +193,15 @@ def test_versions(tmp_path):
     with pytest.raises(TypeError, match="`opset_version` must be an integer"):
         export_to_onnx(net, (3,), tmp_path / "other.onnx", opset_version="18")
     assert [*tmp_path.iterdir()] == [tmp_path / "net.onnx"]
+
+
+def test_weights_that_one_file_cannot_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_step, "_is_large", lambda net: True)
+    net = nn.Sequential(nn.Linear(300, 200), neuron.IFNode(v_threshold=0.2))
+    export_to_onnx(net, (300,), tmp_path / "net.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.onnx.data"]
+    x = torch.rand(3, 2, 300)
+    with torch.no_grad():
+        wanted = torch.stack([net(step) for step in x])
+    got, _ = run(tmp_path / "net.onnx", x.numpy())
+    assert_close("output", wanted, got)

@@ -71,7 +71,8 @@ def export_to_nir(
         for name in {"weight", "bias", "scale"} & vars(node).keys():
             setattr(node, name, getattr(node, name).astype("float32"))
     if save_path is not None:
-        _write(nir, graph, Path(save_path).expanduser())
+        with beside(Path(save_path).expanduser()) as part:
+            nir.write(part, graph)
     return graph
 
 
@@ -152,11 +153,6 @@ def _package() -> Any:
 def _checked_dt(dt: float) -> None:
     if not 0 < checked_number("dt", dt) < float("inf"):
         raise ValueError(f"`dt` must be greater than 0 (seconds), got {dt!r}.")
-
-
-def _write(nir: Any, graph: nir.NIRGraph, path: Path) -> None:
-    with beside(path) as part:
-        nir.write(part, graph)
 
 
 def _read(nir: Any, path: Path) -> nir.NIRGraph:

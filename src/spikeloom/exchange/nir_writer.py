@@ -33,7 +33,7 @@ class Writer:
 
     def __init__(self, recording: Recording, dt: float, soft_reset: bool):
         self.recording, self.dt, self.soft_reset = recording, dt, soft_reset
-        self.shapes = recording.shapes
+        self.shapes = list(recording.shapes)
         self.nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input({"input": np.array(self.shapes[0])})}
         self.edges: list[tuple[str, str]] = []
         self._makers: dict[int, str] = {0: INPUT}  # nodes, by the numbers of their values

@@ -40,7 +40,7 @@ def export_to_onnx(
         net: the network, in either step mode; it is not changed. Without its encoder.
         example_input: an input ``[N, F]`` or ``[N, C, H, W]``, or a sequence of them with time first, of
             which only the shape matters; or the shape of one sample and time step, of any dimensions.
-        save_path: the file to write.
+        save_path: the file to write; weights of 2 GiB and more go into a second one beside it.
         opset_version: of ONNX; default: PyTorch's.
     Returns:
         what each memory starts from: a number for all of its elements, or a list of one sample's; it is in
@@ -86,8 +86,11 @@ def export_to_onnx(
     _check_model(program.model, opset_version)
     program.model.metadata_props[MEMORIES] = json.dumps(starts)
     path = Path(save_path).expanduser()
-    with beside(path) as temporary:
-        program.save(temporary, external_data=_is_large(net))
+    if _is_large(net):
+        program.save(path, external_data=True)  # weights in a second file, whose name stands in the first
+    else:
+        with beside(path) as temporary:
+            program.save(temporary, external_data=False)
     return starts
 
 
