@@ -292,3 +292,10 @@ def test_norms_of_branches():
     branches = {name for name, scale in scales.items() if scale < 0.9}
     assert branches == {name for name in scales if "downsample" in name or name.endswith("bn2")}
     assert len(branches) == 5
+
+
+def test_names_of_modules():
+    from spikeloom import exchange, nir_exchange, rnn
+
+    assert nir_exchange is exchange
+    assert rnn.SpikingLSTM.states_num() == 2
