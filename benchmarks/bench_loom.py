@@ -177,7 +177,7 @@ def steps(settings: Settings) -> Iterator[Row]:
     pays = select.PAYS
     for name in ("LIFNode", "IFNode", "ParametricLIFNode", "IzhikevichNode"):
         for size in settings.step_sizes:
-            node = getattr(neuron, name)(surrogate_function=surrogate.ATan())
+            node = getattr(neuron, name)(surrogate_function=surrogate.ATan(), backend="numba")
             x, gradient = 2 * torch.rand(NUM_STEPS, size), torch.randn(NUM_STEPS, size)
 
             def over(x: Any, pays: int, node: Any = node) -> Any:

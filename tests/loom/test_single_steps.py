@@ -59,7 +59,7 @@ def test_every_neuron(name, compiled):
         pytest.skip("it reduces sequences")
     output, memories, gradients = steps(node, x, "torch")
     assert not compiled
-    got = steps(node, x, "auto")
+    got = steps(node, x, "numba")
     assert len(compiled) == 6
     compare = assert_same if is_exact(node, 2, torch.float64) else assert_close
     compare("output", output, got[0])
@@ -73,7 +73,7 @@ def test_every_neuron(name, compiled):
 
 def test_small_steps_are_left_to_the_reference(monkeypatch, compiled):
     monkeypatch.setattr(select, "PAYS", 36)
-    node = neuron.LIFNode()
+    node = neuron.LIFNode(backend="numba")
     node(torch.rand(SHAPE))
     assert not compiled
     node.reset()
@@ -81,8 +81,59 @@ def test_small_steps_are_left_to_the_reference(monkeypatch, compiled):
     assert len(compiled) == 1
 
 
+class Own(neuron.LIFNode):
+    """A neuron of a user's."""
+
+
+OWN_SURROGATE = {"surrogate_function": lambda x: (x >= 0).to(x)}
+
+
+@pytest.mark.parametrize(
+    ("make", "gradients", "expected"),
+    [
+        (neuron.LIFNode, False, True),
+        (neuron.LIFNode, True, False),
+        (Own, False, False),
+        (lambda: neuron.LIFNode(**OWN_SURROGATE), False, False),
+        (lambda: Own(backend="numba"), True, True),
+        (lambda: neuron.LIFNode(backend="torch"), False, False),
+    ],
+)
+def test_by_itself_only_what_nobody_notices_is_compiled(compiled, make, gradients, expected):
+    node = make()
+    with torch.set_grad_enabled(gradients):
+        for _ in range(3):
+            node(torch.rand(SHAPE))
+    assert bool(compiled) == expected
+
+
+def test_a_neuron_that_is_another_one_at_each_step_is_left_to_the_reference(compiled):
+    node = neuron.LIFNode()
+    with torch.no_grad():
+        for step in range(20):
+            node.rate = float(step)  # as a hook may note it
+            node(torch.rand(SHAPE))
+    assert len(compiled) <= select.PATIENCE + 1
+
+
+def test_tensors_that_no_step_reads_are_no_part_of_the_graph():
+    for step_mode, shape in (("m", (4, *SHAPE)), ("s", SHAPE)):
+        node = neuron.LIFNode(step_mode=step_mode, backend="numba")
+        node.register_forward_hook(lambda module, _, output: setattr(module, "last", output))
+        node.scale = nn.Parameter(torch.ones(5))
+        node.register_buffer("count", torch.zeros(SHAPE))
+        first = nn.Linear(5, 5)
+        for _ in range(3):  # the last output's graph is gone
+            output = sum(node(first(torch.rand(shape))) for _ in range(2))
+            node.count.add_(1.0)
+            output.sum().backward()
+            node.reset()
+        assert node.scale.grad is None
+        assert not node(torch.rand(shape)).requires_grad
+
+
 def test_what_a_step_promises(compiled):
-    node = neuron.LIFNode(store_v_seq=True)
+    node = neuron.LIFNode(store_v_seq=True, backend="numba")
     x = torch.full(SHAPE, 1.5)
     counter = node(x)
     counter += node(x)  # the output is the caller's own
@@ -101,7 +152,7 @@ def test_what_a_step_promises(compiled):
 
 
 def test_a_forgotten_reset_explains_itself(compiled):
-    node, x = neuron.LIFNode(), torch.rand(SHAPE, requires_grad=True)
+    node, x = neuron.LIFNode(backend="numba"), torch.rand(SHAPE, requires_grad=True)
     node(x).sum().backward()
     with pytest.raises(ForgottenResetError, match="its memory 'v' belongs to a sequence whose backward pass"):
         node(x)
@@ -115,7 +166,7 @@ def test_a_recurrent_container(compiled):
     net = layer.LinearRecurrentContainer(neuron.LIFNode(), 5, 5, step_mode="m")
     x = torch.rand(6, *SHAPE) * 3
     outputs, gradients = [], []
-    for backend in ("torch", "auto"):
+    for backend in ("torch", "numba"):
         net.sub_module.backend = backend
         output = net(x)
         outputs.append(output.detach())
@@ -134,7 +185,7 @@ class Mine(neuron.LIFNode):
 
 
 def test_a_step_that_cannot_be_compiled_is_the_reference_without_a_word(compiled, caplog):
-    node = Mine()
+    node = Mine(backend="numba")
     assert node(torch.full(SHAPE, 3.0)).unique().tolist() == [2.0]
     assert neuron.LIFNode(backend="numba")(torch.full(SHAPE, 3.0)).unique().tolist() == [1.0]
     assert len(compiled) == 1
@@ -142,7 +193,7 @@ def test_a_step_that_cannot_be_compiled_is_the_reference_without_a_word(compiled
 
 
 def test_in_a_graph_of_pytorch_a_step_is_the_reference(compiled):
-    net = nn.Sequential(nn.Linear(5, 5), neuron.LIFNode())
+    net = nn.Sequential(nn.Linear(5, 5), neuron.LIFNode(backend="numba"))
     x = torch.rand(SHAPE)
     wanted = net(x)
     functional.reset_net(net)
@@ -150,3 +201,26 @@ def test_in_a_graph_of_pytorch_a_step_is_the_reference(compiled):
     got = torch.compile(net, backend="eager")(x)
     assert len(compiled) == before
     assert_close("output", wanted, got)
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_transformation_of_what_follows_the_neuron(step_mode):
+    class New(neuron.LIFNode):
+        """Woven by nobody yet."""
+
+    x = torch.rand(4, *SHAPE) if step_mode == "m" else torch.rand(SHAPE)
+    weights = torch.rand(3, 5)
+    results = []
+    for backend in ("torch", "auto", "auto"):
+        node = New(step_mode=step_mode, backend=backend)
+
+        def weighed(w, node=node):
+            node.reset()
+            return (node(x) * w).sum()
+
+        results.append(torch.func.vmap(weighed)(weights))
+        node.reset()
+        node(x)  # the transformation left nothing behind
+    assert_close("first", results[0], results[1])
+    assert_close("again", results[0], results[2])
+    assert not isinstance(select.find(New(), SHAPE, torch.float32), str)

@@ -28,6 +28,7 @@ class Loops(ABC):
 
     def __init__(self, woven: Woven):
         self.woven, self.step, self.learned = woven, woven.step, woven.learned
+        self.reads = self.step.reads
         memories, operands = self.step.num_memories, sum(woven.learned)
         self.has_gradient = woven.has_gradient or (self.step.output_has_gradient, *[True] * memories)
         self.gets_gradient = woven.gets_gradient or (True,) * (1 + memories + operands)
@@ -102,7 +103,9 @@ class Loops(ABC):
                 f"for a neuron of {len(starts)} and {len(operands)}. Please report this, and take "
                 "backend='torch'."
             )
-        sources = [*starts, *operands]
+        # What no plan reads, such as the last output that a hook has kept, is no part of the graph.
+        read = zip(operands, self.reads, strict=True)
+        sources = [*starts, *(one if reads else one.new_zeros(()) for one, reads in read)]
         tensors = [x, *(source for source in sources if isinstance(source, Tensor))]
         noted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         results = _Run.apply(self, tuple(keep), window, noted, x, *sources)

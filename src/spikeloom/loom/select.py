@@ -45,10 +45,16 @@ _woven: "OrderedDict[Any, Loops | str]" = OrderedDict()
 _lock = threading.Lock()
 # Neurons whose own step changes what they hold, with what was known then, and the reason.
 _changing: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
+# How often, one time after the other, a neuron was not found as it was, and was woven anew.
+_misses: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+PATIENCE = 3
+"""So often, and its single steps are left to the reference: weaving takes as long as ten of them."""
 _told: set[tuple[type, str]] = set()
 _GLOBAL_HOOKS = tuple(
     f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre")
 )
+# Whether torch.func transforms what is computed, be it with other inputs; private, so optional.
+_is_transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 _log = logging.getLogger("spikeloom.loom")
 
 
@@ -134,7 +140,11 @@ def run(
 
 
 def run_step(node: Any, x: Tensor) -> Tensor | None:
-    """Run one time step of ``node`` as a compiled loop of one, where that pays.
+    """Run one time step of ``node`` as a compiled loop of one, on a CPU, where that pays and nobody notices.
+
+    A script that goes step by step may do with a step what it may not do with a sequence: change the input
+    before the backward pass, ask for gradients of gradients, hook the potential, set attributes. So this is
+    for the library's own neurons where no gradient is recorded; with ``backend='numba'`` for all.
 
     Args:
         node: as for :func:`run`.
@@ -142,10 +152,20 @@ def run_step(node: Any, x: Tensor) -> Tensor | None:
     Returns:
         the output ``[*]``; or ``None``: the reference has to run
     """
-    if x.numel() < PAYS or x.device.type != "cpu" or effective_backend(node.backend) in ("torch", "triton"):
+    if x.numel() < PAYS or x.device.type != "cpu" or x.layout != torch.strided:
+        return None
+    wanted = effective_backend(node.backend)
+    if wanted != "numba" and (wanted != "auto" or torch.is_grad_enabled() or not _is_ours(node)):
+        return None
+    if _misses.get(node, 0) > PATIENCE:
         return None
     result, _ = _attempt(node, x.unsqueeze(0), "numba", set(), None)
     return None if isinstance(result, str) else result[0].squeeze(0)
+
+
+def _is_ours(node: Any) -> bool:
+    """Whether a neuron and its surrogate are the library's, whose steps read nothing but the neuron."""
+    return all(type(one).__module__.startswith("spikeloom.") for one in (node, node.surrogate_function))
 
 
 def _attempt(
@@ -241,7 +261,9 @@ def find(
         known = _woven.get(key)
         if known is not None:
             _woven.move_to_end(key)
+            _misses.pop(node, None)
             return known
+    _misses[node] = _misses.get(node, 0) + 1
     loops = weave_anew(node, shape, dtype, target, names)
     if isinstance(loops, str) and loops.startswith(CHANGES):
         _changing[node] = (_version(node), loops)
@@ -296,6 +318,8 @@ def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, targe
         return reason
     if torch._C._get_tracing_state() is not None:
         return "it is being traced by PyTorch"
+    if _is_transforming():
+        return "it is under a transformation of PyTorch's"
     if (
         type(x_seq) not in (Tensor, nn.Parameter)
         or is_functorch_wrapped_tensor(x_seq)

@@ -34,6 +34,14 @@ class Step:
         of_output = Value(1 + self.num_memories + self.num_operands)
         return of_output in needed(self.backward.instructions, self.backward.outputs)[1]
 
+    @property
+    def reads(self) -> list[bool]:
+        """Which operands either plan reads: a neuron may hold tensors that its step does not."""
+        read = set().union(
+            *(needed(plan.instructions, plan.outputs)[1] for plan in (self.forward, self.backward))
+        )
+        return [Value(1 + self.num_memories + place) in read for place in range(self.num_operands)]
+
 
 class Woven(NamedTuple):
     """A step with its numbers: all that its loops are made of.

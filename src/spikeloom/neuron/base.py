@@ -43,7 +43,8 @@ class BaseNode(MemoryModule):
         step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
         backend: what runs a sequence: ``'numba'`` or ``'triton'`` (one compiled loop, on the CPU or on a CUDA
             device; raises where it cannot), ``'torch'`` (the reference loop), or ``'auto'`` (compiled if it
-            can be). ``'cupy'`` of older scripts means ``'auto'``.
+            can be). ``'cupy'`` of older scripts means ``'auto'``. Single steps of 262,144 numbers and more
+            are compiled on the CPU with ``'numba'``, and with ``'auto'`` where no gradients are recorded.
         store_v_seq: whether to keep the potential after each step in ``v_seq`` ``[T, N, *]``; in single-step
             mode it grows until :meth:`reset`.
         old: arguments of older scripts that mean nothing here, such as ``cupy_fp32_inference``: a warning.
