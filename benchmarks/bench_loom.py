@@ -171,17 +171,17 @@ def steps(settings: Settings) -> Iterator[Row]:
     import torch
 
     from spikeloom import neuron, surrogate
-    from spikeloom.loom import select
+    from spikeloom.loom import single
 
     measure.keep_freed_memory()
-    pays = select.PAYS
+    pays = single.PAYS
     for name in ("LIFNode", "IFNode", "ParametricLIFNode", "IzhikevichNode"):
         for size in settings.step_sizes:
             node = getattr(neuron, name)(surrogate_function=surrogate.ATan(), backend="numba")
             x, gradient = 2 * torch.rand(NUM_STEPS, size), torch.randn(NUM_STEPS, size)
 
             def over(x: Any, pays: int, node: Any = node) -> Any:
-                select.PAYS = pays
+                single.PAYS = pays
                 node.reset()
                 return torch.stack([node(step) for step in x.unbind()])
 

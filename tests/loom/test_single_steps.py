@@ -10,7 +10,7 @@ from compare import assert_close, assert_gradient, assert_same
 from loom.both import FUSED, inputs, is_exact, make
 from spikeloom import functional, layer, neuron
 from spikeloom.errors import ForgottenResetError
-from spikeloom.loom import select
+from spikeloom.loom import select, single
 
 SHAPE = (7, 5)
 
@@ -18,7 +18,7 @@ SHAPE = (7, 5)
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     """Compile steps of any size."""
-    monkeypatch.setattr(select, "PAYS", 0)
+    monkeypatch.setattr(single, "PAYS", 0)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_every_neuron(name, compiled):
 
 
 def test_small_steps_are_left_to_the_reference(monkeypatch, compiled):
-    monkeypatch.setattr(select, "PAYS", 36)
+    monkeypatch.setattr(single, "PAYS", 36)
     node = neuron.LIFNode(backend="numba")
     node(torch.rand(SHAPE))
     assert not compiled
@@ -113,7 +113,7 @@ def test_a_neuron_that_is_another_one_at_each_step_is_left_to_the_reference(comp
         for step in range(20):
             node.rate = float(step)  # as a hook may note it
             node(torch.rand(SHAPE))
-    assert len(compiled) <= select.PATIENCE + 1
+    assert len(compiled) <= single.PATIENCE + 1
 
 
 def test_tensors_that_no_step_reads_are_no_part_of_the_graph():

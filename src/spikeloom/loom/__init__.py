@@ -5,7 +5,8 @@ Numba and PyTorch's tracer are imported with the first neuron that is woven.
 
 from spikeloom.loom import graph, operator
 from spikeloom.loom.explaining import explain
-from spikeloom.loom.select import BACKENDS, backend, checked_backend, reads_half, run, run_step
+from spikeloom.loom.select import BACKENDS, backend, checked_backend, reads_half, run
+from spikeloom.loom.single import run_step
 
 __all__ = [
     "BACKENDS",

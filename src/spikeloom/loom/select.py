@@ -32,10 +32,6 @@ _REAL = (torch.float32, torch.float64)
 TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
 """Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
-PAYS = 1 << 18
-"""Numbers from which on a single time step is compiled, on a CPU. To find a loop and to call it takes as long
-as some ten of PyTorch's operations: with these, four neurons gained 1.2 to 2.8 times, with a quarter 0.91 to
-1.7 times (2 threads, 2026-11-28, benchmarks/bench_loom.py --only steps)."""
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
@@ -46,9 +42,7 @@ _lock = threading.Lock()
 # Neurons whose own step changes what they hold, with what was known then, and the reason.
 _changing: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 # How often, one time after the other, a neuron was not found as it was, and was woven anew.
-_misses: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-PATIENCE = 3
-"""So often, and its single steps are left to the reference: weaving takes as long as ten of them."""
+misses: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 _told: set[tuple[type, str]] = set()
 _GLOBAL_HOOKS = tuple(
     f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre")
@@ -130,7 +124,7 @@ def run(
     wanted = effective_backend(node.backend)
     if wanted == "torch":
         return None
-    result, unsuited = _attempt(node, x_seq, target_of(wanted, x_seq.device.type), set(keep), window)
+    result, unsuited = attempt(node, x_seq, target_of(wanted, x_seq.device.type), set(keep), window)
     if not isinstance(result, str):
         return result
     if wanted != "auto":
@@ -139,36 +133,7 @@ def run(
     return None
 
 
-def run_step(node: Any, x: Tensor) -> Tensor | None:
-    """Run one time step of ``node`` as a compiled loop of one, on a CPU, where that pays and nobody notices.
-
-    A script that goes step by step may do with a step what it may not do with a sequence: change the input
-    before the backward pass, ask for gradients of gradients, hook the potential, set attributes. So this is
-    for the library's own neurons where no gradient is recorded; with ``backend='numba'`` for all.
-
-    Args:
-        node: as for :func:`run`.
-        x: ``[*]``.
-    Returns:
-        the output ``[*]``; or ``None``: the reference has to run
-    """
-    if x.numel() < PAYS or x.device.type != "cpu" or x.layout != torch.strided:
-        return None
-    wanted = effective_backend(node.backend)
-    if wanted != "numba" and (wanted != "auto" or torch.is_grad_enabled() or not _is_ours(node)):
-        return None
-    if _misses.get(node, 0) > PATIENCE:
-        return None
-    result, _ = _attempt(node, x.unsqueeze(0), "numba", set(), None)
-    return None if isinstance(result, str) else result[0].squeeze(0)
-
-
-def _is_ours(node: Any) -> bool:
-    """Whether a neuron and its surrogate are the library's, whose steps read nothing but the neuron."""
-    return all(type(one).__module__.startswith("spikeloom.") for one in (node, node.surrogate_function))
-
-
-def _attempt(
+def attempt(
     node: Any, x_seq: Tensor, target: str, keep: set[str], window: int | None
 ) -> tuple[tuple[Tensor, dict[str, Tensor]] | str, bool]:
     """What :func:`run` returns, or why there is no loop; and whether that is for this call's input only."""
@@ -261,9 +226,9 @@ def find(
         known = _woven.get(key)
         if known is not None:
             _woven.move_to_end(key)
-            _misses.pop(node, None)
+            misses.pop(node, None)
             return known
-    _misses[node] = _misses.get(node, 0) + 1
+    misses[node] = misses.get(node, 0) + 1
     loops = weave_anew(node, shape, dtype, target, names)
     if isinstance(loops, str) and loops.startswith(CHANGES):
         _changing[node] = (_version(node), loops)
