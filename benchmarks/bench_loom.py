@@ -49,9 +49,8 @@ class Settings:
     peers: tuple[str, ...] = ()
 
 
-TOY = Settings(
-    True, 2, 3, (4096,), 1 << 14, (4, 64, 1024), (4096,), 1, 1
-)  # everything runs, nothing is measured
+# Everything runs, nothing is measured.
+TOY = Settings(True, 2, 3, (4096,), 1 << 14, (4, 64, 1024), (4096,), 1, 1)
 
 # Sides: each maker returns a function of a sequence ``[T, N]`` that gives spikes, from a fresh state.
 

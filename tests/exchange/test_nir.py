@@ -341,7 +341,7 @@ def test_other_layers_that_are_read():
         (
             nn.Sequential(layer.Linear(2, 2), neuron.IzhikevichNode()),
             (2,),
-            "'1' of `net` is a IzhikevichNode",
+            "'1' of `net` has the class IzhikevichNode",
         ),
         (layer.MaxPool2d(2), (1, 4, 4), "NIR has no maximum"),
         (layer.Conv2d(1, 1, (3, 1)), (1, 4, 4), "square window"),

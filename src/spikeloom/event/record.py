@@ -25,16 +25,9 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
     Raises:
         ConversionError: it does something that is not one of these operations.
     """
-    if not isinstance(net, nn.Module):
-        raise ConversionError(f"`net` must be a network, got a {type(net).__name__}.")
-    _check_modules(net)
-    net = _copied(net).eval().requires_grad_(False).to("cpu", dtype)
-    try:
-        functional.set_step_mode(net, "s")
-    except ValueError as error:
-        raise ConversionError(f"`net` must have a single-step mode, got: {error} {CURE}") from error
-    functional.set_backend(net, "torch", BaseNode)
-    functional.reset_net(net)
+    if isinstance(net, nn.Module):
+        _check_modules(net)
+    net = in_single_steps(net, dtype)
     steps, generator = [], torch.Generator().manual_seed(0)
     starts: dict[str, Any] = {}
     old: dict[int, Tensor] = {}
@@ -51,13 +44,31 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
     return steps[1]
 
 
+def in_single_steps(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of a network, on the CPU, in evaluation and single-step mode, reset, without compiled steps.
+
+    Raises:
+        ConversionError: it is no network, cannot be copied, or has no single-step mode.
+    """
+    if not isinstance(net, nn.Module):
+        raise ConversionError(f"`net` must be a network, got a {type(net).__name__}.")
+    net = _copied(net).eval().requires_grad_(False).to("cpu", dtype)
+    try:
+        functional.set_step_mode(net, "s")
+    except ValueError as error:
+        raise ConversionError(f"`net` must have a single-step mode, got: {error} {CURE}") from error
+    functional.set_backend(net, "torch", BaseNode)
+    functional.reset_net(net)
+    return net
+
+
 def _check_modules(net: nn.Module) -> None:
     """Refuse what would go unnoticed: hooks, which may change what a module gives, and neurons that are more
     than their step."""
     for name, module in net.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             raise ConversionError(
-                f"'{name}' of `net` has forward hooks, which a compiled loop does not call. Remove them (a "
+                f"'{name}' of `net` has forward hooks, which would be lost. Remove them (a "
                 "monitor's with remove_hooks(); torch.nn.utils.remove_weight_norm; prune.remove)."
             )
         if getattr(module, "running_mean", module) is None:
@@ -68,9 +79,7 @@ def _check_modules(net: nn.Module) -> None:
                 f"its own, and without `decode`. {CURE}"
             )
     if _has_any_global_hook():
-        raise ConversionError(
-            "There are global forward hooks, which a compiled loop does not call. Remove them."
-        )
+        raise ConversionError("There are global forward hooks, which would be lost. Remove them.")
 
 
 def _copied(net: nn.Module) -> nn.Module:

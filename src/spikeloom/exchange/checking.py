@@ -1,6 +1,5 @@
-"""What is exported, in single steps, and whether it still does the same."""
+"""What is given to be exported, and whether what became of it still does the same."""
 
-import copy
 import math
 import numbers
 from collections.abc import Sequence
@@ -9,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom import functional
 from spikeloom.errors import ConversionError
-from spikeloom.neuron import BaseNode
+from spikeloom.event.record import in_single_steps
 
 _SCALES = (1.0, 1.0, 4.0, 4.0, 16.0, 1.0)  # of random input, from step to step, so that neurons fire
 _ALLOWED = 0.02  # of the outputs' norm: a spike in some millions falls otherwise, as its potential is rounded
@@ -30,20 +28,6 @@ def shape_of_step(example: Tensor | Sequence[int]) -> tuple[int, ...]:
     if not 2 <= example.dim() <= 5:
         raise ConversionError(f"{rule} in a time step, got a tensor of shape {list(example.shape)}.")
     return tuple(example.shape[2 if example.dim() in (3, 5) else 1 :])
-
-
-def in_single_steps(net: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of a network, on the CPU, in evaluation and single-step mode, reset, without compiled steps."""
-    if not isinstance(net, nn.Module):
-        raise ConversionError(f"`net` must be a network, got a {type(net).__name__}.")
-    net = copy.deepcopy(net).eval().requires_grad_(False).to("cpu", dtype)
-    try:
-        functional.set_step_mode(net, "s")
-    except ValueError as error:
-        raise ConversionError(f"`net` must have a single-step mode, got: {error}") from error
-    functional.set_backend(net, "torch", BaseNode)
-    functional.reset_net(net)
-    return net
 
 
 @torch.no_grad()

@@ -36,7 +36,9 @@ def written(node: neuron.BaseNode, shape: torch.Size, dt: float, soft_reset: boo
     write = next((write for cls, write in _WRITERS.items() if _steps_like(node, cls)), None)
     if write is None:
         known = ", ".join(sorted(cls.__name__ for cls in _WRITERS))
-        raise ConversionError(f"is a {type(node).__name__}, which NIR does not have. Use one of {known}.")
+        raise ConversionError(
+            f"has the class {type(node).__name__}, which NIR does not have. Use one of {known}."
+        )
     if not isinstance(node, neuron.NonSpikingBaseNode) and node.v_reset is None and not soft_reset:
         raise ConversionError(
             "subtracts its threshold (v_reset=None), which NIR does not have. Train it with v_reset=0, or "
@@ -148,7 +150,7 @@ class Reader:
     Args:
         dt: seconds of a time step.
         fires_at_threshold: whether the graph's neurons fire at their threshold, and not above it.
-        settings: of every neuron that fires, such as its surrogate gradient.
+        settings: of every neuron that fires: ``surrogate_function``, ``detach_reset``.
     """
 
     def __init__(self, dt: float, fires_at_threshold: bool, settings: dict[str, Any]):
@@ -161,7 +163,7 @@ class Reader:
             ConversionError: a time step is too long for it.
         """
         if isinstance(node, nir.Threshold):
-            return ThresholdNode(number(self._reached(node.threshold)), **self._shared("surrogate_function"))
+            return ThresholdNode(number(self._reached(node.threshold)), self.settings["surrogate_function"])
         if not isinstance(node, nir.I | nir.IF | nir.LI | nir.LIF | nir.CubaLI | nir.CubaLIF):
             return None
         numbers: dict[str, Any] = {"v_leak": number(getattr(node, "v_leak", 0.0))}
@@ -191,9 +193,6 @@ class Reader:
                 f"{np.asarray(tau).min():g} s. Give a smaller `dt`."
             )
         return number(np.minimum(leak, 1.0))
-
-    def _shared(self, *names: str) -> dict[str, Any]:
-        return {name: self.settings[name] for name in names if name in self.settings}
 
 
 def number(values: Any) -> float | Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from spikeloom import base, functional
 from spikeloom.checks import checked_count
 from spikeloom.errors import ConversionError, MissingPackageError
-from spikeloom.exchange.checking import in_single_steps, shape_of_step
+from spikeloom.event.record import in_single_steps
+from spikeloom.exchange.checking import shape_of_step
 from spikeloom.files import beside
 from spikeloom.memory import recomputing
 

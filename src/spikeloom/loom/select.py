@@ -226,7 +226,8 @@ def find(
         known = _woven.get(key)
         if known is not None:
             _woven.move_to_end(key)
-            misses.pop(node, None)
+            if misses:
+                misses.pop(node, None)
             return known
     misses[node] = misses.get(node, 0) + 1
     loops = weave_anew(node, shape, dtype, target, names)
