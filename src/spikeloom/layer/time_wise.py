@@ -120,10 +120,10 @@ def _signature(layer: type) -> inspect.Signature:
 
 def _documentation(layer: type, shapes: Shapes) -> str:
     return f"""    Args:
-        as ``torch.nn.{layer.__name__}``, of which this is a subclass, and
-        step_mode: ``'s'`` for one time step, ``'m'`` for a sequence.
+        step_mode: ``'s'`` for one time step, ``'m'`` for a sequence. All else is as in
+            ``torch.nn.{layer.__name__}``, of which this is a subclass.
     Shape:
-        input {shapes.shown("s")} (single-step), {shapes.shown("m")} (multi-step).
+        input ``{shapes.shown("s")}`` (single-step), ``{shapes.shown("m")}`` (multi-step).
     Raises:
         ShapeError: the input does not have these dimensions.
     """

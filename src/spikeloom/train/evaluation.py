@@ -22,7 +22,7 @@ def evaluate(
     """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
 
     Args:
-        fabric, experiment: as of :class:`Trainer`.
+        fabric, experiment: as of :class:`~spikeloom.train.loop.Trainer`.
         seed: of the encoding.
         batch_size: over all processes together; without gradients, several times those of a training fit.
     Returns:

@@ -41,7 +41,8 @@ class Experiment:
             that a killed training resumes with it.
         draw: the network, one encoded sample and a title, to figures by name, in place of the rasters and
             membrane potentials of the network's neurons.
-        done: the row of an epoch, as :meth:`Trainer.fit` returns it, to whether training ends with it.
+        done: the row of an epoch, as :meth:`Trainer.fit() <spikeloom.train.loop.Trainer.fit>` returns it, to
+            whether training ends with it.
     """
 
     net: nn.Module

@@ -50,7 +50,7 @@ def start(
         precision: Fabric's name of the number format.
         seed: of weights, order of samples, encoding.
         training: ``epochs``, ``batch_size``, ``micro_batch``, ``time_chunk``, ``sync_norm``,
-            ``checkpoint_minutes``, ``log_every``, ``cuda_graph`` of :class:`Trainer`.
+            ``checkpoint_minutes``, ``log_every``, ``cuda_graph`` of :class:`~spikeloom.train.loop.Trainer`.
     Raises:
         RunError: the device is not there; another process trains into the folder; or a process was lost.
     """

@@ -76,7 +76,7 @@ class EventProp(_Layer):
     An input spike adds its weight to the current :math:`I`. When the potential :math:`V` reaches the
     threshold the neuron fires, and the threshold is taken off :math:`V`. There are no time steps: between two
     events both have a closed form, so spike times are exact, and so are their gradients. These follow the
-    adjoint system backwards in time, from event to event, see :func:`function.gradients`; a spike at
+    adjoint system backwards in time, from event to event, see ``gradients`` in ``function.py``; a spike at
     :math:`t_k`, where the current is :math:`I_k`, makes of the adjoint potential
 
     .. math:: \lambda_V \leftarrow \frac{I_k \lambda_V + \partial L / \partial t_k}{I_k - V_{th}}
