@@ -343,3 +343,22 @@ def test_a_forward_pass_that_a_backward_pass_repeats_is_no_second_run():
         functional.reset_net(net)
         functional.checkpoint(net, torch.rand(STEPS, 3, 4)).sum().backward()
     assert not check.layers[0].shared
+
+
+def test_layers_that_share_a_surrogate_are_judged_each_for_itself():
+    shared = surrogate.Rectangular()
+    lively, silent = (neuron.IFNode(surrogate_function=shared, step_mode="m") for _ in range(2))
+    net = nn.Sequential(lively, nn.Linear(2, 2), silent)
+    nn.init.zeros_(net[1].weight)
+    nn.init.constant_(net[1].bias, -3.0)
+    with FiringCheck(net) as check:
+        net(torch.full([STEPS, 1, 2], 0.6))
+    first, second = check.layers
+    assert (first.stuck, second.stuck) == (False, True)
+    assert (first.distances, second.distances) == (2 * STEPS, 2 * STEPS)
+    assert second.nearest == -4
+
+
+def test_neurons_that_fire_counts_are_told_their_potential_in_thresholds():
+    check = watched(nn.Sequential(neuron.ILIFNode()), torch.full([STEPS, 2, 3], 0.2))
+    assert "Its potential reached 0.267 thresholds at most;" in check.advice()[0]

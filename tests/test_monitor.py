@@ -387,3 +387,12 @@ def test_a_sequence_after_single_steps_says_that_it_cannot_be_seen():
         net(torch.ones(3, 2))
         with pytest.raises(SpikeloomError, match="'total' cannot be seen"):
             recording["total"]
+
+
+def test_what_a_backward_pass_computes_again_is_recorded_once(x_seq):
+    net = small_net("m")
+    with record(net, "v", "spike") as recording, OutputMonitor(net, neuron.LIFNode) as monitor:
+        functional.checkpoint(net, x_seq).sum().backward()
+    name = next(iter(recording))
+    assert len(recording[name]["v"]) == len(recording[name]["spike"]) == NUM_STEPS
+    assert len(monitor.records) == 1

@@ -198,10 +198,14 @@ def test_a_margin_of_the_threshold():
 
 def test_weights_that_are_drawn_anew():
     net = nn.Sequential(nn.Linear(400, 300), nn.Conv2d(8, 64, 5), nn.BatchNorm2d(64))
+    net.append(layer.constrain_sign(nn.Linear(4, 3)))
+    before = net[3].weight.detach().clone()
     functional.kaiming_normal_conv_linear_weight(net)
     for weight, fan_in in ((net[0].weight, 400), (net[1].weight, 200)):
         assert math.isclose(weight.std().item(), (2 / 6 / fan_in) ** 0.5, rel_tol=0.05)
     assert net[2].weight.eq(1).all()
+    assert bool((net[3].weight != before).any())
+    assert bool((net[3].weight >= 0).all())
 
 
 def test_time_last():

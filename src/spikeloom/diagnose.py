@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikeloom.memory import is_recomputing, outside_of_checkpoints
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
+from spikeloom.surrogate import MultiLevelSpikeCount
 
 FAR = 10.0  # below 0: no potential that lacks input stays there
 NEGLIGIBLE = 1e-6  # slopes of a surrogate that are no gradient
@@ -31,9 +32,10 @@ class Firing:
         spikes, values: spikes that were fired, of any size and sign, and values that could have been spikes.
         low, high: the smallest and the largest spike.
         has_nan: whether an output was NaN.
-        nearest: the largest distance from the threshold; negative if it was never reached.
-        distances, blocked: distances from the threshold that were seen, and those of them at which the
-            surrogate's derivative is zero.
+        nearest: the largest value that the surrogate was given: a distance from the threshold, negative if it
+            was never reached; of neurons that fire counts, a potential in thresholds.
+        distances, blocked: values that the surrogate was given, and those of them at which its derivative is
+            zero.
     """
 
     name: str
@@ -86,7 +88,8 @@ class Firing:
             more = "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
             less = "Its input is far below 0: lower the learning rate, or take smaller initial weights."
             threshold = self.node.v_threshold
-            highest = self.nearest + (threshold.max().item() if isinstance(threshold, Tensor) else threshold)
+            threshold = threshold.max().item() if isinstance(threshold, Tensor) else threshold
+            highest = self.nearest * threshold if self._counts else self.nearest + threshold
             cure = less if self.distances and highest < -FAR else more
             return f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}{cure}"
         if self.always:
@@ -96,11 +99,18 @@ class Firing:
             )
         return None
 
+    @property
+    def _counts(self) -> bool:
+        """Whether the neurons fire several spikes in a step."""
+        return isinstance(self.node.surrogate_function, MultiLevelSpikeCount)
+
     def _gradient(self) -> str:
         if not self.distances:
             return ""
         surrogate = self.node.surrogate_function
         distance = f"Its potential stayed {-self.nearest:.3g} or more below its threshold"
+        if self._counts:
+            distance = f"Its potential reached {self.nearest:.3g} thresholds at most"
         if not self.stuck:
             share = 1 - self.blocked / self.distances
             return (
@@ -136,9 +146,13 @@ class FiringCheck:
             for name, module in net.named_modules()
             if isinstance(module, BaseNode) and not isinstance(module, NonSpikingBaseNode)
         ]
+        self._running: Firing | None = None
         self._undo: list[Callable[[], object]] = [net.register_forward_hook(self._count_pass).remove]
         for layer in self.layers:
             self._watch(layer)
+        for surrogate in {layer.node.surrogate_function for layer in self.layers}:  # layers may share one
+            if isinstance(surrogate, nn.Module):
+                self._undo.append(surrogate.register_forward_pre_hook(self._count_distances).remove)
 
     def advice(self) -> list[str]:
         """One sentence or two per layer that does not fire as it should."""
@@ -167,44 +181,41 @@ class FiringCheck:
         backend = node.backend
         node.backend = "torch"
         self._undo.append(lambda: setattr(node, "backend", backend))
-        self._undo.append(node.register_forward_hook(_output_hook(layer)).remove)
-        if isinstance(node.surrogate_function, nn.Module):
-            self._undo.append(node.surrogate_function.register_forward_pre_hook(_distance_hook(layer)).remove)
 
+        def begin(_node: nn.Module, _inputs: Any) -> None:
+            self._running = None if is_recomputing() else layer
 
-def _output_hook(layer: Firing) -> Callable[..., None]:
-    def observe(_node: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            spikes = output.detach()
-            spikes = spikes[spikes != 0]  # NaN too
-            layer.calls += not is_recomputing()
-            layer.spikes += spikes.numel()
-            layer.values += output.numel()
-            if spikes.numel():
-                low, high = (one.item() for one in spikes.aminmax())
-                layer.has_nan |= math.isnan(low)
-                layer.low, layer.high = min(layer.low, low), max(layer.high, high)
+        def end(_node: nn.Module, _inputs: Any, output: Any) -> None:
+            self._running = None
+            if isinstance(output, Tensor) and not is_recomputing():
+                _count_spikes(layer, output.detach())
 
-    return observe
+        self._undo.append(node.register_forward_pre_hook(begin).remove)
+        self._undo.append(node.register_forward_hook(end).remove)
 
-
-def _distance_hook(layer: Firing) -> Callable[..., None]:
-    busy = False
-
-    def observe(surrogate: nn.Module, inputs: tuple[Any, ...]) -> None:
-        nonlocal busy
-        if busy or not isinstance(inputs[0], Tensor) or not inputs[0].numel():
+    def _count_distances(self, surrogate: nn.Module, inputs: tuple[Any, ...]) -> None:
+        layer = self._running
+        if layer is None or not isinstance(inputs[0], Tensor) or not inputs[0].numel():
             return
-        busy = True  # asking the surrogate for its slope calls it again
+        self._running = None  # asking the surrogate for its slope calls it again
         try:
             slope = _slope(surrogate, inputs[0])
         finally:
-            busy = False
+            self._running = layer
         layer.nearest = max(layer.nearest, inputs[0].detach().max().item())
         layer.distances += slope.numel()
         layer.blocked += int((slope.abs() < NEGLIGIBLE).sum())
 
-    return observe
+
+def _count_spikes(layer: Firing, output: Tensor) -> None:
+    spikes = output[output != 0]  # NaN too
+    layer.calls += 1
+    layer.spikes += spikes.numel()
+    layer.values += output.numel()
+    if spikes.numel():
+        low, high = (one.item() for one in spikes.aminmax())
+        layer.has_nan |= math.isnan(low)
+        layer.low, layer.high = min(layer.low, low), max(layer.high, high)
 
 
 def _slope(surrogate: nn.Module, distance: Tensor) -> Tensor:

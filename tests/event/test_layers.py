@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spikeloom import functional, layer
+from compare import assert_same
+from spikeloom import functional, layer, neuron
 from spikeloom.event import Runner
 
 sides = st.integers(1, 6)
@@ -139,6 +140,14 @@ def test_normalisation_becomes_a_part_of_the_weights(norm, shared):
     runner = Runner(net, (2, 8, 8), torch.float64)
     torch.testing.assert_close(runner.step(x), net(x).detach())
     assert len(runner._program.stages) == (3 if shared else 1)
+
+
+def test_normalisation_that_was_synchronised():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), neuron.IFNode()).eval()
+    x = torch.rand(4, 2, 1, 6, 6)
+    expected = Runner(net, (1, 6, 6))(x)
+    layer.synchronise_batch_norm(net)
+    assert_same("output", expected, Runner(net, (1, 6, 6))(x))
 
 
 def test_normalisation_of_features():

@@ -30,6 +30,14 @@ def test_any_split_of_a_sequence_comes_out_later(steps, lengths):
         assert_same(step_mode, expected, out)
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+def test_what_comes_out_is_not_the_input_itself(steps):
+    x_seq = torch.ones(3, 2)
+    out = layer.Delay(steps, step_mode="m")(x_seq)
+    out += 1
+    assert x_seq.eq(1).all()
+
+
 def test_gradients_go_back_in_time_and_reset_forgets():
     delay, x_seq = layer.Delay(2, step_mode="m"), torch.rand(5, 2, requires_grad=True)
     out = delay(x_seq)

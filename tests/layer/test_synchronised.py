@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from compare import assert_close, assert_same
-from spikeloom import layer
+from spikeloom import functional, layer
 from train.together import in_processes
 
 SHARES = {2: [3, 4], 3: [4, 0, 2]}  # samples of each process: not the same, and none at all
@@ -22,6 +22,7 @@ def norms(dtype):
         "3d": (layer.BatchNorm3d(3, affine=False, track_running_stats=False, step_mode="m"), (2, 3, 2)),
         "tdBN": (layer.ThresholdDependentBatchNorm2d(0.5, 2.0, 3), (4, 2)),
         "TEBN": (layer.TemporalEffectiveBatchNorm2d(4, 3), (4, 2)),
+        "BNTT": (layer.BatchNormThroughTime2d(4, 3, step_mode="m"), (4, 2)),
         "torch": (layer.SeqToANNContainer(nn.BatchNorm2d(3)), (4, 2)),
     }
     random = torch.Generator().manual_seed(0)
@@ -38,6 +39,7 @@ def train(norm, x, target):
     """Two steps: outputs, gradient of the input, and of the parameters."""
     x = x.clone().requires_grad_()
     out = norm(0.5 * x)
+    functional.reset_net(norm)
     out = norm(x)
     (out * target).sum().backward()
     return out.detach(), x.grad

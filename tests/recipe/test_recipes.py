@@ -241,3 +241,5 @@ def test_a_run_that_holds_samples_out_says_what_it_was_tested_on(tmp_path, capfd
     assert "s of training; tested on held-out training samples" in capfd.readouterr().out
     assert cli.main(["test", str(run)]) == 0
     assert capfd.readouterr().out.strip().endswith("; tested on held-out training samples")
+    assert cli.main(["test", str(run), "--event-driven"]) == 0
+    assert "tested on held-out training samples\nevent-driven" in capfd.readouterr().out

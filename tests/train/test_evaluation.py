@@ -6,9 +6,10 @@ from torch import nn
 
 from spikeloom import data
 from spikeloom.encoding import PoissonEncoder
-from spikeloom.train.evaluation import evaluate
+from spikeloom.train.evaluation import advice_after_collapse, evaluate
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import make_fabric
+from spikeloom.train.report import draw_sample
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,26 @@ def test_classes_are_those_of_outputs_in_full_precision(precision, wanted):
     fabric.launch()
     evaluate(fabric, experiment)
     assert types == [wanted, wanted]
+
+
+def test_what_is_in_evaluation_mode_for_good_stays_in_it():
+    fabric = make_fabric("cpu")
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
+    net[1].eval()
+    experiment = Experiment(
+        net,
+        data.digits().take(8, 40),
+        encode=lambda x, _random: x,
+        loss=nn.functional.cross_entropy,
+        predict=lambda output: output.argmax(-1),
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+    )
+    fabric.launch()
+    evaluate(fabric, experiment)
+    draw_sample(None, experiment, seed=0)
+    fell = [{"train_accuracy": 0.9}, {"train_accuracy": 0.1}]
+    advice_after_collapse(experiment, 0, fell)
+    assert [module.training for module in net.modules()] == [True, True, False, True]
 
 
 def test_a_network_that_draws_is_tested_with_the_same_random_numbers_every_time():

@@ -74,13 +74,8 @@ def ann_accuracy(ann: nn.Module, data: Iterable[tuple[Tensor, Tensor]]) -> float
         >>> ann_accuracy(nn.ReLU(), [(torch.eye(3), torch.arange(3))])
         1.0
     """
-    modes = [(module, module.training) for module in ann.modules()]
-    ann.eval()
-    try:
+    with functional.evaluating(ann):
         return _accuracy(ann, ann, data).item()
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _accuracy(

@@ -12,6 +12,7 @@ from spikeloom import functional
 from spikeloom.errors import ConversionError
 from spikeloom.event.calls import CURE, Recording, kind_of
 from spikeloom.event.recorder import Recorder
+from spikeloom.layer.synchronised import plain_batch_norm
 from spikeloom.neuron import BaseNode
 
 
@@ -59,6 +60,7 @@ def in_single_steps(net: nn.Module, dtype: torch.dtype) -> nn.Module:
         raise ConversionError(f"`net` must have a single-step mode, got: {error} {CURE}") from error
     functional.set_backend(net, "torch", BaseNode)
     functional.reset_net(net)
+    plain_batch_norm(net)  # after a training in several processes
     return net
 
 

@@ -4,6 +4,7 @@ from spikeloom.functional.fptt import fptt_online_training, fptt_online_training
 from spikeloom.functional.networks import (
     chunk_multi_step_forward,
     detach_net,
+    evaluating,
     fresh_state,
     multi_step_forward,
     reset_net,
@@ -37,6 +38,7 @@ __all__ = [
     "chunk_multi_step_forward",
     "delay",
     "detach_net",
+    "evaluating",
     "firing_rate",
     "firing_rate_cross_entropy",
     "firing_rate_mse",

@@ -92,6 +92,28 @@ def fresh_state(net: nn.Module) -> Iterator[nn.Module]:
         reset_net(net)
 
 
+@contextlib.contextmanager
+def evaluating(net: nn.Module) -> Iterator[nn.Module]:
+    """A block in which ``net`` is in evaluation mode; after it, also after an exception, each module is in
+    the mode that it was in, those too that were in evaluation mode for good, such as frozen normalisation.
+
+    Example:
+        >>> net = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(3).eval())
+        >>> with evaluating(net):
+        ...     net[0].training
+        False
+        >>> net[0].training, net[1].training
+        (True, False)
+    """
+    in_training = [module for module in net.modules() if module.training]
+    net.eval()
+    try:
+        yield net
+    finally:
+        for module in in_training:
+            module.training = True
+
+
 def set_step_mode(net: nn.Module, step_mode: str) -> None:
     """Set the step mode of every module of ``net`` that has one.
 

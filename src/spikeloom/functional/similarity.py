@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from spikeloom.errors import ShapeError
 
@@ -103,9 +104,14 @@ def set_threshold_margin(
     output_layer.v_threshold = margin.to(device=label_one_hot.device, dtype=torch.get_default_dtype())
 
 
+@torch.no_grad()
 def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
     """Draw the weights of all convolutions and linear layers anew from normal distributions (He et al.,
     2015), as narrow as those for a leaky rectifier of slope ``sqrt(5)``."""
     for module in net.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, a=math.sqrt(5))
+            drawn = nn.init.kaiming_normal_(torch.empty_like(module.weight), a=math.sqrt(5))
+            if is_parametrized(module, "weight"):
+                module.weight = drawn  # what its parametrisation makes of it
+            else:
+                module.weight.copy_(drawn)

@@ -115,8 +115,14 @@ class _Normalised(torch.autograd.Function):
             shift, slope = (total / count).view(2, *per_channel)
             scale = inverse_std if weight is None else inverse_std * weight
             grad_x = (scale.view(per_channel) * (grad - shift - normal * slope)).to(x.dtype)
-        affine = (None, None) if weight is None else (own[1].to(weight.dtype), own[0].to(weight.dtype))
-        return grad_x, *affine, None, None, None, None
+        needs_weight, needs_bias = ctx.needs_input_grad[1:3]  # BatchNormThroughTime has a weight alone
+        grad_bias, grad_weight = own if weight is None else own.to(weight.dtype)
+        return (
+            grad_x,
+            grad_weight if needs_weight else None,
+            grad_bias if needs_bias else None,
+            *(None, None, None, None),
+        )
 
 
 @torch.no_grad()

@@ -5,9 +5,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikeloom.memory import is_recomputing
+
 
 class Hook:
-    """A hook of one module. A copy or a pickle of the module has a :class:`NoHook` instead.
+    """A hook of one module, but for what activation checkpointing runs again. A copy or a pickle of the
+    module has a :class:`NoHook` instead.
 
     Args:
         module: the module.
@@ -18,7 +21,7 @@ class Hook:
         self.module, self.record = module, record
 
     def __call__(self, module: nn.Module, *args: Any) -> Any:
-        return self.record(*args) if module is self.module else None
+        return self.record(*args) if module is self.module and not is_recomputing() else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NoHook, ()
@@ -48,8 +51,9 @@ class Step:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         output = self.step(*args, **kwargs)  # type: ignore[operator]
-        self.seen = True
-        self.after_step()
+        if not is_recomputing():
+            self.seen = True
+            self.after_step()
         return output
 
     def remove(self) -> None:

@@ -161,7 +161,7 @@ class Ann2Snn(Validated, Recipe):
         }
         lines = [f"{name:12}  test accuracy {accuracy:.2%}" for name, accuracy in accuracies.items()]
         report = runner.report(len(data.test_y))
-        return "\n".join([f"qcfs, T={self.T}", *lines, "", "per sample", str(report)])
+        return "\n".join([f"qcfs, T={self.T}{self._tested_on}", *lines, "", "per sample", str(report)])
 
     def profile(self, run: Run, state: dict[str, Any], samples: int, mac: float, ac: float) -> str:
         from spikeloom import profile

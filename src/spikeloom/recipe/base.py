@@ -199,6 +199,10 @@ class Validated(BaseRecipe):
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:
         return super().test(run, state, device) + self._tested_on
 
+    def test_event_driven(self, run: Run, state: dict[str, Any]) -> str:
+        text = super().test_event_driven(run, state)
+        return f"{self._tested_on.removeprefix('; ')}\n{text}" if self.validate else text
+
     @property
     def _tested_on(self) -> str:
         return "; tested on held-out training samples" if self.validate else ""

@@ -29,8 +29,7 @@ def evaluate(
         mean loss, and the fraction of samples that are classified correctly
     """
     net, data = experiment.net, experiment.data
-    was_training, dtype = net.training, next(net.parameters()).dtype
-    net.eval()
+    dtype = next(net.parameters()).dtype
     _share_buffers(fabric, net)
     totals = torch.zeros(3, dtype=torch.float64)
     for start in range(0, len(data.test_y), batch_size):
@@ -42,7 +41,7 @@ def evaluate(
         torch.manual_seed(derive_seed(seed, "test", start, fabric.global_rank))  # of layers that draw
         x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
         x = as_float(x).to(dtype)
-        with functional.fresh_state(net), fabric.autocast():
+        with functional.evaluating(net), functional.fresh_state(net), fabric.autocast():
             output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
         if output.is_floating_point() and output.itemsize < 4:  # as Fabric gives it in training
             output = output.float()
@@ -50,7 +49,6 @@ def evaluate(
         correct = (experiment.predict(output) == labels).sum()
         if count:
             totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
-    net.train(was_training)
     loss, correct, count = summed(fabric, totals.tolist())
     return loss / count, correct / count
 
@@ -64,16 +62,16 @@ def advice_after_collapse(experiment: Experiment, seed: int, history: list[dict[
         history: rows of metrics, one for each epoch.
     """
     chance = 1.0 / experiment.data.num_classes
-    before, now = ([row["train_accuracy"] for row in rows] for rows in (history[-2:-1], history[-1:]))
-    if not before or before[0] < 1.5 * chance or now[0] - chance > 0.25 * (before[0] - chance):
+    if len(history) < 2:
         return []
-    net, was_training = experiment.net, experiment.net.training
-    net.eval()
+    before, now = (row["train_accuracy"] for row in history[-2:])
+    if before < 1.5 * chance or now - chance > 0.25 * (before - chance):
+        return []
+    net = experiment.net
     x = experiment.encoded_test(seed, range(min(100, len(experiment.data.test_y))))
     x = x.to(next(net.parameters()))  # its device and type
-    with FiringCheck(net) as check, functional.fresh_state(net):
+    with FiringCheck(net) as check, functional.evaluating(net), functional.fresh_state(net):
         net(x)
-    net.train(was_training)
     return check.advice()
 
 

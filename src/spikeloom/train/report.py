@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeloom import functional, plot
 from spikeloom.data import as_float
@@ -45,45 +45,47 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
     indices = torch.tensor([sample])
     parameter = next(net.parameters())
     x = as_float(data.test_x[indices]).to(parameter.device, parameter.dtype)
-    was_training = net.training
-    net.eval()
-    nodes = {} if experiment.draw else {name: one for name, one in net.named_modules() if _fires(one)}
-    try:
-        with (
-            torch.no_grad(),
-            functional.fresh_state(net),
-            record(net, "v", "spike", instance=BaseNode) if nodes else nullcontext() as records,
-        ):
-            coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
-            predicted = int(experiment.predict(net(coded)))
-            title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
-            title += data.classes[predicted] if predicted >= 0 else "nothing"
-            figures = experiment.draw(net, coded, title) if experiment.draw else {}
-    finally:  # the training goes on, whatever happened here
-        net.train(was_training)
+    nodes = {
+        name: node
+        for name, node in net.named_modules()
+        if isinstance(node, BaseNode) and "v" in node._memories and not experiment.draw
+    }
+    with (
+        torch.no_grad(),
+        functional.evaluating(net),
+        functional.fresh_state(net),
+        record(net, "v", "spike", instance=BaseNode) if nodes else nullcontext({}) as records,
+    ):
+        coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
+        predicted = int(experiment.predict(net(coded)))
+        title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
+        title += data.classes[predicted] if predicted >= 0 else "nothing"
+        figures = experiment.draw(net, coded, title) if experiment.draw else {}
     if run is None:
         return
     for name, figure in figures.items():
         save_figure(run, figure, name)
-    if records is None:
-        return
-    nodes = {name: node for name, node in nodes.items() if records[name].has_run}
-    if not nodes:
-        return
-    spikes = {
-        name: records[name]["spike"]
-        for name, node in nodes.items()
-        if not isinstance(node, NonSpikingBaseNode)
-    }
-    _draw_rasters(
-        run,
-        title,
-        coded if experiment.has_time(seed) else None,
-        {f"layer '{name}'": spike for name, spike in spikes.items()},
-    )
+    if ran := {name: node for name, node in nodes.items() if records[name].has_run}:
+        spikes = {
+            name: records[name]["spike"]
+            for name, node in ran.items()
+            if not isinstance(node, NonSpikingBaseNode)
+        }
+        layers = {f"layer '{name}'": spike for name, spike in spikes.items()}
+        _draw_rasters(run, title, coded if experiment.has_time(seed) else None, layers)
+        _draw_membranes(run, title, ran, {name: records[name]["v"] for name in ran}, spikes)
+
+
+def _draw_membranes(
+    run: Run,
+    title: str,
+    nodes: dict[str, BaseNode],
+    potentials: dict[str, Tensor],
+    spikes: dict[str, Tensor],
+) -> None:
     figure = _stacked(title, len(nodes), 3.2)
     for panel, (name, node) in zip(figure.axes, nodes.items(), strict=True):
-        v = records[name]["v"][:, 0].flatten(1)  # [T, neurons]
+        v = potentials[name][:, 0].flatten(1)  # [T, neurons]
         fired = spikes[name][:, 0].flatten(1) if name in spikes else None
         activity = v.var(0) if fired is None else (fired != 0).sum(0)
         busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values
@@ -99,10 +101,6 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
             title=f"layer '{name}': {len(shown)} {kind} neuron{'s' if len(shown) > 1 else ''}",
         )
     save_figure(run, figure, "membrane")
-
-
-def _fires(module: nn.Module) -> bool:
-    return isinstance(module, BaseNode) and "v" in module._memories
 
 
 def _draw_rasters(run: Run, title: str, coded: Tensor | None, layers: dict[str, Tensor]) -> None:

@@ -171,12 +171,10 @@ class TemperatureAdaptation:
     @contextmanager
     def _measuring(self) -> Iterator[None]:
         """A block in which normalisation and dropout are fixed, and gradients reach the weight."""
-        training, needed = [one for one in self.net.modules() if one.training], self.weight.requires_grad
-        self.net.eval()
+        needed = self.weight.requires_grad
         self.weight.requires_grad_()
         try:
-            yield
+            with functional.evaluating(self.net):
+                yield
         finally:
             self.weight.requires_grad_(needed)
-            for one in training:
-                one.training = True
