@@ -3,6 +3,7 @@
 import logging
 import random
 import types
+from collections import deque
 
 import numpy as np
 import pytest
@@ -425,6 +426,43 @@ def test_of_an_object_elsewhere_only_what_is_read_matters():
     settings.gain = 0.5
     assert select.find(Reading(), (4,), torch.float32) is not loops
     assert_right(Reading)
+
+
+@pytest.mark.parametrize("make", [dict, deque, np.array], ids=lambda kind: kind.__name__)
+def test_a_long_container_elsewhere_may_change(make):
+    numbers = [0.5] * 20
+    settings = dict(enumerate(numbers)) if make is dict else make(numbers)
+
+    class Reading(BaseNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + float(settings[17]) * x
+
+    node = Reading(v_threshold=9.0, step_mode="m", backend="numba")
+    for gain in (0.5, 0.25):
+        settings[17] = gain
+        node.reset()
+        node(torch.ones(2, 3))
+        assert node.v.tolist() == [2 * gain] * 3
+
+
+def test_a_neuron_that_no_longer_changes_what_it_holds_is_woven():
+    class Counting(IFNode):
+        counts, total = True, 0
+
+        def neuronal_charge(self, x):
+            super().neuronal_charge(x)
+            if self.counts:
+                self.total = self.total + 1
+
+    node = Counting(step_mode="m")
+    node(X)
+    assert node.total == len(X)
+    node.reset()
+    node.counts, node.backend = False, "numba"
+    assert_same("spikes", IFNode(step_mode="m")(X), node(X))
+    node.counts = True
+    with pytest.raises(BackendError, match="changes the attribute 'total'"):
+        node(X)
 
 
 class Strange(IFNode):

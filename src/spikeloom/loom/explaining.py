@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from spikeloom.loom.operands import named_tensors
+from spikeloom.loom.fingerprint import look
 from spikeloom.loom.select import computed_in, find, held_back, why_not
 
 
@@ -26,7 +26,7 @@ def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str
     if not all(one.__module__.startswith("spikeloom.") for one in (own, type(node).forward)):
         return f"{type(node).__name__} says itself how it runs over time, and need not ask the loom."
     dtype = computed_in(dtype)
-    tensors = {one: value.dtype for one, value in named_tensors(node)}
+    tensors = {one: value.dtype for one, value in look(node)[1]}
     readable = tuple(one for one, type_ in tensors.items() if type_ == dtype)
     unfit = next((f"its '{one}' is a {type_}" for one, type_ in tensors.items() if type_ != dtype), None)
     loops = held_back(node) or find(node, (7,) * dims, dtype, names=readable)

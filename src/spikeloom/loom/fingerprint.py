@@ -117,7 +117,7 @@ def _never_changes(value: Any) -> bool:
 
 
 def settings_of(module: nn.Module, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, bool, Any]]:
-    """The numbers, names and types among what :func:`fingerprint` looks at.
+    """The numbers, names and types among what :func:`look` looks at.
 
     Each is a path, whose parts say whether they are an item's key or an attribute's name; whether it is the
     type's name or the value that follows; and that.

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
 from spikeloom.errors import BackendError
-from spikeloom.loom.fingerprint import settings_of
-from spikeloom.loom.operands import named_tensors
+from spikeloom.loom.fingerprint import look, settings_of
 from spikeloom.loom.select import (
     COMPILED,
     HAS_TRITON,
@@ -100,16 +99,12 @@ def program_of(
     if reason := held_back(node):
         return "", reason, (), (), True
     with _undisturbed(node):
-        names = [name for name, value in named_tensors(node) if _fits(value, shape, dtype)]
+        names = [name for name, value in look(node)[1] if _fits(value, shape, dtype)]
         loops = weave_anew(node, shape, dtype, names=tuple(names))
     if isinstance(loops, str):
         tell(node, loops)
         return "", loops, (), (), True
-    from spikeloom.loom.operands import operands_of
-
-    paths = tuple(
-        tuple((False, name) for name in (*operand.path, operand.name)) for operand in operands_of(node, names)
-    )
+    paths = tuple(tuple((False, part) for part in name.split(".")) for name in names)
     settings = tuple(settings_of(node))
     seen = _seen.setdefault(node, set())
     seen.add(settings)

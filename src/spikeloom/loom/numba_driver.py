@@ -243,7 +243,8 @@ def backward_job(real, half=False):
         noted, stride = np.int64(rows.ctypes.data), block * item
         kept, apart = noted + memories * chunks * stride, (chunk + 1) * stride
         silence = noted + many * stride
-        spikes, means = silence + stride, silence + 2 * stride
+        room = silence + stride, silence + 2 * stride  # for spikes, and their means
+        rows_of = x_across, kept, stride, apart
         constant = silence + 3 * stride  # operands, and what is prepared of them
         prepared = constant + (operands + hoisted) * stride
         gradient = prepared + hoisted_back * stride
@@ -291,17 +292,9 @@ def backward_job(real, half=False):
                     count = min(chunk, steps - begun)
                     for k in range(memories):
                         move(kept + k * apart, noted + (k * chunks + number) * stride, size, real)
+                    steps_run = count if first_time else count - 1
                     run_forwards(
-                        memory_row,
-                        again,
-                        following,
-                        memories,
-                        x + begun * x_across,
-                        x_across,
-                        kept,
-                        stride,
-                        apart,
-                        count if first_time else count - 1,
+                        memory_row, again, following, memories, x + begun * x_across, *rows_of, steps_run
                     )
                     if first_time:
                         for k in range(memories):
@@ -316,17 +309,9 @@ def backward_job(real, half=False):
                                 gather(gradient + k * stride, there, size, real)
                         back[arriving] = silence
                         if arrived > 0:
+                            there = go + t * across
                             back[arriving] = fetch(
-                                spread_row,
-                                pooling,
-                                words,
-                                go + t * across,
-                                spikes,
-                                means,
-                                size,
-                                at,
-                                half,
-                                item,
+                                spread_row, pooling, words, there, *room, size, at, half, item
                             )
                         point(back, 3, kept + (t - begun) * stride, apart, memories)
                         back[2], back[to_x] = x + t * x_across, gx + t * x_across + at * stored

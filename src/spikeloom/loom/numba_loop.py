@@ -15,9 +15,10 @@ STORED = {"x", "gx"}  # the arguments that may be bfloat16 in memory: the input,
 _HEADER = '''\
 """Emitted by spikeloom.loom.numba_loop: functions of the address of their arguments."""
 
-import math
+from math import atan, cos, erf, expm1, log, log1p, sin, sqrt
 
 import numpy as np
+from numpy import ceil, floor, rint, trunc
 
 from spikeloom.loom.numba_job import literals, row, words_of
 from spikeloom.loom.numba_math import exp, load, sigmoid, store, tanh

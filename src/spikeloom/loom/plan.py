@@ -204,10 +204,10 @@ class PlanBuilder:
                 args[place] if len(args) > place else kwargs.get(key)
                 for place, key in ((1, "min"), (2, "max"))
             )
-            made = args[0] if low is None else self.emit("clamp_min", args[0], low)
-            return self.number(made) if high is None else self.emit("clamp_max", made, high)
+            made = args[0] if low is None else self.emit("maximum", args[0], low)
+            return self.number(made) if high is None else self.emit("minimum", made, high)
         if name == "relu":
-            return self.emit("clamp_min", args[0], 0.0)
+            return self.emit("maximum", args[0], 0.0)
         if name == "where":
             return self.emit("where", *args)
         if name == "masked_fill":

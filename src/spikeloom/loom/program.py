@@ -11,7 +11,7 @@ from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Argument, Instruction, Literal, Plan, Value
 from spikeloom.loom.step import Step, Woven
 
-VERSION = 1  # of the format
+VERSION = 2  # of the format
 _ARGUMENT = re.compile(r"[vc]\d{1,6}")
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from spikeloom.errors import BackendError, describe
+from spikeloom.loom.fingerprint import look
 from spikeloom.loom.loops import NumbaLoops
-from spikeloom.loom.operands import named_tensors
 from spikeloom.loom.running import Source
 from spikeloom.loom.select import find, fitting, why_not
 
@@ -41,7 +41,7 @@ def row_function(node: Any, x: Tensor, memories: Sequence[Source]) -> RowFunctio
     Raises:
         BackendError: the neuron's step cannot be woven.
     """
-    tensors, unfit = fitting(named_tensors(node), x.unsqueeze(0))
+    tensors, unfit = fitting(look(node)[1], x.unsqueeze(0))
     loops = find(node, tuple(x.shape), x.dtype, names=tuple(name for name, _ in tensors))
     if isinstance(loops, str):
         loops = why_not(loops, unfit)

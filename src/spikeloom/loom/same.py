@@ -4,6 +4,7 @@ import dis
 import logging
 import types
 import weakref
+from collections import deque
 from collections.abc import Container, Iterable, Iterator, ValuesView
 from itertools import chain
 from operator import is_
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 SIMPLE = (bool, int, float, str, type(None))
 DEEPEST = 3
 """Levels of containers and objects that are looked into."""
+_LONGEST = 1000
+"""Items of containers elsewhere that are looked at, each time."""
 _MADE = 1 << 9  # the flag of a class that a program made
-_SHORT = 16  # items of a container elsewhere that are looked at
 LIBRARIES = ("spikeloom", "torch", "numpy", "numba")
 """Packages whose functions read nothing that a user changes."""
 
@@ -141,8 +143,9 @@ def _brief(value: Any, names: Container[str]) -> Any:
         return type(value), value
     if isinstance(value, Tensor):  # a step that reads it is not woven
         return Tensor
-    if isinstance(value, list | tuple | dict | set) and len(value) <= _SHORT:
-        return type(value), frozen(value, DEEPEST - 1)
+    if isinstance(value, list | tuple | dict | set | deque | np.ndarray):
+        items = value.size if isinstance(value, np.ndarray) else len(value)
+        return frozen(value, DEEPEST - 1) if items <= _LONGEST else _Same(value)
     settings = getattr(value, "__dict__", None)
     is_code = isinstance(value, types.FunctionType | type | types.ModuleType | nn.Module)
     if isinstance(settings, dict) and not is_code:
@@ -221,7 +224,7 @@ def frozen(value: Any, depth: int = 0) -> Any:
     if depth > DEEPEST:
         return _Same(value)
     below = depth + 1
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque):
         return type(value), tuple(frozen(item, below) for item in value)
     if isinstance(value, dict):
         return dict, tuple((frozen(key, below), frozen(item, below)) for key, item in value.items())

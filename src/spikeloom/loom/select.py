@@ -124,6 +124,8 @@ def run(
     wanted = effective_backend(node.backend)
     if wanted == "torch":
         return None
+    if wanted != "auto":  # it may be another one since it changed what it holds
+        _changing.pop(node, None)
     result, unsuited = attempt(node, x_seq, target_of(wanted, x_seq.device.type), set(keep), window)
     if not isinstance(result, str):
         return result

@@ -37,7 +37,9 @@ def run_step(node: Any, x: Tensor) -> Tensor | None:
     if misses.get(node, 0) > PATIENCE:
         return None
     result, _ = attempt(node, x.unsqueeze(0), "numba", set(), None)
-    return None if isinstance(result, str) else result[0].squeeze(0)
+    if isinstance(result, str):
+        return None
+    return torch.ops.aten._unsafe_view(result[0], x.shape)  # nobody else has it: a view would be copied
 
 
 def _is_ours(node: Any) -> bool:

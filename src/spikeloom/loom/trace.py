@@ -8,36 +8,34 @@ plan, and shows as a difference.
 
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikeloom.loom.isolate import Isolated, uncopied
-from spikeloom.loom.operands import Operand
 from spikeloom.loom.outside import Outside
 from spikeloom.loom.plan import FAILED, Argument, CannotWeave, Literal, Plan, PlanBuilder, Value
+from spikeloom.loom.step import Step, Woven
 from spikeloom.loom.watching import CHANCE, RandomState, Watch
 from spikeloom.memory import outside_of_checkpoints
 
 
-def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Operand]) -> Callable[..., Any]:
+def step_function(isolated: Isolated, outside: Outside, operands: Sequence[str]) -> Callable[..., Any]:
     """``step(x, memories, values) -> (output, memories)``, on a copy, which it must leave as it is."""
     module = isolated.module
     module.__dict__["_stepping"] = False  # a number that becomes a tensor is found below, not adopted
-    names = list(module._memories)
+    names, places = list(module._memories), [name.rpartition(".") for name in operands]
 
     def step(x: Tensor, memories: Sequence[Tensor], values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         for name, value in zip(names, memories, strict=True):
             module.__dict__[name] = value
-        for operand, value in zip(operands, values, strict=True):
-            owner = module
-            for child in operand.path:
-                owner = owner._modules[child]
+        for (path, _, name), value in zip(places, values, strict=True):
+            owner = module.get_submodule(path)
             for tensors in (owner._parameters, owner._buffers, owner.__dict__):
-                if operand.name in tensors:
-                    tensors[operand.name] = value
+                if name in tensors:
+                    tensors[name] = value
         before, versions = isolated.contents(), [value._version for value in memories]
         with Watch(values):
             returned = module.neuronal_charge(x)
@@ -64,18 +62,13 @@ def step_function(isolated: Isolated, outside: Outside, operands: Sequence[Opera
 
 
 def trace(
-    module: Any,
-    operands: Sequence[Operand],
-    learned: Sequence[bool],
-    shape: Sequence[int],
-    dtype: torch.dtype,
-) -> "Traced":
-    """The plans of one step forwards, and of its gradient, each with its literals.
+    module: Any, operands: Sequence[tuple[str, Tensor]], shape: Sequence[int], dtype: torch.dtype
+) -> Woven:
+    """One step, forwards and its gradient, as plans with their literals.
 
     Args:
         module: a neuron with ``neuronal_charge``, ``neuronal_fire``, ``neuronal_reset`` and memories.
-        operands: tensors that the step reads.
-        learned: which of them need a gradient.
+        operands: tensors that the step reads, by name.
         shape: of a step's input.
         dtype: what is computed in.
     Raises:
@@ -90,9 +83,7 @@ def trace(
         raise CannotWeave(f"it cannot be copied for a trace: {error!r}") from error
     outside, chance = Outside(module), RandomState()
     try:
-        traced = _traced(
-            step_function(isolated, outside, operands), isolated, operands, learned, shape, dtype
-        )
+        traced = _traced(isolated, outside, operands, shape, dtype)
     except CannotWeave:
         if chance.restore():
             raise CannotWeave(CHANCE) from None
@@ -102,26 +93,6 @@ def trace(
     if chance.restore():
         raise CannotWeave(CHANCE)
     return traced
-
-
-class Traced(NamedTuple):
-    """What a trace has found.
-
-    Args:
-        forward: inputs x, memories, operands; outputs output, memories.
-        forward_literals: of it.
-        backward: the same inputs, then the gradients of output and memories; outputs the gradients of x,
-            memories, learned operands.
-        backward_literals: of it.
-        has_gradient, gets_gradient: as of :class:`~spikeloom.loom.step.Woven`.
-    """
-
-    forward: Plan
-    forward_literals: tuple[float, ...]
-    backward: Plan
-    backward_literals: tuple[float, ...]
-    has_gradient: tuple[bool, ...]
-    gets_gradient: tuple[bool, ...]
 
 
 class _Recordable:
@@ -195,16 +166,17 @@ class _Recordable:
 
 
 def _traced(
-    step: Callable[..., Any],
     isolated: Isolated,
-    operands: Sequence[Operand],
-    learned: Sequence[bool],
+    outside: Outside,
+    operands: Sequence[tuple[str, Tensor]],
     shape: Sequence[int],
     dtype: torch.dtype,
-) -> Traced:
+) -> Woven:
     num_memories = len(isolated.module._memories)
     num_inputs = 1 + num_memories + len(operands)
-    parameters = [isinstance(operand.of(isolated.module), nn.Parameter) for operand in operands]
+    parameters = [isinstance(tensor, nn.Parameter) for _, tensor in operands]
+    learned = tuple(tensor.requires_grad for _, tensor in operands)
+    step = step_function(isolated, outside, [name for name, _ in operands])
     one = _Recordable(step, num_memories, parameters, learned)
 
     def recorded(size: tuple[int, ...], first: int, expanded: bool = False) -> tuple[Any, Any]:
@@ -231,8 +203,8 @@ def _traced(
             "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
         )
     (forward, forward_literals), (backward, backward_literals) = found[0]
-    flags = one.has_gradient, one.gets_gradient
-    return Traced(forward, forward_literals, backward, backward_literals, *flags)
+    plans = Step(forward, backward, num_memories, len(operands))
+    return Woven(plans, forward_literals, backward_literals, learned, one.has_gradient, one.gets_gradient)
 
 
 def _written(plan: Plan, literals: tuple[float, ...]) -> list[str]:

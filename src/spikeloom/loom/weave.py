@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from spikeloom.loom.available import unavailable
-from spikeloom.loom.operands import operands_of
+from spikeloom.loom.fingerprint import look
 from spikeloom.loom.plan import CannotWeave
 from spikeloom.loom.running import Loops
-from spikeloom.loom.step import Step, Woven
+from spikeloom.loom.step import Woven
 from spikeloom.loom.trace import trace
 
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
@@ -22,19 +22,10 @@ def plans(node: Any, shape: Sequence[int], dtype: torch.dtype, names: Container[
     Raises:
         CannotWeave: with the reason.
     """
-    operands = operands_of(node, names)
-    tensors = [operand.of(node) for operand in operands]
-    if strange := [
-        operand.name
-        for operand, tensor in zip(operands, tensors, strict=True)
-        if not tensor.is_floating_point()
-    ]:
-        raise CannotWeave(f"'{strange[0]}' is not floating point")
-    learned = [tensor.requires_grad for tensor in tensors]
-    traced = trace(node, operands, learned, shape, dtype)
-    step = Step(traced.forward, traced.backward, len(node._memories), len(operands))
-    numbers = traced.forward_literals, traced.backward_literals
-    return Woven(step, *numbers, tuple(learned), traced.has_gradient, traced.gets_gradient)
+    operands = [(name, tensor) for name, tensor in look(node)[1] if names is None or name in names]
+    if strange := [name for name, tensor in operands if not tensor.is_floating_point()]:
+        raise CannotWeave(f"'{strange[0].rpartition('.')[2]}' is not floating point")
+    return trace(node, operands, shape, dtype)
 
 
 def weave(

@@ -112,6 +112,7 @@ def forward_job(real):
         positions, block = sizes[POSITIONS], np.uintp(sizes[BLOCK])
         rise, moment = np.empty(positions * sizes[BLOCK], real), np.empty(positions * sizes[BLOCK], real)
         last, waiting = np.empty(positions, real), np.empty(positions, np.int64)
+        state, results = (rise, moment), (threshold, times, slopes)
         number, stop = take(words)
         while number < stop:
             first, to, start, width = piece(number, sizes)
@@ -135,18 +136,8 @@ def forward_job(real):
                         at, span = place * block, count * width
                         if reaches(rise, moment, at, span, now, threshold):
                             for p in range(place, place + count):
-                                to_p = out + p * neurons
                                 fired = fire(
-                                    rise,
-                                    moment,
-                                    p * block,
-                                    width,
-                                    last[p],
-                                    now,
-                                    threshold,
-                                    times,
-                                    slopes,
-                                    to_p,
+                                    *state, p * block, width, last[p], now, *results, out + p * neurons
                                 )
                                 waiting[p] -= fired
                                 left -= fired > 0 and waiting[p] == 0
@@ -156,8 +147,7 @@ def forward_job(real):
                         add_spike(rise, moment, at, span, weight, row * neurons + start, now)
                 for p in range(np.uintp(positions)):
                     if waiting[p] > 0:
-                        to_p = out + p * neurons
-                        fire(rise, moment, p * block, width, last[p], end, threshold, times, slopes, to_p)
+                        fire(*state, p * block, width, last[p], end, *results, out + p * neurons)
             done(words)
             number, stop = take(words)
 
