@@ -505,9 +505,9 @@ def test_a_memory_module_without_memories_may_be_reset():
 
 def test_modules_that_would_take_time_for_the_batch_are_refused():
     x = torch.rand(6, 3, 4)
-    with pytest.raises(ValueError, match="LIFNode must be in single-step mode here"):
+    with pytest.raises(ValueError, match="`step_mode` of LIFNode must be 's'"):
         functional.multi_step_forward(x, neuron.LIFNode(step_mode="m"))
-    with pytest.raises(ValueError, match="`stateless_module` must have no memories, but LIFNode has"):
+    with pytest.raises(ValueError, match="modules must be stateless, got LIFNode, which has memories"):
         functional.seq_to_ann_forward(x, nn.Sequential(nn.Linear(4, 4), neuron.LIFNode()))
-    with pytest.raises(ValueError, match="Linear must be in single-step mode here"):
+    with pytest.raises(ValueError, match="`step_mode` of Linear must be 's'"):
         functional.seq_to_ann_forward(x, [layer.Linear(4, 4, step_mode="m")])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         train,
     )
 
-_MODULES = (
+__all__ = [
     "ann2snn",
     "base",
     "data",
@@ -54,19 +54,17 @@ _MODULES = (
     "surrogate",
     "timing",
     "train",
-)
-
-__all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import a module of the package when it is first used: the command line's help needs none of them."""
     if name == "nir_exchange":  # of scripts for SpikingJelly
         name = "exchange"
-    if name in _MODULES:
+    if name in __all__:
         return importlib.import_module(f"spikeloom.{name}")
     raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*globals(), *__all__])

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeloom.memory import MemoryModule, StepModule
+from spikeloom.memory import MemoryModule, StepModule, load_memory_states, memory_states
 
 __all__ = [
     "MemoryModule",
@@ -78,15 +78,13 @@ def to_functional_forward(
     def forward(
         inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        modules = [one for one in module.modules() if isinstance(one, MemoryModule)]
-        before = [one.memory_state() for one in modules]
+        before = memory_states(module)
         try:
             load_memories(module, [one.clone() if isinstance(one, Tensor) else one for one in states])
             outputs = call(*inputs, **kwargs)
             after = tuple(memories(module))
         finally:
-            for one, state in zip(modules, before, strict=True):
-                one.load_memory_state(state)
+            load_memory_states(before)
         return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,), after
 
     return forward

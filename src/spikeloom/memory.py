@@ -441,3 +441,15 @@ class MemoryModule(nn.Module, StepModule):
         }
         state["_graph"], state["_memories"] = _Graph(), dict(self._memories)
         return state
+
+
+def memory_states(net: nn.Module) -> list[tuple[MemoryModule, dict[str, Any]]]:
+    """The modules of a network that have memories, each with their state, for :func:`load_memory_states`."""
+    return [(one, one.memory_state()) for one in net.modules() if isinstance(one, MemoryModule)]
+
+
+def load_memory_states(states: Iterable[tuple[MemoryModule, dict[str, Any]]], copy: bool = False) -> None:
+    """Set modules back to what :func:`memory_states` found; arguments as of
+    :meth:`MemoryModule.load_memory_state`."""
+    for module, state in states:
+        module.load_memory_state(state, copy=copy)

@@ -1,6 +1,5 @@
 """A network as a graph of its operations, less what does nothing in evaluation."""
 
-import copy
 import inspect
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from spikeloom.ann2snn.operations import function_name
 from spikeloom.ann2snn.qcfs import QCFS
 from spikeloom.ann2snn.report import Row
 from spikeloom.errors import ConversionError
+from spikeloom.event.record import copied
 from spikeloom.layer.synchronised import plain_batch_norm
 from spikeloom.memory import StepModule
 
@@ -65,7 +65,7 @@ def trace(model: nn.Module, x: Tensor) -> tuple[fx.GraphModule, Rows]:
             would be lost; or it has not one input and one output.
     """
     _refuse_hooks(model)
-    model = _copied(model).eval()
+    model = copied(model, "model").eval()
     plain_batch_norm(model)  # after a training in several processes
     graph = _traced(model)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -100,17 +100,6 @@ def _refuse_hooks(model: nn.Module) -> None:
                 f"({type(module).__name__}). Remove them first: handle.remove(), with what "
                 "register_forward_hook() returned."
             )
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model)
-    except RuntimeError as error:
-        raise ConversionError(
-            f"`model` must be a network that copy.deepcopy can copy, got {error} Make weights that hooks "
-            "compute plain ones first (torch.nn.utils.remove_weight_norm or remove_spectral_norm, "
-            "prune.remove), or use torch.nn.utils.parametrizations."
-        ) from error
 
 
 def _traced(model: nn.Module) -> fx.Graph:

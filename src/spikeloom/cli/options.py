@@ -8,8 +8,21 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from spikeloom.cli.failing import fail
+from spikeloom.recipe.base import Device, Folder
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+
+@dataclass(frozen=True)
+class _OfRun:
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    data_dir: Folder = None
+    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
+
+
+@dataclass(frozen=True)
+class _OfWeights(_OfRun):
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights."""
 
 
 @dataclass(frozen=True)
@@ -25,24 +38,20 @@ class Resume:
     """Number of devices, or of processes on CPU, of each machine; default: as before."""
     nodes: int | None = None
     """Number of machines; default: as before."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    data_dir: Folder = None
     """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
 
 @dataclass(frozen=True)
-class Test:
+class Test(_OfWeights):
     """The accuracy of a run's network on the test samples."""
 
-    run: tyro.conf.Positional[Path]
-    """A run folder."""
     checkpoint: Literal["last", "best"] = "last"
     """Which weights; the best were chosen by their accuracy on these same samples."""
     device: Device = "auto"
     """Kind of device to test on."""
     event_driven: bool = False
     """Also run the network event-driven, on the CPU, and say what its layers did."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
     def __post_init__(self) -> None:
         if self.event_driven and self.device not in ("auto", "cpu"):
@@ -50,34 +59,24 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Plot:
+class Plot(_OfRun):
     """Draw learning curves, rasters and membrane potentials into the run's figures folder."""
 
-    run: tyro.conf.Positional[Path]
-    """A run folder."""
     sample: Annotated[int, tyro.conf.arg(metavar="INDEX")] = 0
     """Which test sample the network is shown."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(_OfWeights):
     """Count the operations of a run's network on test samples, estimate the energy that they need, and
     measure what training keeps in memory; into the run's profile.json and figures folder."""
 
-    run: tyro.conf.Positional[Path]
-    """A run folder."""
     samples: Annotated[int, tyro.conf.arg(metavar="NUMBER")] = 100
     """How many test samples the network is shown."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Which weights."""
     mac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 4.6
     """Energy of a multiply-accumulate: of 32-bit floats at 45 nm (Horowitz, ISSCC 2014)."""
     ac: Annotated[float, tyro.conf.arg(metavar="PICOJOULES")] = 0.9
     """Energy of an accumulate, from the same source."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -108,24 +107,18 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(_OfWeights):
     """Write a run's network in a format that other software reads: NIR, for simulators and neuromorphic
     chips, or ONNX, one time step for any runtime."""
 
-    run: tyro.conf.Positional[Path]
-    """A run folder."""
     to: Literal["nir", "onnx"] = "nir"
     """The format. Each needs its package: pip install 'spikeloom[nir]' or 'spikeloom[onnx]'."""
-    file: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    file: Folder = None
     """The file to write; default: net.nir or net.onnx in the run folder."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Which weights."""
     dt: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 1e-4
     """NIR: duration of a time step."""
     soft_reset: bool = False
     """NIR: write neurons that subtract their threshold as if they were reset to 0, with a note."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
     def __post_init__(self) -> None:
         if not 0 < self.dt < float("inf"):

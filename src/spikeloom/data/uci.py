@@ -1,7 +1,5 @@
 """Tables of the UCI Machine Learning Repository that come as files."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,7 +42,8 @@ def landsat(data_dir: DataFolder = None) -> Dataset:
     Source: A. Srinivasan, Statlog (Landsat Satellite), UCI, 1993, doi:10.24432/C55887; CC BY 4.0.
     """
     root = data_folder(data_dir)
-    paths = _obtain(root)
+    folders = [root / "landsat", root / "statlog", root / "uci" / "statlog", root]
+    paths = obtain("landsat", _FILES, folders, lambda file: (file.name, [_MIRROR + file.name]), root)
     parts = (_parse(file.read(paths[file])) for file in _FILES)
     return Dataset("landsat", tuple(_CLASSES.values()), *next(parts), *next(parts))
 
@@ -53,11 +52,6 @@ def _parse(content: bytes) -> tuple[Tensor, Tensor]:
     table = np.loadtxt(content.decode("ascii").splitlines(), dtype=np.int64)
     labels = np.searchsorted(list(_CLASSES), table[:, _ATTRIBUTES])
     return torch.from_numpy(table[:, :_ATTRIBUTES]).float(), torch.from_numpy(labels)
-
-
-def _obtain(root: Path) -> dict[KnownFile, Path]:
-    folders = [root / "landsat", root / "statlog", root / "uci" / "statlog", root]
-    return obtain("landsat", _FILES, folders, lambda file: (file.name, [_MIRROR + file.name]), root)
 
 
 DATASETS.register("landsat")(lambda data_dir, seed: landsat(data_dir))

@@ -5,11 +5,8 @@ can do both. One sample is one piece of work.
 """
 
 import numpy as np
-from numba import njit
 
-from spikeloom.loom.numba_job import done, take, vector, words_of
-
-jit = njit(nogil=True, error_model="numpy")
+from spikeloom.loom.numba_job import done, jit, take, vector, words_of
 
 BLOCKS = 256  # that are computed together: with the numbers made of them 16 KiB
 WORD, SPARE, SAMPLES, STEPS, COUNT = range(5)

@@ -5,7 +5,6 @@ What a stage gives stays in the memory of the thread.
 """
 
 import numpy as np
-from numba import njit
 
 from spikeloom.event import sparse
 from spikeloom.event.sparse import add_sample, find, group
@@ -33,9 +32,8 @@ from spikeloom.event.stages import (
     VALUES,
     WORDS,
 )
-from spikeloom.loom.numba_job import begin, call, done, end, numbers, take, vector, words_of
+from spikeloom.loom.numba_job import begin, call, done, end, jit, numbers, take, vector, words_of
 
-jit = njit(nogil=True, error_model="numpy")
 LARGE = 1 << 40  # the size of an array whose size does not matter
 
 

@@ -53,7 +53,7 @@ def in_single_steps(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     if not isinstance(net, nn.Module):
         raise ConversionError(f"`net` must be a network, got a {type(net).__name__}.")
-    net = _copied(net).eval().requires_grad_(False).to("cpu", dtype)
+    net = copied(net, "net").eval().requires_grad_(False).to("cpu", dtype)
     try:
         functional.set_step_mode(net, "s")
     except ValueError as error:
@@ -84,13 +84,19 @@ def _check_modules(net: nn.Module) -> None:
         raise ConversionError("There are global forward hooks, which would be lost. Remove them.")
 
 
-def _copied(net: nn.Module) -> nn.Module:
+def copied(net: nn.Module, name: str) -> nn.Module:
+    """A copy of the network that was given as the argument ``name``.
+
+    Raises:
+        ConversionError: it cannot be copied.
+    """
     try:
         return copy.deepcopy(net)
     except RuntimeError as error:
         raise ConversionError(
-            f"`net` must be a network that copy.deepcopy can copy, got {error} Make weights that are "
-            "computed plain ones first."
+            f"`{name}` must be a network that copy.deepcopy can copy, got {error} Make weights that hooks "
+            "compute plain ones first (torch.nn.utils.remove_weight_norm or remove_spectral_norm, "
+            "prune.remove), or use torch.nn.utils.parametrizations."
         ) from error
 
 

@@ -8,9 +8,8 @@ Indices are unsigned: each that could be negative is checked for it.
 """
 
 import numpy as np
-from numba import njit
 
-jit = njit(nogil=True, error_model="numpy")
+from spikeloom.loom.numba_job import jit
 
 CHANNELS, HEIGHT, WIDTH, TO_CHANNELS, TO_HEIGHT, TO_WIDTH, GROUPS, TALL, WIDE = range(9)
 """Places of the sizes: of the input, of the output, groups of channels, of the window."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spikeloom import layer
 from spikeloom.errors import ConversionError
 from spikeloom.event.calls import Call, Memory, Recording
+from spikeloom.event.window import pair
 from spikeloom.exchange.nir_network import INPUT, OUTPUT
 from spikeloom.exchange.nir_neurons import written
 
@@ -299,7 +300,7 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def _pair(value: Any) -> np.ndarray:
-    return np.array([value, value] if isinstance(value, int) else value)
+    return np.array(pair(value))
 
 
 def _average(window: Any, stride: Any, padding: Any) -> nir.NIRNode:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_inside
 from spikeloom.errors import ShapeError
 from spikeloom.functional.networks import check_time, detach_net
-from spikeloom.memory import MemoryModule
+from spikeloom.memory import load_memory_states, memory_states
 
 
 def fptt_online_training_init_w_ra(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -70,12 +70,11 @@ def fptt_online_training(
             f"`target_seq` must have one target for each of {len(x_seq)} time steps, got {len(target_seq)}."
         )
     weights, losses = _weights(optimizer), []
-    modules = [one for one in model.modules() if isinstance(one, MemoryModule)]
     gradients = [torch.zeros_like(weight) for weight in weights]
     for x, target in zip(x_seq, target_seq, strict=True):
         detach_net(model)
-        before = [one.memory_state() for one in modules]
-        _set(modules, before)
+        before = memory_states(model)
+        load_memory_states(before, copy=True)
         optimizer.zero_grad()
         loss = f_loss_t(model(x), target)
         aims = [average + gradient / (2 * alpha) for average, gradient in zip(w_ra, gradients, strict=True)]
@@ -84,22 +83,17 @@ def fptt_online_training(
         optimizer.step()
         losses.append(loss.detach())
         detach_net(model)
-        after = [one.memory_state() for one in modules]
-        _set(modules, before)
+        after = memory_states(model)
+        load_memory_states(before, copy=True)
         optimizer.zero_grad()
         f_loss_t(model(x), target).backward()
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
         for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             w_ra[place] = (w_ra[place] + weight.detach()) / 2 - gradient / (2 * alpha)
-        _set(modules, after)
+        load_memory_states(after, copy=True)
     optimizer.zero_grad()
     return torch.stack(losses)
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [weight for group in optimizer.param_groups for weight in group["params"] if weight.requires_grad]
-
-
-def _set(modules: Sequence[MemoryModule], states: Sequence[dict[str, object]]) -> None:
-    for module, state in zip(modules, states, strict=True):
-        module.load_memory_state(state, copy=True)

@@ -2,7 +2,8 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -128,7 +129,7 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
     """
     before = []
     try:
-        for module in _in_one_step_mode(net):
+        for _, module in in_one_step_mode(net):
             before.append((module, module.step_mode))
             module.step_mode = step_mode  # type: ignore[assignment]
     except ValueError:
@@ -137,13 +138,13 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
         raise
 
 
-def _in_one_step_mode(net: nn.Module) -> Iterator[nn.Module]:
-    """The modules that have a step mode, but for those whose container decides."""
+def in_one_step_mode(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The modules that have a step mode, by their names, but for those whose container decides."""
     if hasattr(net, "step_mode"):
-        yield net
+        yield path, net
     if not getattr(net, "step_mode_boundary", False):
-        for child in net.children():
-            yield from _in_one_step_mode(child)
+        for name, child in net.named_children():
+            yield from in_one_step_mode(child, f"{path}.{name}".lstrip("."))
 
 
 def set_backend(net: nn.Module, backend: str, instance: type | tuple[type, ...] = nn.Module) -> None:
@@ -175,8 +176,9 @@ def multi_step_forward(x_seq: Tensor, single_step_module: Module | Sequence[Modu
         ValueError: a module is in multi-step mode.
     """
     check_time(x_seq, "x_seq")
-    _require_single_step(single_step_module)
-    return loop_over_time(_composed(single_step_module), x_seq)
+    modules = _several(single_step_module)
+    require_single_step("multi_step_forward", modules)
+    return loop_over_time(_composed(modules), x_seq)
 
 
 def seq_to_ann_forward(x_seq: Tensor, stateless_module: Module | Sequence[Module]) -> Tensor:
@@ -194,8 +196,10 @@ def seq_to_ann_forward(x_seq: Tensor, stateless_module: Module | Sequence[Module
     check_time(x_seq, "x_seq")
     if x_seq.dim() < 2:
         raise ShapeError(f"`x_seq` must be [T, N, *], got {list(x_seq.shape)}. Add the batch dimension.")
-    _require_single_step(stateless_module, stateless=True)
-    output = _composed(stateless_module)(x_seq.flatten(0, 1))
+    modules = _several(stateless_module)
+    require_single_step("seq_to_ann_forward", modules)
+    require_stateless("seq_to_ann_forward", modules)
+    output = _composed(modules)(x_seq.flatten(0, 1))
     return output.unflatten(0, x_seq.shape[:2])
 
 
@@ -232,26 +236,43 @@ def require_multi_step(net: nn.Module, name: str) -> None:
         )
 
 
-def _require_single_step(modules: Module | Sequence[Module], stateless: bool = False) -> None:
-    """Refuse modules that would take time for the batch, or the batch for time."""
-    for given in modules if isinstance(modules, list | tuple) else [modules]:
+def require_single_step(who: object, modules: Iterable[Any]) -> None:
+    """Refuse modules in multi-step mode where ``who``, a container or the name of a function, gives them
+    single steps: they would take the batch for time."""
+    for given in modules:
+        for name, module in in_one_step_mode(given) if isinstance(given, nn.Module) else ():
+            if module.step_mode != "s":
+                which = type(module).__name__ + (f" '{name}'" if name else "")
+                raise ValueError(
+                    f"{_named(who)} gives its modules single time steps, so `step_mode` of {which} must be "
+                    f"'s', got {module.step_mode!r}. Build it with step_mode='s', or call "
+                    "functional.set_step_mode(module, 's')."
+                )
+
+
+def require_stateless(who: object, modules: Iterable[Any]) -> None:
+    """Refuse modules with memories where ``who`` folds time into the batch: they would take time steps for
+    samples."""
+    for given in modules:
         for module in given.modules() if isinstance(given, nn.Module) else ():
-            if stateless and getattr(module, "_memories", None):
+            if isinstance(module, MemoryModule) and module._memories:
                 raise ValueError(
-                    f"`stateless_module` must have no memories, but {describe(module)} has. Use "
-                    "functional.multi_step_forward."
-                )
-            if getattr(module, "step_mode", "s") == "m":
-                raise ValueError(
-                    f"{describe(module)} must be in single-step mode here, where it gets one step at a time. "
-                    "Call functional.set_step_mode(net, 's'), or call it with the sequence itself."
+                    f"{_named(who)} folds time into the batch, so its modules must be stateless, got "
+                    f"{type(module).__name__}, which has memories. Give it to a "
+                    "layer.MultiStepContainer, or to functional.multi_step_forward."
                 )
 
 
-def _composed(modules: Module | Sequence[Module]) -> Module:
-    """One callable for a module, or for several in a list or tuple."""
-    if not isinstance(modules, list | tuple):
-        return modules  # type: ignore[return-value]
+def _named(who: object) -> str:
+    return who if isinstance(who, str) else describe(who)
+
+
+def _several(modules: Module | Sequence[Module]) -> Sequence[Module]:
+    return modules if isinstance(modules, list | tuple) else [modules]  # type: ignore[list-item]
+
+
+def _composed(modules: Sequence[Module]) -> Module:
+    """One callable for several modules."""
 
     def composed(x: Tensor) -> Tensor:
         for module in modules:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.functional.networks import check_time, require_multi_step
-from spikeloom.memory import MemoryModule, StepModule, recomputing
+from spikeloom.memory import StepModule, load_memory_states, memory_states, recomputing
 
 
 def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
@@ -29,34 +29,26 @@ def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
     Raises:
         ValueError: an encoder in it draws from a generator of its own, which would draw other spikes.
     """
-    modules = [child for child in module.modules() if isinstance(child, MemoryModule)]
-    before, runs = [child.memory_state() for child in modules], 0
-    for child in modules:
+    before, runs = memory_states(module), 0
+    for child, _ in before:
         if getattr(child, "generator", None) is not None:
             raise ValueError(
                 f"`module` must draw random numbers from PyTorch's own generator, but {describe(child)} has "
                 "another one, which cannot be set back. Encode outside of the checkpoint."
             )
 
-    def start() -> None:
-        """Go back to the memories before."""
-        for child, state in zip(modules, before, strict=True):
-            child.load_memory_state(state, copy=True)
-
     def run(x: Tensor) -> Tensor:
         nonlocal runs
         runs += 1
+        now = memory_states(module)
+        load_memory_states(before, copy=True)
         if runs == 1:
-            start()
             return module(x)
-        now = [child.memory_state() for child in modules]
         try:
-            start()
             with recomputing(), _buffers_unchanged(module):
                 return module(x)
         finally:  # PyTorch ends the run by an exception as soon as it has what it needs
-            for child, state in zip(modules, now, strict=True):
-                child.load_memory_state(state)
+            load_memory_states(now)
 
     return torch.utils.checkpoint.checkpoint(run, x, use_reentrant=False)
 

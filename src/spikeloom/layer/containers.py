@@ -4,11 +4,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeloom import functional
-from spikeloom.layer.children import require_single_step, require_stateless
+from spikeloom.functional.networks import check_time, require_single_step, require_stateless
 from spikeloom.layer.shapes import Shapes
 from spikeloom.layer.time_wise import fold, unfold
-from spikeloom.memory import StepModule
+from spikeloom.memory import StepModule, loop_over_time
 
 
 class StepModeContainer(StepModule, nn.Sequential):
@@ -54,7 +53,8 @@ class StepModeContainer(StepModule, nn.Sequential):
         if self.step_mode == "s":
             return super().forward(input)
         if self.stateful:
-            return functional.multi_step_forward(input, list(self))
+            check_time(input, "input")
+            return loop_over_time(super().forward, input)
         self._shapes.check(self, input)
         return unfold(super().forward(fold(input)), input.shape[:2])
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.errors import ShapeError, describe
-from spikeloom.layer.children import require_single_step
+from spikeloom.functional.networks import require_single_step
 from spikeloom.memory import MemoryModule
 
 

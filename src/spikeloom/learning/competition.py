@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
-from spikeloom.layer.children import require_single_step
+from spikeloom.functional.networks import require_single_step
 from spikeloom.memory import MemoryModule
 
 

@@ -8,7 +8,6 @@ becomes vector instructions. Loaded by diehl_cook_compiled.py.
 """
 
 import numpy as np
-from numba import njit
 
 from spikeloom.learning.diehl_cook_constants import NEVER
 from spikeloom.learning.diehl_cook_input import draw
@@ -21,14 +20,13 @@ from spikeloom.learning.diehl_cook_plasticity import (
     trace,
 )
 from spikeloom.loom.checked import keep
-from spikeloom.loom.numba_job import begin, end
+from spikeloom.loom.numba_job import begin, end, jit
 
-_jit = njit(nogil=True, error_model="numpy")
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
 @keep
-@_jit
+@jit
 def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, counts):
     """Show samples one after the other.
 
@@ -60,7 +58,7 @@ def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, coun
     end(before)
 
 
-@_jit
+@jit
 def _rest(numbers, memories):
     """Bring the network to rest."""
     for j in range(memories.v_excitatory.size):
@@ -72,7 +70,7 @@ def _rest(numbers, memories):
         memories.last_input[i] = NEVER
 
 
-@_jit
+@jit
 def _present(numbers, weight, theta, memories, space, starts, sources, learn, count):
     """One presentation: counts the spikes of each neuron while the sample is shown, and returns their sum."""
     steps, total = len(starts) - 1, 0
@@ -115,7 +113,7 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
     return total
 
 
-@_jit
+@jit
 def _advance_excitatory(numbers, v, theta, excitation, inhibition, last, now, fired):
     """One time step of the excitatory neurons; returns how many of them fire."""
     cell, spikes = numbers.excitatory, 0
@@ -135,7 +133,7 @@ def _advance_excitatory(numbers, v, theta, excitation, inhibition, last, now, fi
     return spikes
 
 
-@_jit
+@jit
 def _advance_inhibitory(numbers, memories, space, num_awake, now):
     """One time step of the inhibitory neurons that are awake; returns how many fire, and how many stay awake.
 
@@ -164,7 +162,7 @@ def _advance_inhibitory(numbers, memories, space, num_awake, now):
     return spikes, stay
 
 
-@_jit
+@jit
 def _arrive(numbers, weight, memories, arrived, now):
     """Add the weights of the inputs whose spikes arrive."""
     for i in arrived:
@@ -174,7 +172,7 @@ def _arrive(numbers, weight, memories, arrived, now):
             memories.excitation[j] += numbers.arrival * row[j]
 
 
-@_jit
+@jit
 def _depress(numbers, weight, memories, space, num_recent, arrived, now):
     """Lower weights of the inputs whose spikes arrive, to neurons that fired before."""
     recent = space.recent[:num_recent]
@@ -185,7 +183,7 @@ def _depress(numbers, weight, memories, space, num_recent, arrived, now):
         space.is_settled[j] = False
 
 
-@_jit
+@jit
 def _potentiate(numbers, weight, theta, memories, space, now):
     """Raise weights of inputs that spiked, to neurons that fire now and fired not long before; and the
     thresholds of neurons that fire."""
@@ -200,7 +198,7 @@ def _potentiate(numbers, weight, theta, memories, space, now):
             theta[j] += numbers.theta_plus
 
 
-@_jit
+@jit
 def _inhibit(memories, lateral, relayed, spikes, now):
     """Let each inhibitory neuron that fires inhibit all excitatory neurons but its own."""
     for j in range(relayed.size):
@@ -209,7 +207,7 @@ def _inhibit(memories, lateral, relayed, spikes, now):
             memories.last_inhibitory[j] = now
 
 
-@_jit
+@jit
 def _begin_anew(memories, steps):
     """Count the steps of last spikes from the next presentation on."""
     for last in (memories.last_excitatory, memories.last_inhibitory, memories.last_input):

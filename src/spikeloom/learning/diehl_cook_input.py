@@ -8,16 +8,15 @@ from one to the next is geometrically distributed.
 import math
 
 import numpy as np
-from numba import njit
+
+from spikeloom.loom.numba_job import jit
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 
-_jit = njit(nogil=True, error_model="numpy")
 
-
-@_jit
+@jit
 def draw(key, presentation, rates, chance, delay, shown, starts, room):
     """The spikes that arrive from independent inputs.
 
@@ -73,7 +72,7 @@ def draw(key, presentation, rates, chance, delay, shown, starts, room):
     return sources[:count]
 
 
-@_jit
+@jit
 def _mixed(number):
     """SplitMix64's hash of a 64-bit number."""
     number = (number ^ (number >> _S30)) * _FIRST

@@ -1,14 +1,13 @@
 """What changes the weights ``[inputs, neurons]`` of Diehl & Cook's network, compiled by Numba."""
 
 import numpy as np
-from numba import njit
+
+from spikeloom.loom.numba_job import jit
 
 MANY = 8  # all neurons' weights together are read in the time of this part of them one by one
 
-_jit = njit(nogil=True, error_model="numpy")
 
-
-@_jit
+@jit
 def normalise(weight, total, space):
     """Scale the weights of each neuron so that their sum is ``total``; those that are all 0 stay.
 
@@ -44,7 +43,7 @@ def normalise(weight, total, space):
                 weight[i, j] *= scale[j]
 
 
-@_jit
+@jit
 def list_recent(values, last, now, indices):
     """List the neurons whose trace is not forgotten.
 
@@ -65,20 +64,20 @@ def list_recent(values, last, now, indices):
     return count
 
 
-@_jit
+@jit
 def read_traces(values, last, now, indices, traces):
     """The traces of some neurons at the present step."""
     for place in range(len(indices)):
         traces[place] = trace(values, now - last[indices[place]])
 
 
-@_jit
+@jit
 def trace(values, elapsed):
     """A trace, ``elapsed`` time steps after the spike that set it."""
     return values[min(elapsed, len(values) - 1)]
 
 
-@_jit
+@jit
 def depress(row, indices, traces, loss):
     """Lower some weights of an input that spikes by ``loss`` times the traces, not below 0."""
     zero = np.float32(0)
@@ -87,7 +86,7 @@ def depress(row, indices, traces, loss):
         row[j] = max(row[j] - loss * traces[place], zero)
 
 
-@_jit
+@jit
 def potentiate(weight, j, indices, traces, gain, w_max):
     """Raise some weights of neuron ``j``, which spikes, by ``gain`` times the traces, not above ``w_max``."""
     for place in range(len(indices)):

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from spikeloom import functional
-from spikeloom.layer.children import require_single_step
+from spikeloom.functional.networks import require_single_step
 from spikeloom.memory import MemoryModule
 
 

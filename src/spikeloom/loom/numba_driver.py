@@ -15,13 +15,22 @@ their gradients widened, apart from that, within the cache.
 """
 
 import numpy as np
-from numba import njit
 
 from spikeloom.loom import numba_job as job_of
-from spikeloom.loom.numba_job import begin, call, done, end, numbers, pool, spread, take, vector, words_of
+from spikeloom.loom.numba_job import (
+    begin,
+    call,
+    done,
+    end,
+    jit,
+    numbers,
+    pool,
+    spread,
+    take,
+    vector,
+    words_of,
+)
 from spikeloom.loom.numba_math import add, copy, fill, narrow, widen
-
-jit = njit(nogil=True, error_model="numpy")
 
 ARGUMENTS, BLOCK, CHUNK, OUTPUTS = job_of.ARGUMENTS, job_of.BLOCK, job_of.CHUNK, job_of.OUTPUTS
 STEPS, TOTAL, WINDOW = job_of.STEPS, job_of.TOTAL, job_of.WINDOW

@@ -5,7 +5,6 @@ is compiled, so that threads that know nothing of Python can do it.
 """
 
 import platform
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,8 @@ window of 0: not at all); then an address and a length for each argument."""
 _MACHINE = platform.machine().lower()
 _X86, _ARM = _MACHINE in ("x86_64", "amd64"), _MACHINE in ("aarch64", "arm64")
 _FLUSHED = 0x8040 if _X86 else 1 << 24  # bits of the control word: denormal results and operands are 0
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
-
-
-def _typed(function: Callable[..., Any]) -> Any:
-    """``intrinsic``, whose result takes one argument less than it seems to."""
-    return intrinsic(function)
+jit = njit(nogil=True, error_model="numpy")  # of what is compiled into loops
+_typed: Any = intrinsic  # what it makes takes one argument less than it seems to
 
 
 @_typed
@@ -101,13 +96,13 @@ def _set_control_word(_context, value):
     return types.void(types.int64), generate
 
 
-@njit(**_OPTIONS)
+@jit
 def words_of(job):
     """The words of the job at this address."""
     return carray(job, (1 << 16,), np.int64)
 
 
-@njit(**_OPTIONS)
+@jit
 def begin():
     """The thread's control word, which now flushes denormals.
 
@@ -118,7 +113,7 @@ def begin():
     return before
 
 
-@njit(**_OPTIONS)
+@jit
 def take(words):
     """The next range of neurons, from the first up to but without the second; empty when none is left."""
     place = _add_one(words, NEXT)
@@ -128,38 +123,38 @@ def take(words):
     return low, min(low + words[SIZE], words[TOTAL])
 
 
-@njit(**_OPTIONS)
+@jit
 def done(words):
     """Count a range that was run to its end."""
     _add_one(words, DONE)
 
 
-@njit(**_OPTIONS)
+@jit
 def end(before):
     """Give the thread its control word back."""
     _set_control_word(before)
 
 
-@njit(**_OPTIONS)
+@jit
 def numbers(address, size, real):
     """An array that begins at an address."""
     return carray(_pointer(address), (size,), real)
 
 
-@njit(**_OPTIONS)
+@jit
 def literals(words, real):
     """The literals of a row function; its words are how many neurons there are, then an address for each
     argument, of which these are the first."""
     return numbers(words[1], 1 << 16, real)
 
 
-@njit(**_OPTIONS)
+@jit
 def row(words, place, real):
     """The argument of a row function with this number, one number for each neuron."""
     return numbers(words[1 + place], words[0], real)
 
 
-@njit(**_OPTIONS)
+@jit
 def vector(words, place, real):
     """The argument with this number, an array of numbers."""
     at = ARGUMENTS + 2 * place
@@ -169,7 +164,7 @@ def vector(words, place, real):
 # Indices are unsigned below: each that could be negative is checked for it.
 
 
-@njit(**_OPTIONS)
+@jit
 def pool(pooled, at, block, words):
     """Write the means of windows of a block that starts at neuron ``at`` into the outputs of a step."""
     size, inner = np.uintp(words[WINDOW]), np.uintp(words[INNER])
@@ -195,7 +190,7 @@ def pool(pooled, at, block, words):
             to += inner
 
 
-@njit(**_OPTIONS)
+@jit
 def spread(block, pooled, at, words):
     """Write the gradients of windows to the neurons of a block that starts at neuron ``at``."""
     size, inner = np.uintp(words[WINDOW]), np.uintp(words[INNER])

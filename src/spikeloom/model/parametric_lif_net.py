@@ -4,16 +4,12 @@ They begin in single-step mode, and take sequences ``[T, N, C, H, W]`` after ``f
 'm')``. :func:`spikeloom.model.create` makes the same networks with more options.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from torch import nn
-
-from spikeloom.model import tutorial
-from spikeloom.model.network import Network, Neuron
+from spikeloom.model.network import Network
 from spikeloom.model.plif import plif_net
-
-Class = Callable[..., nn.Module] | None
+from spikeloom.model.tutorial import Class, made
 
 
 def MNISTNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any) -> Network:
@@ -26,9 +22,8 @@ def MNISTNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any)
     Raises:
         TypeError: there is no such neuron.
     """
-    neuron = tutorial.neuron_of(spiking_neuron, settings)
-    net = plif_net(T=None, neuron=neuron, convolutions=(channels, "P") * 2, in_channels=1, size=28)
-    return tutorial.single_step(net)
+    build = partial(plif_net, in_channels=1, size=28)
+    return made(build, spiking_neuron, settings, convolutions=(channels, "P") * 2)
 
 
 FashionMNISTNet = MNISTNet
@@ -36,36 +31,24 @@ FashionMNISTNet = MNISTNet
 
 def NMNISTNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any) -> Network:
     """For frames of N-MNIST, 34 x 34; arguments as for :func:`MNISTNet`."""
-    neuron = tutorial.neuron_of(spiking_neuron, settings)
-    net = plif_net(T=None, neuron=neuron, convolutions=(channels, "P") * 2, in_channels=2, size=34)
-    return tutorial.single_step(net)
+    build = partial(plif_net, in_channels=2, size=34)
+    return made(build, spiking_neuron, settings, convolutions=(channels, "P") * 2)
 
 
 def CIFAR10Net(channels: int = 256, spiking_neuron: Class = None, **settings: Any) -> Network:
     """For CIFAR-10, 32 x 32; arguments as for :func:`MNISTNet`."""
-    neuron = tutorial.neuron_of(spiking_neuron, settings)
     convolutions = (channels, channels, channels, "P") * 2
-    return tutorial.single_step(plif_net(T=None, neuron=neuron, convolutions=convolutions))
+    return made(plif_net, spiking_neuron, settings, convolutions=convolutions)
 
 
 def CIFAR10DVSNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any) -> Network:
     """For frames of CIFAR10-DVS, 128 x 128; arguments as for :func:`MNISTNet`."""
-    return tutorial.single_step(_dvs(4, channels, 10, tutorial.neuron_of(spiking_neuron, settings)))
+    return made(_of_events, spiking_neuron, settings, convolutions=(channels, "P") * 4)
 
 
 def DVSGestureNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any) -> Network:
     """For frames of DVS-Gesture, 128 x 128, eleven classes; arguments as for :func:`MNISTNet`."""
-    return tutorial.single_step(_dvs(5, channels, 11, tutorial.neuron_of(spiking_neuron, settings)))
+    return made(_of_events, spiking_neuron, settings, convolutions=(channels, "P") * 5, num_classes=11)
 
 
-def _dvs(depth: int, channels: int, num_classes: int, neuron: Neuron) -> Network:
-    """A network for the frames of an event camera."""
-    return plif_net(
-        num_classes=num_classes,
-        in_channels=2,
-        T=None,
-        neuron=neuron,
-        convolutions=(channels, "P") * depth,
-        hidden=512,
-        size=128,
-    )
+_of_events = partial(plif_net, in_channels=2, hidden=512, size=128)

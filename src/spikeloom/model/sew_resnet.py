@@ -42,18 +42,16 @@ def _sew_resnet(
     Raises:
         TypeError, ValueError: there are no weights to load, or no such neuron or option.
     """
-    tutorial.refuse_weights(pretrained)
-    neuron = tutorial.neuron_of(spiking_neuron, settings)
-    return tutorial.single_step(
-        resnet.sew_resnet(
-            num_classes=num_classes,
-            T=None,
-            neuron=neuron,
-            norm=norm_layer,
-            connect=cnf,
-            zero_init_residual=zero_init_residual,
-            **NAMED_FORMS[number],
-        )
+    return tutorial.made(
+        resnet.sew_resnet,
+        spiking_neuron,
+        settings,
+        pretrained,
+        num_classes=num_classes,
+        norm=norm_layer,
+        connect=cnf,
+        zero_init_residual=zero_init_residual,
+        **NAMED_FORMS[number],
     )
 
 

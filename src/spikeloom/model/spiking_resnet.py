@@ -23,16 +23,15 @@ def _spiking_resnet(
     **settings: Any,
 ) -> Network:
     """The spiking ResNet with this number of layers; arguments as in :mod:`spikeloom.model.sew_resnet`."""
-    tutorial.refuse_weights(pretrained)
-    return tutorial.single_step(
-        resnet.spiking_resnet(
-            num_classes=num_classes,
-            T=None,
-            neuron=tutorial.neuron_of(spiking_neuron, settings),
-            norm=norm_layer,
-            zero_init_residual=zero_init_residual,
-            **NAMED_FORMS[number],
-        )
+    return tutorial.made(
+        resnet.spiking_resnet,
+        spiking_neuron,
+        settings,
+        pretrained,
+        num_classes=num_classes,
+        norm=norm_layer,
+        zero_init_residual=zero_init_residual,
+        **NAMED_FORMS[number],
     )
 
 

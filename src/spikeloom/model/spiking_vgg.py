@@ -25,16 +25,15 @@ def _spiking_vgg(
     **settings: Any,
 ) -> Network:
     """The VGG network with this number of layers; arguments as in :mod:`spikeloom.model.sew_resnet`."""
-    tutorial.refuse_weights(pretrained)
-    return tutorial.single_step(
-        vgg.spiking_vgg(
-            num_classes=num_classes,
-            T=None,
-            neuron=tutorial.neuron_of(spiking_neuron, settings),
-            norm=norm and (norm_layer or norm),
-            convolutions=vgg.VGG[number],
-            pool="max",
-        )
+    return tutorial.made(
+        vgg.spiking_vgg,
+        spiking_neuron,
+        settings,
+        pretrained,
+        num_classes=num_classes,
+        norm=norm and (norm_layer or norm),
+        convolutions=vgg.VGG[number],
+        pool="max",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the functions with the names that tutorials use share: the same networks, made step by step."""
+"""What the functions with the names that tutorials use share: the same networks, in single-step mode."""
 
 import copy
 from collections.abc import Callable
@@ -7,15 +7,36 @@ from typing import Any
 from torch import nn
 
 from spikeloom import functional
-from spikeloom.model.network import Network, Neuron
+from spikeloom.model.network import Network
+
+Class = Callable[..., nn.Module] | None
 
 
-def neuron_of(spiking_neuron: Callable[..., nn.Module] | None, settings: dict[str, Any]) -> Neuron:
-    """Makes neurons of a class with settings of their own: a surrogate that is a module is not shared.
+def made(
+    build: Callable[..., Network],
+    spiking_neuron: Class,
+    settings: dict[str, Any],
+    pretrained: bool = False,
+    **options: Any,
+) -> Network:
+    """The network that ``build`` makes, with neurons of a class that have settings of their own: a surrogate
+    that is a module is not shared.
 
+    Args:
+        build: takes the options, ``T`` and ``neuron``.
+        spiking_neuron: class of the neurons.
+        settings: those of each neuron.
+        pretrained: whether weights are asked for, of which there are none.
+        options: those of ``build``.
     Raises:
         TypeError: there is no class, or it does not take these settings.
+        ValueError: weights are asked for.
     """
+    if pretrained:
+        raise ValueError(
+            "`pretrained` must be False, got True: there are no weights to download. Train the network, or "
+            "load your own with net.load_state_dict(torch.load(path))."
+        )
     if spiking_neuron is None or isinstance(spiking_neuron, nn.Module):
         raise TypeError(
             f"`spiking_neuron` must be a class of neurons, got {type(spiking_neuron).__name__}. "
@@ -26,19 +47,6 @@ def neuron_of(spiking_neuron: Callable[..., nn.Module] | None, settings: dict[st
         return spiking_neuron(**copy.deepcopy(settings))
 
     neuron()
-    return neuron
-
-
-def refuse_weights(pretrained: bool) -> None:
-    """Raise a ValueError if weights are asked for, of which there are none."""
-    if pretrained:
-        raise ValueError(
-            "`pretrained` must be False, got True: there are no weights to download. Train the network, or "
-            "load your own with net.load_state_dict(torch.load(path))."
-        )
-
-
-def single_step(net: Network) -> Network:
-    """The network in single-step mode, in which tutorials begin."""
+    net = build(T=None, neuron=neuron, **options)
     functional.set_step_mode(net, "s")
     return net

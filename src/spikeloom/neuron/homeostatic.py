@@ -72,18 +72,8 @@ class HomeostaticLIFNode(RefractoryLIFNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        super().__init__(
-            refractory_steps,
-            tau,
-            decay_input,
-            v_threshold,
-            v_reset,
-            surrogate_function,
-            detach_reset,
-            step_mode,
-            backend,
-            store_v_seq,
-        )
+        common = (surrogate_function, detach_reset, step_mode, backend, store_v_seq)
+        super().__init__(refractory_steps, tau, decay_input, v_threshold, v_reset, *common)
         if self.v_reset is None:
             raise ValueError("`v_reset` must be a number, got None: the potential has to get below `theta`.")
         self.theta_plus = checked_range("theta_plus", checked_number("theta_plus", theta_plus), low=0.0)

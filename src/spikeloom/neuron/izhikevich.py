@@ -65,19 +65,8 @@ class IzhikevichNode(QIFNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        super().__init__(
-            tau,
-            v_c,
-            a0,
-            v_threshold,
-            v_rest,
-            v_reset,
-            surrogate_function,
-            detach_reset,
-            step_mode,
-            backend,
-            store_v_seq,
-        )
+        common = (surrogate_function, detach_reset, step_mode, backend, store_v_seq)
+        super().__init__(tau, v_c, a0, v_threshold, v_rest, v_reset, *common)
         self.add_setting("tau_w", checked_positive("tau_w", tau_w))
         self.add_setting("a", a)
         self.add_setting("b", b)

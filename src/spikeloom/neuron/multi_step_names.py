@@ -62,18 +62,8 @@ class MultiStepEIFNode(EIFNode):
         backend: str = "auto",
         lava_s_cale: int = 64,
     ):
-        super().__init__(
-            tau,
-            delta_T,
-            theta_rh,
-            v_threshold,
-            v_rest,
-            v_reset,
-            surrogate_function,
-            detach_reset,
-            "m",
-            backend,
-        )
+        common = (surrogate_function, detach_reset, "m", backend)
+        super().__init__(tau, delta_T, theta_rh, v_threshold, v_rest, v_reset, *common)
 
 
 class MultiStepParametricLIFNode(ParametricLIFNode):

@@ -52,17 +52,8 @@ class RefractoryLIFNode(LIFNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        super().__init__(
-            tau,
-            decay_input,
-            v_threshold,
-            v_reset,
-            surrogate_function,
-            detach_reset,
-            step_mode,
-            backend,
-            store_v_seq,
-        )
+        common = (surrogate_function, detach_reset, step_mode, backend, store_v_seq)
+        super().__init__(tau, decay_input, v_threshold, v_reset, *common)
         self.refractory_steps = checked_count("refractory_steps", refractory_steps, least=0)
         self.register_memory("countdown", 0.0)
 

@@ -46,17 +46,8 @@ class TernaryLIFNode(LIFNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        super().__init__(
-            tau,
-            decay_input,
-            checked_positive("v_threshold", v_threshold),
-            v_reset,
-            surrogate_function,
-            detach_reset,
-            step_mode,
-            backend,
-            store_v_seq,
-        )
+        common = (surrogate_function, detach_reset, step_mode, backend, store_v_seq)
+        super().__init__(tau, decay_input, checked_positive("v_threshold", v_threshold), v_reset, *common)
 
     def neuronal_fire(self) -> Tensor:
         return self._above() - self._below()

@@ -52,10 +52,15 @@ def time_by_neuron(name: str, value: Any, sample: int | None = None) -> np.ndarr
     if sample is not None and array.ndim == 1:
         raise ShapeError(f"`{name}` must be [T, N, ...] for `sample`, got shape {list(array.shape)}.")
     if sample is not None or array.ndim > 2:
-        index, num_samples = sample or 0, array.shape[1]
-        if not -num_samples <= index < num_samples:
-            raise ShapeError(
-                f"`sample` must be from -{num_samples} to {num_samples - 1}, of `{name}`, got {sample}."
-            )
-        array = array[:, index]
+        array = one_sample(name, array, sample)
     return array.reshape(array.shape[0], -1)
+
+
+def one_sample(name: str, array: np.ndarray, sample: int | None) -> np.ndarray:
+    """``[T, N, *]`` as ``[T, *]``, of one of the ``N``; default: the first."""
+    index, num_samples = sample or 0, array.shape[1]
+    if not -num_samples <= index < num_samples:
+        raise ShapeError(
+            f"`sample` must be from -{num_samples} to {num_samples - 1}, of `{name}`, got {sample}."
+        )
+    return array[:, index]

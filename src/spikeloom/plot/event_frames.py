@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeloom.errors import ShapeError
-from spikeloom.plot.arrays import as_array
+from spikeloom.plot.arrays import as_array, one_sample
 from spikeloom.plot.axes import BLUE, VERMILLION, axes_or_new, count
 from spikeloom.plot.images import tiled
 
@@ -80,12 +80,7 @@ def _frames_of(frames: Any, sample: int | None) -> np.ndarray:
     if sample is not None and array.ndim != 5:
         raise ShapeError(f"`frames` must be [T, N, 2, H, W] for `sample`, got shape {list(array.shape)}.")
     if array.ndim == 5:
-        index, num_samples = sample or 0, array.shape[1]
-        if not -num_samples <= index < num_samples:
-            raise ShapeError(
-                f"`sample` must be from -{num_samples} to {num_samples - 1}, of `frames`, got {sample}."
-            )
-        array = array[:, index]
+        array = one_sample("frames", array, sample)
     if array.ndim != 4 or array.shape[1] != 2:
         raise ShapeError(
             "`frames` must be [T, 2, H, W], with channels OFF and ON, or [T, N, 2, H, W], "

@@ -1,6 +1,5 @@
 """How a network is given its input, in either step mode."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
+from spikeloom.functional.networks import in_one_step_mode
 from spikeloom.memory import MemoryModule
 
 
@@ -40,7 +40,7 @@ def size(x: Tensor, num_steps: int | None) -> tuple[int, int]:
 
 def feed(net: nn.Module, x: Tensor, num_steps: int | None) -> list[Any]:
     """What ``net`` returns for a batch: one output, or one for each time step in single-step mode."""
-    if num_steps is not None or set(_step_modes(net)) != {"s"}:
+    if num_steps is not None or {module.step_mode for _, module in in_one_step_mode(net)} != {"s"}:
         return [net(x)]
     outputs = [net(step) for step in x]
     _refuse_lost_samples(net, x.shape[1])
@@ -57,15 +57,6 @@ def _refuse_lost_samples(net: nn.Module, num_samples: int) -> None:
                 f"{list(shape)} of {num_samples} samples. If forward() goes through time itself, write it "
                 "for one step, or for multi-step mode."
             )
-
-
-def _step_modes(module: nn.Module) -> Iterator[str]:
-    """The step modes that :func:`spikeloom.functional.set_step_mode` would set."""
-    if hasattr(module, "step_mode"):
-        yield str(module.step_mode)
-    if not getattr(module, "step_mode_boundary", False):
-        for child in module.children():
-            yield from _step_modes(child)
 
 
 def own_random_numbers(net: nn.Module) -> AbstractContextManager[None]:

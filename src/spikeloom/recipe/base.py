@@ -37,6 +37,12 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
+Steps = Annotated[int, tyro.conf.arg(aliases=["-T"])]
+Duration = Annotated[float, tyro.conf.arg(aliases=["-T"])]
+BatchSize = Annotated[int, tyro.conf.arg(aliases=["-b"])]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseRecipe:
     """What the command line asks of a recipe, whichever way it learns. :class:`Recipe` answers for networks
@@ -53,9 +59,9 @@ class BaseRecipe:
 
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    data_dir: Folder = None
     """Folder with datasets; default: $SPIKELOOM_DATA, else a cache folder."""
-    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    run_dir: Folder = None
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
 
     def __post_init__(self) -> None:
@@ -105,10 +111,8 @@ class BaseRecipe:
         Raises:
             RunError: the network cannot run so.
         """
-        raise RunError(
-            f"{run.folder} cannot be tested event-driven: the network of '{run.config()[0]}' does not "
-            "consist of layers that take spikes over time steps. Test a run of lif-fc or stbp-scnn, or give "
-            "a network of your own to event.Runner(net, shape)."
+        raise _unsuited(
+            run, "tested event-driven", "Test", "give one of your own to event.Runner(net, shape)"
         )
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
@@ -125,11 +129,7 @@ class BaseRecipe:
         Raises:
             RunError: the network does not consist of layers that fire over time steps.
         """
-        raise RunError(
-            f"{run.folder} cannot be profiled: the network of '{run.config()[0]}' does not consist of layers "
-            "that fire over time steps. Profile a run of lif-fc or stbp-scnn, or a network of your own with "
-            "profile.count(net, x)."
-        )
+        raise _unsuited(run, "profiled", "Profile", "a network of your own with profile.count(net, x)")
 
     def export(
         self, run: Run, state: dict[str, Any], kind: str, path: Path, dt: float, soft_reset: bool
@@ -142,11 +142,7 @@ class BaseRecipe:
         Raises:
             RunError: the network does not work on time steps.
         """
-        raise RunError(
-            f"{run.folder} cannot be exported: the network of '{run.config()[0]}' does not consist of layers "
-            "that fire over time steps. Export a run of lif-fc or stbp-scnn, or a network of your own with "
-            "exchange.export_to_nir(net, x)."
-        )
+        raise _unsuited(run, "exported", "Export", "one of your own with exchange.export_to_nir(net, x)")
 
     def summary(self, history: list[dict[str, Any]]) -> str:
         """What a training has reached, in one line; ``history`` has its rows of metrics."""
@@ -179,6 +175,13 @@ class BaseRecipe:
             return cls(**{**settings, **folders})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
+
+
+def _unsuited(run: Run, done: str, do: str, instead: str) -> RunError:
+    return RunError(
+        f"{run.folder} cannot be {done}: the network of '{run.config()[0]}' does not consist of layers that "
+        f"fire over time steps. {do} a run of lif-fc or stbp-scnn, or {instead}."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +219,7 @@ class Recipe(BaseRecipe):
     OVER_TIME: ClassVar[bool] = True
     """Whether the network takes sequences of time steps."""
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
+    batch_size: BatchSize = 64
     """Samples in a batch, over all processes together."""
     micro_batch: int | None = None
     """Samples that a process computes at once; the gradients of a batch are added up. Fewer need less memory,

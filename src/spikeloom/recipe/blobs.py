@@ -8,11 +8,9 @@ Command   spikeloom train blobs
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, Recipe, Steps
 
 
 @RECIPES.register("blobs")
@@ -27,7 +25,7 @@ class Blobs(Recipe):
     """Passes over the training points."""
     points: int = 1000
     """Training points; as many new ones test the network."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 10
+    T: Steps = 10
     """Time steps that each point is shown."""
     tau: float = 2.0
     """Membrane time constant, in time steps."""

@@ -22,8 +22,6 @@ class Competition(Validated):
     """Images to learn; digits needs no download."""
     neurons: int | None = None
     """Excitatory neurons; the paper has 100, 400, 1600 and 6400. Default: 100 for digits, else 400."""
-    epochs: int | None = None
-    """Passes over the training images. Default: the recipe's own choice."""
     label_images: int = 10_000
     """Training images that label the neurons after a pass; after the last pass, all do."""
     checkpoint_minutes: float = 5.0

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import Recipe, Validated
+from spikeloom.recipe.base import BatchSize, Recipe, Steps, Validated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +38,7 @@ class Deep(Validated, Recipe):
     QUICK_NET: ClassVar[str]
     """The small one, for a CPU."""
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 100
+    batch_size: BatchSize = 100
     """Samples in a batch, over all processes together."""
     dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10"] = "digits"
     """Images to classify; digits needs no download."""
@@ -49,7 +47,7 @@ class Deep(Validated, Recipe):
     net: str | None = None
     """The network, one of spikeloom.model.names(). Default: a deep one, but a small one with --quick and on
     digits."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 4
+    T: Steps = 4
     """Time steps that each image is shown."""
     epochs: int | None = None
     """Passes over the training images. Default: 10 with --quick and on digits, else 100 for sew-resnet and

@@ -19,11 +19,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES
+from spikeloom.recipe.base import RECIPES, Steps
 from spikeloom.recipe.deep_base import Deep
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ class DspikeRecipe(Deep):
     NET: ClassVar[str] = "spiking-resnet18-cifar"
     QUICK_NET: ClassVar[str] = "spiking-resnet-mini-cifar"
 
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 2
+    T: Steps = 2
     """Time steps that each image is shown."""
     temperature: float = 3.0
     """Of the surrogate at the start: small makes a ramp, large a step."""

@@ -19,11 +19,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, Recipe, Validated
+from spikeloom.recipe.base import RECIPES, BatchSize, Duration, Recipe, Validated
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +49,7 @@ class EventProp(Validated, Recipe):
     cost: ClassVar[str] = "yin-yang: three minutes; MNIST: 18 minutes (one core)"
     OVER_TIME: ClassVar[bool] = False
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 100
+    batch_size: BatchSize = 100
     """Samples in a batch, over all processes together."""
     dataset: Literal["yin-yang", "mnist"] = "yin-yang"
     """Points or images to classify; yin-yang needs no download."""
@@ -61,7 +59,7 @@ class EventProp(Validated, Recipe):
     """That a hidden neuron may fire for a sample."""
     epochs: int | None = None
     """Passes over the training samples. Default: 150 on yin-yang, 30 on mnist."""
-    T: Annotated[float, tyro.conf.arg(aliases=["-T"])] = 40.0
+    T: Duration = 40.0
     """End of the window, in ms."""
     tau: float = 20.0
     """Time constant of the membrane, in ms."""

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe, Validated
+from spikeloom.recipe.base import RECIPES, Recipe, Steps, Validated
 
 Surrogate = Literal["ATan", "Sigmoid", "Triangle", "Rectangular"]
 
@@ -32,7 +32,7 @@ class LifFc(Validated, Recipe):
     """Images to classify; digits needs no download."""
     epochs: int = 20
     """Passes over the training images."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 100
+    T: Steps = 100
     """Time steps that each image is shown."""
     tau: float = 2.0
     """Membrane time constant, in time steps."""

@@ -24,11 +24,9 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, Recipe, Validated
+from spikeloom.recipe.base import RECIPES, BatchSize, Duration, Recipe, Validated
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,7 +58,7 @@ class ReLPSP(Validated, Recipe):
     cost: ClassVar[str] = "digits: 15 seconds; MNIST: 35 minutes with fc (one core), 66 with cnn (2 cores)"
     OVER_TIME: ClassVar[bool] = False
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 128
+    batch_size: BatchSize = 128
     """Samples in a batch, over all processes together."""
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
     """Images to classify; digits needs no download."""
@@ -71,7 +69,7 @@ class ReLPSP(Validated, Recipe):
     epochs: int | None = None
     """Passes over the training images. Default: 60 on digits and mnist, 10 on fashion-mnist; 45 for
     cnn."""
-    T: Annotated[float, tyro.conf.arg(aliases=["-T"])] = 3.0
+    T: Duration = 3.0
     """End of the window in which neurons may fire; the brightest pixels spike at 0, the darkest at 1."""
     tau: float | None = None
     """Difference of firing times that matters to the loss. Default: 1 for fc, 0.5 for cnn."""

@@ -23,11 +23,9 @@ Source    Bohte, Kok, La Poutré, Error-backpropagation in temporally encoded ne
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, Recipe, Validated
+from spikeloom.recipe.base import RECIPES, BatchSize, Duration, Recipe, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +57,7 @@ class SpikeProp(Validated, Recipe):
     cost: ClassVar[str] = "iris and breast-cancer: ten seconds a split; landsat: half a minute (one core)"
     OVER_TIME: ClassVar[bool] = False
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 25
+    batch_size: BatchSize = 25
     """Samples in a batch, over all processes together."""
     dataset: Literal["iris", "breast-cancer", "landsat"] = "iris"
     """Table to classify. breast-cancer is the original Wisconsin set, with missing values replaced by
@@ -72,7 +70,7 @@ class SpikeProp(Validated, Recipe):
     """Highest learning rate of Adam; it rises over a twentieth of the steps, and falls to 0."""
     tau: float = 7.0
     """Time constant of the potentials, in ms."""
-    T: Annotated[float, tyro.conf.arg(aliases=["-T"])] = 40.0
+    T: Duration = 40.0
     """End of the window, in ms; an output neuron that does not spike counts as if it had then."""
     min_slope: float = 0.1
     """Slope of the potential below which gradients are clipped, in thresholds per ms."""

@@ -19,11 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, Recipe
+from spikeloom.recipe.base import RECIPES, BatchSize, Duration, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +43,7 @@ class SpikePropXor(Recipe):
     cost: ClassVar[str] = "a few seconds (one core)"
     OVER_TIME: ClassVar[bool] = False
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 1
+    batch_size: BatchSize = 1
     """Patterns after which the weights change; 1 as published."""
     epochs: int = 1000
     """Cycles through the four patterns, at most."""
@@ -55,7 +53,7 @@ class SpikePropXor(Recipe):
     """Time constant of the potentials, in ms."""
     v_threshold: float = 1.0
     """Firing threshold; the response to a spike of weight 1 has its peak at 1."""
-    T: Annotated[float, tyro.conf.arg(aliases=["-T"])] = 50.0
+    T: Duration = 50.0
     """End of the window, in ms; an output neuron that does not spike counts as if it had then."""
     min_slope: float = 0.1
     """Slope of the potential below which gradients are clipped, per ms."""

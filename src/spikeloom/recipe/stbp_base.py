@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import Recipe, Validated
+from spikeloom.recipe.base import Recipe, Steps, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +44,7 @@ class Stbp(Validated, Recipe):
     fewer epochs, with augmented images and a learning rate that warms up and falls to 0."""
     epochs: int | None = None
     """Passes over the training samples; default: 100 for plain, fewer for tuned."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 20
+    T: Steps = 20
     """Time steps that each image is shown."""
     decay: float = 0.2
     """Part of its potential that a silent neuron keeps from one time step to the next; less than 1."""

@@ -15,11 +15,9 @@ Source    as for stbp-scnn
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES
+from spikeloom.recipe.base import RECIPES, BatchSize, Steps
 from spikeloom.recipe.stbp_base import Stbp
 
 
@@ -34,9 +32,9 @@ class StbpMlp(Stbp):
     TUNED_LR: ClassVar[float] = 1e-3
     TUNED_EPOCHS: ClassVar[int] = 40
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 50
+    batch_size: BatchSize = 50
     """Samples in a batch, over all processes together."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 8
+    T: Steps = 8
     """Time steps that each image is shown."""
     decay: float = 0.5
     """Part of its potential that a silent neuron keeps from one time step to the next; less than 1."""

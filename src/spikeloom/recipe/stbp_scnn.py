@@ -17,11 +17,9 @@ Source    Wu, Deng, Li, Zhu, Shi, Spatio-temporal backpropagation for training h
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES
+from spikeloom.recipe.base import RECIPES, BatchSize
 from spikeloom.recipe.stbp_base import Stbp
 
 
@@ -38,7 +36,7 @@ class StbpScnn(Stbp):
     TUNED_LR: ClassVar[float] = 2e-3
     TUNED_EPOCHS: ClassVar[int] = 15
 
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 100
+    batch_size: BatchSize = 100
     """Samples in a batch, over all processes together."""
     net: Literal["code", "paper"] = "code"
     """code: 32C3-AP2-32C3-AP2-128, padded, of the published code. paper: 15C5-P2-40C5-P2-300 of the paper."""

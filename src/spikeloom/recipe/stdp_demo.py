@@ -12,11 +12,9 @@ Command   spikeloom train stdp-demo                        pairs of spikes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, BaseRecipe
+from spikeloom.recipe.base import RECIPES, BaseRecipe, Steps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +43,7 @@ class StdpDemo(BaseRecipe):
     """Time constant of the trace before the synapse, in time steps."""
     tau_post: float = 20.0
     """Time constant of the trace behind the synapse, in time steps."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 500
+    T: Steps = 500
     """Time steps of the spike trains."""
     lag: int = 5
     """Time steps by which the neuron behind follows the one before."""

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from spikeloom.recipe.base import RECIPES, Recipe, Validated
+from spikeloom.recipe.base import RECIPES, Recipe, Steps, Validated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +37,7 @@ class Tempotron(Validated, Recipe):
     """Images to classify; digits needs no download."""
     epochs: int = 10
     """Passes over the training images."""
-    T: Annotated[int, tyro.conf.arg(aliases=["-T"])] = 100
+    T: Steps = 100
     """Time steps of the window."""
     m: int = 16
     """Neurons that code a pixel; at least 3."""

@@ -73,23 +73,11 @@ class SpikingRNNCellBase(nn.Module):
     def forward(self, x: Tensor, states: Any = None) -> Any:
         """One time step: the new hidden state, or a tuple of states, from ``x`` ``[N, input_size]``; without
         ``states`` they are 0."""
-        self.check(x, 2)
-        if states is None:
-            states = self.zeros(x)
-        one = isinstance(states, Tensor) and states.dim() == 2
-        states = (states,) if one else tuple(states) if isinstance(states, Tensor | tuple | list) else ()
-        wanted = [(len(x), self.hidden_size)] * self.NUM_STATES
-        if [getattr(one, "shape", None) for one in states] != wanted:
-            raise ShapeError(
-                f"`states` of {describe(self)} must be {self.NUM_STATES} of shape {list(wanted[0])}, got "
-                f"{[list(getattr(one, 'shape', ())) for one in states]}."
-            )
+        if x.dim() != 2 or x.shape[-1] != self.input_size:
+            raise ShapeError(f"`x` of {describe(self)} must be [N, {self.input_size}], got {list(x.shape)}.")
+        states = states_at_start(self, x, states, self.NUM_STATES, (len(x), self.hidden_size))
         after = self.advance(self.linear_ih(x), self.linear_hh(states[0]), states)
         return after if self.NUM_STATES > 1 else after[0]
-
-    def zeros(self, x: Tensor) -> States:
-        """The states before the first time step, for a batch like ``x`` ``[..., N, input_size]``."""
-        return (x.new_zeros(x.shape[-2], self.hidden_size),) * self.NUM_STATES
 
     def over_time(self, x: Tensor, states: States, reverse: bool) -> tuple[Tensor, States]:
         """The hidden states of all time steps, ``[T, N, hidden_size]``, and the last states.
@@ -108,11 +96,23 @@ class SpikingRNNCellBase(nn.Module):
             outputs.append(states[0])
         return torch.stack(outputs[::-1] if reverse else outputs), states
 
-    def check(self, x: Tensor, dims: int) -> None:
-        """Refuse an input of another shape."""
-        if x.dim() != dims or x.shape[-1] != self.input_size:
-            shown = f"[{'N' if dims == 2 else 'T, N'}, {self.input_size}]"
-            raise ShapeError(f"`x` of {describe(self)} must be {shown}, got {list(x.shape)}.")
+
+def states_at_start(owner: nn.Module, x: Tensor, states: Any, number: int, shape: tuple[int, ...]) -> States:
+    """The ``number`` states that ``owner`` was given, each of this shape; zeros if it was given none.
+
+    Raises:
+        ShapeError: they are something else.
+    """
+    if states is None:
+        return (x.new_zeros(shape),) * number
+    one = isinstance(states, Tensor) and states.dim() == len(shape)
+    given = (states,) if one else tuple(states) if isinstance(states, Tensor | tuple | list) else (states,)
+    if [getattr(state, "shape", None) for state in given] != [shape] * number:
+        shown = [list(state.shape) if isinstance(state, Tensor) else state for state in given]
+        raise ShapeError(
+            f"`states` of {describe(owner)} must be {number} of shape {list(shape)}, got {shown}."
+        )
+    return given
 
 
 class _Gated(SpikingRNNCellBase):

@@ -1,6 +1,5 @@
 """Recurrent layers of spiking cells above each other, in one direction of time or in both."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +8,13 @@ from torch.nn import functional
 
 from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
-from spikeloom.rnn.cells import SpikingGRUCell, SpikingLSTMCell, SpikingRNNCellBase, SpikingVanillaRNNCell
+from spikeloom.rnn.cells import (
+    SpikingGRUCell,
+    SpikingLSTMCell,
+    SpikingRNNCellBase,
+    SpikingVanillaRNNCell,
+    states_at_start,
+)
 
 
 class SpikingRNNBase(nn.Module):
@@ -81,7 +86,8 @@ class SpikingRNNBase(nn.Module):
                 f"`x` of {describe(self)} must be [T, N, {self.input_size}] with T >= 1, got {list(x.shape)}."
             )
         directions = [self.cells, *([self.cells_reverse] if self.bidirectional else [])]
-        before = self._states(x, states)
+        shape = (len(directions) * self.num_layers, x.shape[1], self.hidden_size)
+        before = states_at_start(self, x, states, self.states_num(), shape)
         after: list[list[tuple[Tensor, ...]]] = [[] for _ in directions]
         for layer in range(self.num_layers):
             outputs = []
@@ -96,19 +102,6 @@ class SpikingRNNBase(nn.Module):
                 x = self._dropped(x)
         last = [torch.stack(one) for one in zip(*(states for one in after for states in one), strict=True)]
         return x, tuple(last) if self.states_num() > 1 else last[0]
-
-    def _states(self, x: Tensor, states: Any) -> Sequence[Tensor]:
-        """One tensor for each state of a cell."""
-        shape = (len(self.cells) * (2 if self.bidirectional else 1), x.shape[1], self.hidden_size)
-        if states is None:
-            return [x.new_zeros(shape)] * self.states_num()
-        given = [states] if isinstance(states, Tensor) and states.dim() == 3 else list(states)
-        if len(given) != self.states_num() or any(one.shape != shape for one in given):
-            raise ShapeError(
-                f"`states` of {describe(self)} must be {self.states_num()} of shape {list(shape)}, got "
-                f"{[list(one.shape) for one in given]}."
-            )
-        return given
 
     def _dropped(self, x: Tensor) -> Tensor:
         if not (self.training and self.dropout_p > 0):

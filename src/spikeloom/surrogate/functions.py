@@ -5,21 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.surrogate import rectified, smooth, window
 from spikeloom.surrogate.base import SurrogateFunction
-from spikeloom.surrogate.rectified import DeterministicPass, FakeNumericalGradient, LeakyKReLU, LogTailedReLU
-from spikeloom.surrogate.smooth import (
-    S2NN,
-    ATan,
-    Erf,
-    NonzeroSignLogAbs,
-    PiecewiseExp,
-    QPseudoSpike,
-    Sigmoid,
-    SoftSign,
-    SquarewaveFourierSeries,
-    SuperSpike,
-)
-from spikeloom.surrogate.window import PiecewiseLeakyReLU, PiecewiseQuadratic, Rect
 
 
 class Applied:
@@ -43,20 +30,20 @@ class Applied:
         return self.curve(*settings)(x)
 
 
-atan = Applied(ATan)
-deterministic_pass = Applied(DeterministicPass)
-erf = Applied(Erf)
-fake_numerical_gradient = Applied(FakeNumericalGradient)
-leaky_k_relu = Applied(LeakyKReLU)
-log_tailed_relu = Applied(LogTailedReLU)
-nonzero_sign_log_abs = Applied(NonzeroSignLogAbs)
-piecewise_exp = Applied(PiecewiseExp)
-piecewise_leaky_relu = Applied(PiecewiseLeakyReLU)
-piecewise_quadratic = Applied(PiecewiseQuadratic)
-q_pseudo_spike = Applied(QPseudoSpike)
-rect = Applied(Rect)
-s2nn = Applied(S2NN)
-sigmoid = Applied(Sigmoid)
-soft_sign = Applied(SoftSign)
-squarewave_fourier_series = Applied(SquarewaveFourierSeries)
-super_spike = Applied(SuperSpike)
+atan = Applied(smooth.ATan)
+deterministic_pass = Applied(rectified.DeterministicPass)
+erf = Applied(smooth.Erf)
+fake_numerical_gradient = Applied(rectified.FakeNumericalGradient)
+leaky_k_relu = Applied(rectified.LeakyKReLU)
+log_tailed_relu = Applied(rectified.LogTailedReLU)
+nonzero_sign_log_abs = Applied(smooth.NonzeroSignLogAbs)
+piecewise_exp = Applied(smooth.PiecewiseExp)
+piecewise_leaky_relu = Applied(window.PiecewiseLeakyReLU)
+piecewise_quadratic = Applied(window.PiecewiseQuadratic)
+q_pseudo_spike = Applied(smooth.QPseudoSpike)
+rect = Applied(window.Rect)
+s2nn = Applied(smooth.S2NN)
+sigmoid = Applied(smooth.Sigmoid)
+soft_sign = Applied(smooth.SoftSign)
+squarewave_fourier_series = Applied(smooth.SquarewaveFourierSeries)
+super_spike = Applied(smooth.SuperSpike)

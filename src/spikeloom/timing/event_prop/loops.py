@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-from spikeloom.loom.numba_job import done, take, vector, words_of
+from spikeloom.loom.numba_job import done, jit, take, vector, words_of
 
 SAMPLES, CHUNK, EVENTS, NEURONS, SPIKES, EACH = range(6)
 """Places of the sizes: samples and those of a piece of work; input spikes; neurons; spikes of a neuron at
@@ -21,8 +21,6 @@ most; input spikes that share a weight."""
 TAU, TAU_S, THRESHOLD, END = range(4)
 """Places of the settings."""
 NEWTON_STEPS = 60  # near a maximum each halves the distance; elsewhere six are enough
-
-jit = njit(nogil=True, error_model="numpy")
 
 
 @jit

@@ -14,9 +14,7 @@ time.
 import numpy as np
 from numba import njit
 
-from spikeloom.loom.numba_job import done, take, vector, words_of
-
-jit = njit(nogil=True, error_model="numpy")
+from spikeloom.loom.numba_job import done, jit, take, vector, words_of
 
 SAMPLES, CHUNK, NEURONS, BLOCK, INPUTS, PIXELS, TAPS, POSITIONS = range(8)
 """Places of the sizes: samples and those of a piece of work; neurons and those of a block; inputs; pixels of
