@@ -14,6 +14,7 @@ from spikeloom.ann2snn.simulate import outputs_over_time
 from spikeloom.errors import ShapeError
 from spikeloom.monitor import record
 from spikeloom.neuron import IFNode
+from spikeloom.plot.axes import stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,15 +73,12 @@ def draw_spikes(snn: ConvertedNet, x: Tensor, T: int, title: str = "") -> Figure
         >>> len(draw_spikes(convert(torch.nn.ReLU(), x), x, T=8).axes)
         1
     """
-    from matplotlib.figure import Figure
 
     if len(x) != 1:
         raise ShapeError(f"`x` must be one sample [1, *], got {list(x.shape)}. Choose one.")
     with record(snn, "spike", instance=IFNode) as records:
         outputs_over_time(snn, x, T)
-    figure = Figure(figsize=(8, 2.8 * len(records) + 0.4), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(len(records), squeeze=False)[:, 0]
+    figure, panels = stacked(title, len(records), 2.8)
     for panel, (place, layer) in zip(panels, records.items(), strict=True):
         spikes = layer["spike"][:, 0].flatten(1)  # [T, neurons]
         name = place.removeprefix("graph_module.").removesuffix(".node")

@@ -87,14 +87,8 @@ def numbers_of(constants: DiehlCookConstants) -> Numbers:
     """The constants as the loop needs them."""
 
     def cell(one: Population) -> Cell:
-        return Cell(
-            np.float32(one.rest),
-            np.float32(one.reset),
-            np.float32(one.threshold),
-            np.float32(one.reversal),
-            np.float32(constants.dt / one.tau),
-            constants.steps(one.refractory),
-        )
+        numbers = (one.rest, one.reset, one.threshold, one.reversal, constants.dt / one.tau)
+        return Cell._make((*map(np.float32, numbers), constants.steps(one.refractory)))
 
     duration = constants.shown + constants.pause
     return Numbers(

@@ -83,19 +83,17 @@ class TripletSTDPLearner(SynapseLearner):
         if spikes is None:
             return None
         pre, post = spikes
-        r1, _ = self._traces("r1", pre)
-        _, r2 = self._traces("r2", pre)
-        o1, _ = self._traces("o1", post)
-        _, o2 = self._traces("o2", post)
+        r1, o1 = self._trace("r1", pre), self._trace("o1", post)
+        r2, o2 = self._trace("r2", pre, before=True), self._trace("o2", post, before=True)
         stronger = correlate(self.synapse, r1, post * (self.a2_plus + self.a3_plus * o2))
         weaker = correlate(self.synapse, pre * (self.a2_minus + self.a3_minus * r2), o1)
         weight = self.synapse.weight.detach()
         change = self.f_post(weight) * stronger - self.f_pre(weight) * weaker
         return self._give(change * scale, on_grad)
 
-    def _traces(self, name: str, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        """A trace with and without each step's spikes; its memory goes to the end of the sequence."""
+    def _trace(self, name: str, spikes: Tensor, before: bool = False) -> Tensor:
+        """A trace after each step's spikes, or ``before`` them; its memory goes to the sequence's end."""
         start, decay = self._started(name, spikes[0]), self.decays[name]
         after = trace_sequence(spikes, start, decay, self.nearest)
         setattr(self, name, after[-1].clone())
-        return after, before_each_step(after, start, decay)
+        return before_each_step(after, start, decay) if before else after

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.loom.plan import CannotWeave
+from spikeloom.loom.same import held_by
 from spikeloom.memory import BOOKKEEPING
 
 _SIMPLE = (type(None), bool, int, float, complex, str, bytes)
@@ -143,8 +144,8 @@ class Isolated:
         return self._keep(value, value.copy(), name, lambda array: [array.tobytes()])
 
     def _cell(self, cell: types.CellType, name: str) -> types.CellType:
-        copied = self._keep(cell, types.CellType(), name, _look_at_cell)
-        if _look_at_cell(cell):
+        copied = self._keep(cell, types.CellType(), name, held_by)
+        if held_by(cell):
             copied.cell_contents = self.copy(cell.cell_contents, name)
         return copied
 
@@ -286,13 +287,6 @@ def _parts(reduced: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _look_at_dict(value: dict[Any, Any]) -> list[Any]:
     return [*value, *value.values()]
-
-
-def _look_at_cell(cell: types.CellType) -> list[Any]:
-    try:
-        return [cell.cell_contents]
-    except ValueError:  # it is empty
-        return []
 
 
 def _look_at_function(function: types.FunctionType) -> list[Any]:

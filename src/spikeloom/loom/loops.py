@@ -13,7 +13,7 @@ from spikeloom.loom.native import REAL, Native, loops_of_file
 from spikeloom.loom.pooled import Pooling, pooling
 from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in
-from spikeloom.loom.step import Woven
+from spikeloom.loom.step import Woven, placed
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
 SMALLEST = 256  # neurons in a block at least, where a step is cut into as many blocks as there are threads
@@ -87,7 +87,6 @@ class NumbaLoops(Native, Loops):
             *(torch.empty_like(x[0], dtype=real) for _ in keep),
         )
         sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
-        waiting = iter(sequences)
         inputs, _held = _sources(sources, x, real)
         arguments = [
             (self.address("forward_row", x.dtype), len(keep)),
@@ -98,7 +97,7 @@ class NumbaLoops(Native, Loops):
             *inputs,
             _sequence(outputs[0]),
             *map(_vector, outputs[1:]),
-            *(_sequence(next(waiting) if wanted else None) for wanted in keep),
+            *map(_sequence, placed(sequences, keep)),
         ]
         self.run("forward", x, arguments, pooled)
         return outputs + sequences, None
@@ -118,8 +117,7 @@ class NumbaLoops(Native, Loops):
             x = x.contiguous()
             pooled = pooling(x, window)
         real, num_memories = computed_in(x.dtype), self.step.num_memories
-        finals, kept = gradients[1 : 1 + num_memories], iter(gradients[1 + num_memories :])
-        steps = [next(kept) if one else None for one in keep]
+        finals, steps = gradients[1 : 1 + num_memories], placed(gradients[1 + num_memories :], keep)
         to_kept = [None if gradient is None else laid_out(gradient, x, real) for gradient in steps]
         like_output = pooled.output(x) if pooled else x
         to_output = None if gradients[0] is None else laid_out(gradients[0], like_output)
@@ -145,9 +143,7 @@ class NumbaLoops(Native, Loops):
             *map(_vector, (*to_starts, *to_operands)),
         ]
         self.run("backward", x, arguments, pooled)
-        found = iter(to_operands)
-        made = [*to_starts, *(next(found) if one else None for one in self.learned)]
-        return [to_x, *chosen(made, sources, wanted)]
+        return [to_x, *chosen([*to_starts, *placed(to_operands, self.learned)], sources, wanted)]
 
     def _pooling(self, name: str, real: torch.dtype, pooled: Pooling | None) -> int:
         """The function that pools, or spreads gradients; 0 where nothing is pooled."""

@@ -19,6 +19,7 @@ from spikeloom.errors import BackendError
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.program import Program, from_text
 from spikeloom.loom.select import COMPILED, HAS_TRITON
+from spikeloom.loom.step import placed
 
 if TYPE_CHECKING:
     from spikeloom.loom.running import Loops
@@ -67,8 +68,7 @@ def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, 
 def _padded(program: Program, gradients: Sequence[Tensor], arrived: Sequence[bool]) -> list[Tensor | None]:
     """The gradients of all results, ``None`` for those that did not arrive."""
     assert len(arrived) == 1 + program.woven.step.num_memories + sum(program.keep)
-    waiting = iter(gradients)
-    return [next(waiting) if one else None for one in arrived]
+    return placed(gradients, arrived)
 
 
 def _laid_out(gradients: Sequence[Tensor | None], sources: Sequence[Tensor], x: Tensor) -> list[Tensor]:
@@ -158,8 +158,7 @@ def _interpreted_backward(
         carried = values[1 : 1 + num_memories]
         for total, value in zip(to_operands, values[1 + num_memories :], strict=True):
             total += value
-    found = iter(to_operands)
-    made = [*carried, *(next(found) if one else None for one in learned)]
+    made = [*carried, *placed(to_operands, learned)]
     summed = [
         gradient.double().sum_to_size(source.shape) if one and gradient is not None else None
         for gradient, source, one in zip(made, sources, wanted, strict=True)
@@ -226,8 +225,7 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
         [gradient is not None for gradient in gradients],
         wanted,
     )
-    rest = iter(found[1:])
-    return None, found[0], [next(rest) if one else None for one in wanted]
+    return None, found[0], placed(found[1:], wanted)
 
 
 def _refuse(ctx: Any, *_gradients: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from spikeloom.loom.isolate import CHANGES
-from spikeloom.loom.same import LIBRARIES, named_in, of_library
+from spikeloom.loom.same import LIBRARIES, held_by, named_in, of_library
 
 _CONTAINERS = (list, deque, MutableMapping, MutableSet, np.ndarray)
 _DEEPEST, _LARGEST = 3, 10_000  # levels, and items of a container, that are watched
@@ -108,12 +108,9 @@ class Outside:
         for name, value in known.items():
             self._variable(name, value, names)
         for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
-            try:
-                held = cell.cell_contents
-            except ValueError:  # it is still empty
-                continue
-            self._cells.append((name, cell, held))
-            self._variable(name, held, names)
+            for held in held_by(cell):
+                self._cells.append((name, cell, held))
+                self._variable(name, held, names)
 
     def _variable(self, name: str, value: Any, names: set[str]) -> None:
         """Watch what a variable holds: of a module or a network, what a function can name."""

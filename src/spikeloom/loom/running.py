@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
-from spikeloom.loom.step import Woven
+from spikeloom.loom.step import Woven, placed
 
 Source = float | Tensor
 
@@ -109,13 +109,8 @@ class Loops(ABC):
         tensors = [x, *(source for source in sources if isinstance(source, Tensor))]
         noted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         results = _Run.apply(self, tuple(keep), window, noted, x, *sources)
-        num_memories = self.step.num_memories
-        sequences = list(results[1 + num_memories :])
-        return (
-            results[0],
-            list(results[1 : 1 + num_memories]),
-            [sequences.pop(0) if one else None for one in keep],
-        )
+        sequences = 1 + self.step.num_memories
+        return results[0], list(results[1:sequences]), placed(results[sequences:], keep)
 
 
 class _Run(torch.autograd.Function):
@@ -227,13 +222,9 @@ def _summed_to(gradient: Tensor, source: Tensor) -> Tensor:
     if gradient.numel() == source.numel():
         return gradient.to(source.dtype).reshape(source.shape)
     added = gradient.dim() - source.dim()
-    shape = gradient.shape[added:]
-    axes = tuple(axis for axis, size in enumerate(source.shape) if size == 1 and shape[axis] != 1)
+    axes = (*range(added), *(added + axis for axis, size in enumerate(source.shape) if size == 1))
     if gradient.is_cuda:
-        dims = [*range(added), *(added + axis for axis in axes)]
-        return gradient.sum(dims, dtype=torch.float64).to(source.dtype).reshape(source.shape)
-    values = gradient.double().numpy()  # NumPy sums in one thread
-    values = values.sum(axis=tuple(range(added))) if added else values
-    if axes:
-        values = values.sum(axis=axes, keepdims=True)
-    return torch.from_numpy(np.asarray(values)).to(source.dtype).reshape(source.shape)
+        total = gradient.sum(axes, dtype=torch.float64)
+    else:  # NumPy sums in one thread
+        total = torch.from_numpy(np.asarray(gradient.double().numpy().sum(axis=axes)))
+    return total.to(source.dtype).reshape(source.shape)

@@ -106,7 +106,7 @@ class _Elsewhere(NamedTuple):
             if isinstance(owner, weakref.ref):
                 owner = owner()
             if isinstance(owner, types.CellType):
-                yield name, _brief(owner.cell_contents if _is_full(owner) else None, self.names)
+                yield name, _brief(next(iter(held_by(owner)), None), self.names)
             else:
                 variables = owner if isinstance(owner, dict) else vars(owner)
                 yield name, _brief(variables.get(name), self.names)
@@ -129,11 +129,12 @@ def _read_by_function(function: types.FunctionType) -> Iterable[Any]:
     return _by_function[function].values()
 
 
-def _is_full(cell: types.CellType) -> bool:
+def held_by(cell: types.CellType) -> list[Any]:
+    """What a cell of a closure holds; nothing if it is still empty."""
     try:
-        return cell.cell_contents is not cell
+        return [cell.cell_contents]
     except ValueError:
-        return False
+        return []
 
 
 def _brief(value: Any, names: Container[str]) -> Any:
@@ -184,8 +185,7 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
         for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
             if name != "__class__":
                 read.append((cell, name))
-                if _is_full(cell) and isinstance(cell.cell_contents, types.FunctionType):
-                    waiting.append(cell.cell_contents)
+                waiting += [held for held in held_by(cell) if isinstance(held, types.FunctionType)]
         for name in set(_globals_in(function.__code__)) & function.__globals__.keys():
             value = function.__globals__[name]
             if isinstance(value, types.FunctionType):
@@ -248,8 +248,5 @@ def frozen(value: Any, depth: int = 0) -> Any:
 
 
 def _cell(cell: types.CellType) -> Any:
-    try:
-        value = cell.cell_contents
-    except ValueError:  # it is still empty
-        return None
-    return frozen(value) if isinstance(value, (*SIMPLE, Tensor)) else _Same(value)
+    simple = (*SIMPLE, Tensor)
+    return tuple(frozen(held) if isinstance(held, simple) else _Same(held) for held in held_by(cell))

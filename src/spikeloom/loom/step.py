@@ -1,8 +1,8 @@
 """What every backend prints its loops from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spikeloom.loom.plan import Plan, Value, needed
 
@@ -75,3 +75,9 @@ def prefixed(prefix: str, names: Sequence[str]) -> list[str]:
 def listed(*groups: str | Sequence[str]) -> str:
     """Names, and lists of names, as arguments."""
     return ", ".join(name for group in groups for name in ([group] if isinstance(group, str) else group))
+
+
+def placed(values: Iterable[Any], flags: Iterable[bool]) -> list[Any]:
+    """The next of the values where a flag is set, and ``None`` elsewhere."""
+    waiting = iter(values)
+    return [next(waiting) if one else None for one in flags]

@@ -11,7 +11,7 @@ from spikeloom.loom import triton_math, triton_memory
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.running import CannotCompile, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.select import computed_in, interprets
-from spikeloom.loom.step import Woven
+from spikeloom.loom.step import Woven, placed
 from spikeloom.loom.triton_loop import chunk_of, emit, num_notes, numbers_of, width
 from spikeloom.loom.triton_operations import on_cuda
 
@@ -53,9 +53,7 @@ class TritonLoops(Loops):
         outputs = (torch.empty_like(x), *(torch.empty_like(x[0], dtype=real) for _ in keep))
         sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
         notes = self._empty_notes(x) if noted else None
-        waiting = iter(sequences)
-        kept = [next(waiting) if wanted else None for wanted in keep]
-        self._run_forward(x, sources, outputs, kept, notes)
+        self._run_forward(x, sources, outputs, placed(sequences, keep), notes)
         return outputs + sequences, notes
 
     def backward(
@@ -73,8 +71,7 @@ class TritonLoops(Loops):
             notes = self._empty_notes(x)
             nothing = [None] * num_memories
             self._run_forward(x, sources, [None, *nothing], nothing, notes)
-        finals, kept = gradients[1 : 1 + num_memories], iter(gradients[1 + num_memories :])
-        sequences = [next(kept) if one else None for one in keep]
+        finals, sequences = gradients[1 : 1 + num_memories], placed(gradients[1 + num_memories :], keep)
         starts, each_start = _starts(sources[:num_memories], x)
         operands, each_operand = _operands(sources[num_memories:], x)
         last, each_last = _starts(finals, x)
@@ -96,12 +93,11 @@ class TritonLoops(Loops):
             *to_learned,
         ]
         self._launch("backward", x, arguments, [*each_start, *each_operand, *each_last, *each], block)
-        sums = iter(
+        sums = (
             summed if one else summed.sum(dtype=torch.float64)
             for summed, one in zip(to_learned, each, strict=True)
         )
-        made = [*to_starts, *(next(sums) if learned else None for learned in self.learned)]
-        return [to_x, *chosen(made, sources, wanted)]
+        return [to_x, *chosen([*to_starts, *placed(sums, self.learned)], sources, wanted)]
 
     def _run_forward(
         self,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Told apart with every common colour blindness: Okabe & Ito, Color Universal Design, 2008.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -21,6 +22,15 @@ def axes_or_new(ax: Axes | None, figsize: tuple[float, float], dpi: float | None
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=figsize, dpi=dpi, layout="constrained")[1]
+
+
+def stacked(title: str, rows: int, height: float, sharex: bool = False) -> tuple[Figure, list[Axes]]:
+    """A new figure with a title, and its panels, one above the other, each ``height`` inches high."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    return figure, list(figure.subplots(rows, 1, squeeze=False, sharex=sharex)[:, 0])
 
 
 def size_in_points(ax: Axes) -> tuple[float, float]:

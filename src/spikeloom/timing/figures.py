@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom import plot
 from spikeloom.errors import ShapeError
-from spikeloom.plot.axes import integer_ticks
+from spikeloom.plot.axes import integer_ticks, stacked
 from spikeloom.timing.spikes import list_spikes
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
         >>> [panel.get_title().split(":")[0] for panel in figure.axes]
         ['input', "layer '0'", "layer '1'"]
     """
-    from matplotlib.figure import Figure
 
     _check_one(times, "[1, *]")
     panels, end = {"input": _by_neuron(times)}, 0.0
@@ -95,9 +94,7 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
             panels[f"layer '{name}'"] = _by_neuron(times.masked_fill(times > last, -1))
     if not end:
         raise ValueError("`net` must have a layer on spike times, with an attribute `T`, got none.")
-    figure = Figure(figsize=(8, 2.2 * len(panels) + 0.4), layout="constrained")
-    figure.suptitle(title)
-    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    figure, axes = stacked(title, len(panels), 2.2, sharex=True)
     for ax, (name, trains) in zip(axes, panels.items(), strict=True):
         every = -(-len(trains) // SHOWN)
         neurons, places = (trains[::every] >= 0).nonzero(as_tuple=True)

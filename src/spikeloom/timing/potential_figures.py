@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from spikeloom.plot.axes import stacked
 from spikeloom.timing.event_prop import EventProp, PeakPotential
 from spikeloom.timing.figures import draw_spike_times
 from spikeloom.timing.spike_prop import SpikeProp
@@ -38,15 +39,12 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         >>> [panel.get_title() for panel in figures["membrane"].axes]
         ["layer '0': 3 of 3 neurons, which fire once", "layer '1': 2 of 2 neurons, which fire once"]
     """
-    from matplotlib.figure import Figure
 
     layers = [(name, layer) for name, layer in net.named_children() if isinstance(layer, DRAWN)]
     silent = bool(layers) and isinstance(layers[-1][1], PeakPotential)
     firing = OrderedDict(list(net.named_children())[: -1 if silent else None])
     figures = draw_spike_times(nn.Sequential(firing), times, title)
-    figure = figures["membrane"] = Figure(figsize=(8, 2.8 * len(layers) + 0.4), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(len(layers), 1, squeeze=False, sharex=True)[:, 0]
+    figures["membrane"], panels = stacked(title, len(layers), 2.8, sharex=True)
     for ax, (name, layer) in zip(panels, layers, strict=True):
         at = torch.linspace(0, layer.T, POINTS)
         potentials = layer.potential(times, at)[0, :SHOWN]  # [neurons, POINTS]
@@ -65,7 +63,7 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         # What comes after the last spike may rise far above the threshold, and does not matter.
         ax.set_ylim(min(-0.2 * threshold, float(potentials.min())), 2.5 * threshold)
         ax.set_ylabel("potential, cut off")
-    figure.axes[-1].set_xlabel("time")
+    panels[-1].set_xlabel("time")
     return figures
 
 

@@ -30,7 +30,7 @@ def list_spikes(times: Tensor) -> Spikes:
     return Spikes(sample, place - sample * times.shape[1], flat[place])
 
 
-def check_times(name: str, times: Tensor, num_inputs: int, T: int) -> None:
+def check_patterns(times: Tensor, num_inputs: int, T: int) -> None:
     """Raise unless ``times`` are spike times ``[N, num_inputs]`` before ``T``, at least one in each pattern.
 
     Raises:
@@ -39,7 +39,7 @@ def check_times(name: str, times: Tensor, num_inputs: int, T: int) -> None:
     """
     if times.dim() != 2 or times.shape[1] != num_inputs:
         raise ShapeError(
-            f"`{name}` must be spike times [N, {num_inputs}], got {list(times.shape)}. Flatten what an "
+            f"`in_spikes` must be spike times [N, {num_inputs}], got {list(times.shape)}. Flatten what an "
             "encoder returns: times.flatten(1)."
         )
     if torch.compiler.is_compiling() or times.numel() == 0:
@@ -50,16 +50,16 @@ def check_times(name: str, times: Tensor, num_inputs: int, T: int) -> None:
         return
     if high != high or low != low:
         raise ValueError(
-            f"`{name}` must have no NaN, got {int(times.isnan().sum())}. No spike is written as -1."
+            f"`in_spikes` must have no NaN, got {int(times.isnan().sum())}. No spike is written as -1."
         )
     if high >= T:
         raise ValueError(
-            f"`{name}` must be less than T = {T}, got a spike at {high:g}. No spike is written as -1; else "
-            "encode with a `max_spike_time` of at most T, or make T larger."
+            f"`in_spikes` must be less than T = {T}, got a spike at {high:g}. No spike is written as -1; "
+            "else encode with a `max_spike_time` of at most T, or make T larger."
         )
     first = int((latest < 0).nonzero()[0, 0])
     raise ValueError(
-        f"`{name}` must have a spike in each pattern, got none in {int((latest < 0).sum())} of {len(times)} "
-        f"(the first is number {first}). Leave empty patterns out, or check the range of the encoder; if "
-        "they come from another layer, it never fires: make its weights larger."
+        f"`in_spikes` must have a spike in each pattern, got none in {int((latest < 0).sum())} of "
+        f"{len(times)} (the first is number {first}). Leave empty patterns out, or check the range of the "
+        "encoder; if they come from another layer, it never fires: make its weights larger."
     )

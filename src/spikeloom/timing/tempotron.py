@@ -12,7 +12,7 @@ from spikeloom.errors import suggest
 from spikeloom.timing.crossing import arrivals_on_grid, arrivals_one_by_one, first_crossing
 from spikeloom.timing.losses import one_hot
 from spikeloom.timing.psp import DoubleExponential
-from spikeloom.timing.spikes import Spikes, check_times, list_spikes
+from spikeloom.timing.spikes import Spikes, check_patterns, list_spikes
 
 RETURNS = ("v", "v_max", "spikes", "crossing")
 WEIGHT, OTHER_WEIGHTS = "fc.weight", ("summation_layer.weight", "weight")  # names in checkpoints of others
@@ -126,7 +126,7 @@ class Tempotron(nn.Module):
             raise ValueError(
                 f"`ret_type` must be one of {RETURNS}, got {ret_type!r}. {suggest(str(ret_type), RETURNS)}"
             )
-        check_times("in_spikes", in_spikes, self.in_features, self.T)
+        check_patterns(in_spikes, self.in_features, self.T)
         times = in_spikes.to(self.fc.weight.dtype)
         if ret_type == "crossing":
             return self._crossing(times)

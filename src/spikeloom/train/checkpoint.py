@@ -30,6 +30,7 @@ def save(path: Path, state: Any) -> None:
         TypeError: the tree holds something else.
         OSError: the file cannot be written; an older one at ``path`` is then untouched.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_pack(state, tensors, "state"))
     metadata = {"state": text, "sha256": _checksum(tensors, text)}
@@ -60,18 +61,11 @@ def load(path: Path) -> Any:
 
 def save_last(folder: Path, state: Any) -> None:
     """Save ``state`` as the last checkpoint of ``folder``, and keep the one before it."""
-    folder.mkdir(parents=True, exist_ok=True)
     new = folder / _NEW
     save(new, state)
     if (folder / LAST).exists():
         (folder / LAST).replace(folder / PREVIOUS)
     new.replace(folder / LAST)
-
-
-def save_best(folder: Path, state: Any) -> None:
-    """Save ``state`` as the best checkpoint of ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save(folder / BEST, state)
 
 
 def load_last(folder: Path) -> Any | None:

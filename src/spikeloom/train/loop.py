@@ -177,13 +177,8 @@ class Trainer:
                 raise KeyboardInterrupt
             if check and progress.step in (CHECKED_STEPS, self.num_steps):
                 check.close()  # a silent layer that gets a gradient wakes up by itself
-                self._say(
-                    *(
-                        layer.advice() or ""
-                        for layer in check.layers
-                        if layer.stuck or layer.always or layer.shared
-                    )
-                )
+                wrong = (one for one in check.layers if one.stuck or one.always or one.shared)
+                self._say(*(one.advice() or "" for one in wrong))
                 check = None
         now = time.perf_counter()
         progress.seconds += now - self.counted
@@ -256,10 +251,8 @@ class Trainer:
             summed loss, correctly classified samples, samples
         """
         progress = self.progress
-        prepared, self.ahead = (
-            self.ahead or self.samples.prepare(indices, progress.epoch, progress.step),
-            None,
-        )
+        prepared = self.ahead or self.samples.prepare(indices, progress.epoch, progress.step)
+        self.ahead = None
         if self.graph and self.eager_steps >= CHECKED_STEPS:
             loss, correct = self.graph(*prepared)
         else:
@@ -298,7 +291,7 @@ class Trainer:
         if row["test_accuracy"] > best:
             state = {"net": self._whole(self.experiment.net), "epoch": row["epoch"]}
             if self.is_main:
-                checkpoint.save_best(self.run.checkpoints, state)
+                checkpoint.save(self.run.checkpoints / checkpoint.BEST, state)
         self.save()
         self._write_epoch(row)
         remaining = progress.seconds / progress.epoch * (self.epochs - progress.epoch)
@@ -422,16 +415,8 @@ class Trainer:
 
     def _progress_bar(self, first_step: int) -> Iterator[int]:
         title = f"epoch {self.progress.epoch + 1}/{self.epochs}"
-        steps = range(first_step, self.num_steps)
-        bar = tqdm(
-            steps,
-            title,
-            self.num_steps,
-            leave=False,
-            initial=first_step,
-            disable=None if self.is_main else True,
-        )
-        return iter(bar)
+        steps, disable = range(first_step, self.num_steps), None if self.is_main else True
+        return iter(tqdm(steps, title, self.num_steps, leave=False, initial=first_step, disable=disable))
 
     def _say(self, *lines: str) -> None:
         if self.is_main:

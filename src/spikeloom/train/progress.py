@@ -43,10 +43,7 @@ def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress
             experiment.scheduler.load_state_dict(state["scheduler"])
         return Progress(**state["progress"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
-            f"describes: {error}"
-        ) from None
+        raise misfit(run, error) from None
 
 
 def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> None:
@@ -58,7 +55,12 @@ def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> Non
     try:
         load_whole(experiment.net, state["net"])
     except (RuntimeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
-            f"describes: {' '.join(str(error).split())}"
-        ) from None
+        raise misfit(run, error) from None
+
+
+def misfit(run: Run, error: Exception) -> CheckpointError:
+    """What to raise where a run's checkpoint could not be loaded into its network."""
+    return CheckpointError(
+        f"The checkpoint in {run.checkpoints} does not fit the network that {run.folder}/config.json "
+        f"describes: {' '.join(str(error).split())}"
+    )

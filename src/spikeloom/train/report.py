@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spikeloom import functional, plot
-from spikeloom.data import as_float
+from spikeloom.data import Dataset, as_float
 from spikeloom.encoding import SampleGenerator
 from spikeloom.errors import RunError
 from spikeloom.files import beside
 from spikeloom.monitor import record
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
+from spikeloom.plot.axes import stacked
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.run import Run
 
@@ -40,8 +41,7 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         RunError: there is no such sample.
     """
     net, data = experiment.net, experiment.data
-    if not 0 <= sample < len(data.test_y):
-        raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
+    check_sample(data, sample)
     indices = torch.tensor([sample])
     parameter = next(net.parameters())
     x = as_float(data.test_x[indices]).to(parameter.device, parameter.dtype)
@@ -58,8 +58,7 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
     ):
         coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
         predicted = int(experiment.predict(net(coded)))
-        title = f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as "
-        title += data.classes[predicted] if predicted >= 0 else "nothing"
+        title = title_of_sample(data, sample, predicted)
         figures = experiment.draw(net, coded, title) if experiment.draw else {}
     if run is None:
         return
@@ -76,6 +75,18 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         _draw_membranes(run, title, ran, {name: records[name]["v"] for name in ran}, spikes)
 
 
+def check_sample(data: Dataset, sample: int) -> None:
+    """Raise a RunError if there is no such test sample."""
+    if not 0 <= sample < len(data.test_y):
+        raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
+
+
+def title_of_sample(data: Dataset, sample: int, predicted: int) -> str:
+    """What a test sample is, and what it was taken for: a class, or a negative number for none."""
+    said = data.classes[predicted] if predicted >= 0 else "nothing"
+    return f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as {said}"
+
+
 def _draw_membranes(
     run: Run,
     title: str,
@@ -83,8 +94,8 @@ def _draw_membranes(
     potentials: dict[str, Tensor],
     spikes: dict[str, Tensor],
 ) -> None:
-    figure = _stacked(title, len(nodes), 3.2)
-    for panel, (name, node) in zip(figure.axes, nodes.items(), strict=True):
+    figure, panels = stacked(title, len(nodes), 3.2)
+    for panel, (name, node) in zip(panels, nodes.items(), strict=True):
         v = potentials[name][:, 0].flatten(1)  # [T, neurons]
         fired = spikes[name][:, 0].flatten(1) if name in spikes else None
         activity = v.var(0) if fired is None else (fired != 0).sum(0)
@@ -106,18 +117,11 @@ def _draw_membranes(
 def _draw_rasters(run: Run, title: str, coded: Tensor | None, layers: dict[str, Tensor]) -> None:
     if coded is not None and bool(((coded == 0) | (coded == 1)).all()):  # spikes, and not currents
         layers = {"input": coded, **layers}
-    figure = _stacked(title, len(layers), 2.8)
-    for panel, (name, spikes) in zip(figure.axes, layers.items(), strict=True):
+    figure, panels = stacked(title, len(layers), 2.8)
+    for panel, (name, spikes) in zip(panels, layers.items(), strict=True):
         flat = spikes[:, 0].flatten(1)  # [T, neurons]
         plot.raster(flat, panel, title=f"{name}: {flat.shape[1]} neurons, {int((flat != 0).sum())} spikes")
     save_figure(run, figure, "raster")
-
-
-def _stacked(title: str, rows: int, height: float) -> Figure:
-    figure = Figure(figsize=(8, height * rows + 0.4), layout="constrained")
-    figure.suptitle(title)
-    figure.subplots(rows, 1, squeeze=False)
-    return figure
 
 
 def save_figure(run: Run, figure: Figure, name: str) -> None:

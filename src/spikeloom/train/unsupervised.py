@@ -16,10 +16,10 @@ from tqdm import tqdm
 from spikeloom.checks import checked_count, checked_range
 from spikeloom.data import Dataset
 from spikeloom.encoding import derive_seed
-from spikeloom.errors import CheckpointError
 from spikeloom.learning import DiehlCook, NeuronLabels, check_learning
 from spikeloom.train import checkpoint
 from spikeloom.train.interrupt import Interrupt, interrupt_noted
+from spikeloom.train.progress import misfit
 from spikeloom.train.run import Run
 
 CHUNK = 20  # samples between two looks at the clock and at signals: about a second with 6400 neurons
@@ -259,10 +259,7 @@ class UnsupervisedTrainer:
                 labels.sums, labels.samples = state[name]["sums"], state[name]["samples"]
             self.progress = Progress(**state["progress"])
         except (RuntimeError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"The checkpoint in {self.run.checkpoints} does not fit the network that "
-                f"{self.run.folder}/config.json describes: {' '.join(str(error).split())}"
-            ) from None
+            raise misfit(self.run, error) from None
 
 
 def rates(images: Tensor) -> Tensor:

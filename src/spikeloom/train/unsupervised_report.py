@@ -10,8 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from spikeloom import plot
-from spikeloom.errors import RunError
-from spikeloom.train.report import save_figure
+from spikeloom.train.report import check_sample, save_figure, title_of_sample
 
 if TYPE_CHECKING:
     from spikeloom.train.run import Run
@@ -54,8 +53,7 @@ def draw_sample(trainer: UnsupervisedTrainer, sample: int) -> None:
         RunError: there is no such sample.
     """
     data, labels = trainer.dataset, trainer.labels
-    if not 0 <= sample < len(data.test_y):
-        raise RunError(f"`sample` must be from 0 to {len(data.test_y) - 1}, the test samples, got {sample}.")
+    check_sample(data, sample)
     indices = torch.tensor([sample])
     responses = trainer.respond_to_test(indices)
     votes, predicted = labels.votes(responses)[0], int(labels.predict(responses))
@@ -65,8 +63,7 @@ def draw_sample(trainer: UnsupervisedTrainer, sample: int) -> None:
     image.set_axis_off()
     bars.bar(data.classes, votes.tolist())
     bars.set(xlabel="class", ylabel="spikes per neuron of the class")
-    said = data.classes[predicted] if predicted >= 0 else "nothing"
-    figure.suptitle(f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as {said}")
+    figure.suptitle(title_of_sample(data, sample, predicted))
     save_figure(trainer.run, figure, "sample")
 
 
