@@ -13,7 +13,7 @@ import torch
 
 from spikeloom.encoding import PoissonEncoder, SampleGenerator, random
 from spikeloom.encoding.philox import Place
-from spikeloom.loom.select import interprets
+from spikeloom.loom.backends import interprets
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(

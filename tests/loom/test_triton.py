@@ -16,7 +16,7 @@ from packaging.version import Version
 from loom.both import inputs, make
 from spikeloom import loom, surrogate
 from spikeloom.errors import BackendError
-from spikeloom.loom import select
+from spikeloom.loom import backends, select
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.step import Woven
 from spikeloom.loom.triton_loop import CHUNKS, chunk_of, emit, num_notes, width
@@ -105,11 +105,11 @@ def test_a_cuda_device_divides_by_a_number_as_aten_does_there():
 
 
 def test_auto_takes_numba_on_the_cpu():
-    assert select.target_of("auto", "cpu") == "numba"
-    assert select.target_of("auto", "cuda") == "triton"
-    assert select.misplaced("numba", "cpu") is None
-    assert select.misplaced("triton", "cuda") is None
-    assert "its input is on cuda; Triton compiles for that" in select.misplaced("numba", "cuda")
+    assert backends.target_of("auto", "cpu") == "numba"
+    assert backends.target_of("auto", "cuda") == "triton"
+    assert backends.misplaced("numba", "cpu") is None
+    assert backends.misplaced("triton", "cuda") is None
+    assert "its input is on cuda; Triton compiles for that" in backends.misplaced("numba", "cuda")
 
 
 def test_a_tensor_on_the_cpu_is_refused_with_the_cure(monkeypatch):
@@ -197,7 +197,7 @@ def test_auto_runs_the_reference_where_triton_cannot_compile(monkeypatch, caplog
     tried = []
     kernels = SimpleNamespace(forward_loop=Failing())
     monkeypatch.setattr(TritonLoops, "_module", lambda *_: tried.append(1) or kernels)
-    monkeypatch.setitem(select.COMPILED, "cpu", "triton")
+    monkeypatch.setitem(backends.COMPILED, "cpu", "triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     x = inputs("LIFNode", 4, 9)
     node, expected = LIFNode(tau=77.0, step_mode="m"), LIFNode(tau=77.0, step_mode="m", backend="torch")(x)

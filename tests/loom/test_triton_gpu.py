@@ -15,7 +15,7 @@ from compare import assert_close, assert_same
 from loom.both import FUSED, inputs, is_exact, make, run
 from spikeloom import functional, layer, loom
 from spikeloom.loom import select
-from spikeloom.loom.select import interprets
+from spikeloom.loom.backends import interprets
 from spikeloom.neuron import LIFNode, ParametricLIFNode
 from train.together import in_processes
 

@@ -16,10 +16,10 @@ from loom.both import FUSED, inputs, make
 from loom.test_exactness import INEXACT, SPECIAL, TRUTHS, arity, aten, bits, operands
 from spikeloom import functional, layer, surrogate
 from spikeloom.errors import BackendError
-from spikeloom.loom import select
+from spikeloom.loom import backends, select
+from spikeloom.loom.backends import interprets
 from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Instruction, Literal, Plan, Value
-from spikeloom.loom.select import interprets
 from spikeloom.loom.step import Step, Woven
 from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode
 
@@ -235,7 +235,7 @@ def test_a_memory_that_does_not_depend_on_the_neuron():
 
 def test_what_auto_takes():
     node = LIFNode(tau=3.0, step_mode="m")
-    target = select.target_of("auto", DEVICE)
+    target = backends.target_of("auto", DEVICE)
     assert target == ("numba" if DEVICE == "cpu" else "triton")
     node.backend = "numba"
     if DEVICE == "cuda":

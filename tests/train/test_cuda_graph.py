@@ -1,6 +1,7 @@
 """Steps that are replayed as a CUDA graph, and what they may not be combined with."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from spikeloom import data, functional, layer, neuron
 from spikeloom.errors import RunError
-from spikeloom.train import loop
+from spikeloom.train import loop, refusals
 from spikeloom.train.augment import random_crop
 from spikeloom.train.cuda_graph import CudaGraph
 from spikeloom.train.experiment import Experiment
@@ -78,24 +79,19 @@ class Played(CudaGraph):
 def test_batches_that_are_prepared_ahead_are_the_same(tmp_path, monkeypatch, mixup):
     eager = trained(tmp_path / "eager", "cpu", False, mixup)
     monkeypatch.setattr(loop, "CudaGraph", Played)
-    monkeypatch.setattr(Trainer, "_require_graph", lambda *_: None)
+    monkeypatch.setattr(refusals, "require_whole_steps", lambda *_: None)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(Played, "calls", 0)
     assert_the_same(eager, trained(tmp_path / "graph", "cpu", True, mixup))
     assert Played.calls == 3 * (100 // 16) - CHECKED_STEPS
 
 
-def test_what_a_graph_cannot_hold(tmp_path, monkeypatch):
+def test_what_a_graph_cannot_hold(tmp_path):
     with pytest.raises(RunError, match=r"`cuda_graph` must be off here: the device is 'cpu'.*--cuda-graph"):
         trained(tmp_path / "cpu", "cpu", True)
-    trainer = Trainer(
-        make_fabric("cpu"), build(), Run.create(tmp_path / "own", "own", {}), epochs=1, batch_size=4
-    )
-    monkeypatch.setattr(
-        trainer, "fabric", type("OnDevice", (), {"device": torch.device("cuda"), "world_size": 1})
-    )
+    fabric = SimpleNamespace(device=torch.device("cuda"), world_size=1)
     with pytest.raises(RunError, match="micro_batch and time_chunk"):
-        trainer._require_graph(8)
-    trainer.fabric.world_size = 2
+        refusals.require_whole_steps(fabric, 8)
+    fabric.world_size = 2
     with pytest.raises(RunError, match="several processes"):
-        trainer._require_graph(None)
+        refusals.require_whole_steps(fabric, None)

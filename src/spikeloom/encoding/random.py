@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.encoding.philox import Place
-from spikeloom.loom.select import HAS_TRITON
+from spikeloom.loom.backends import HAS_TRITON
 
 COMPILED_FROM = 1 << 16  # numbers at once; fewer are not worth loading Numba
 _failed: set[str] = set() if HAS_TRITON else {"triton"}  # compilers that are not there, or have failed

@@ -4,8 +4,9 @@ Numba and PyTorch's tracer are imported with the first neuron that is woven.
 """
 
 from spikeloom.loom import graph, operator
+from spikeloom.loom.backends import BACKENDS, backend, checked_backend, reads_half
 from spikeloom.loom.explaining import explain
-from spikeloom.loom.select import BACKENDS, backend, checked_backend, reads_half, run
+from spikeloom.loom.select import run
 from spikeloom.loom.single import run_step
 
 __all__ = [

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
+from spikeloom.loom.backends import computed_in
 from spikeloom.loom.fingerprint import look
-from spikeloom.loom.select import computed_in, find, held_back, why_not
+from spikeloom.loom.select import find, held_back, why_not
 
 
 def explain(node: Any, dims: int = 2, dtype: torch.dtype = torch.float32) -> str:

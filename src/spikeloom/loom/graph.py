@@ -18,19 +18,9 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
 from spikeloom.errors import BackendError
+from spikeloom.loom.backends import COMPILED, HAS_TRITON, computed_in, effective_backend, misplaced, target_of
 from spikeloom.loom.fingerprint import look, settings_of
-from spikeloom.loom.select import (
-    COMPILED,
-    HAS_TRITON,
-    broadcasts,
-    computed_in,
-    effective_backend,
-    held_back,
-    misplaced,
-    target_of,
-    tell,
-    weave_anew,
-)
+from spikeloom.loom.select import broadcasts, held_back, tell, weave_anew
 
 if TYPE_CHECKING:
     from spikeloom.loom.running import Loops

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeloom.loom.backends import computed_in
 from spikeloom.loom.native import REAL, Native, loops_of_file
 from spikeloom.loom.pooled import Pooling, pooling
 from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
-from spikeloom.loom.select import computed_in
 from spikeloom.loom.step import Woven, placed
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache

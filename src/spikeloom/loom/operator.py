@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from spikeloom.errors import BackendError
+from spikeloom.loom.backends import COMPILED, HAS_TRITON
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.program import Program, from_text
-from spikeloom.loom.select import COMPILED, HAS_TRITON
 from spikeloom.loom.step import placed
 
 if TYPE_CHECKING:

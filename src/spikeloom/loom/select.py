@@ -1,10 +1,6 @@
-"""Which backend runs a neuron over time, and why not a faster one."""
+"""The compiled loop that runs a neuron over time, or why the reference has to."""
 
-import contextlib
-import contextvars
-import importlib.util
 import logging
-import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -16,27 +12,16 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.errors import BackendError, describe
+from spikeloom.loom.backends import TYPES, computed_in, effective_backend, misplaced, target_of
 from spikeloom.loom.fingerprint import look
 from spikeloom.loom.isolate import CHANGES
 from spikeloom.loom.plan import FAILED, FOREIGN
 from spikeloom.loom.running import CannotCompile, Loops
 from spikeloom.loom.same import class_version
-from spikeloom.memory import HALF, MemoryModule
+from spikeloom.memory import MemoryModule
 
-ON_CPU = ("auto", "torch", "numba")
-BACKENDS = (*ON_CPU, "triton")
-COMPILED = {"cpu": "numba", "cuda": "triton"}
-"""The backend that ``'auto'`` compiles with, by the type of the input's device."""
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-_REAL = (torch.float32, torch.float64)
-TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
-"""Types of an input that compiled loops take."""
-VARIABLE = "SPIKELOOM_BACKEND"
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
-_chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
-# The same for Dynamo, which can watch a list but no context variable: blocks that are open in any thread.
-_open_blocks: list[str] = []
 _woven: "OrderedDict[Any, Loops | str]" = OrderedDict()
 _lock = threading.Lock()
 # Neurons whose own step changes what they hold, with what was known then, and the reason.
@@ -50,60 +35,6 @@ _GLOBAL_HOOKS = tuple(
 # Whether torch.func transforms what is computed, be it with other inputs; private, so optional.
 _is_transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 _log = logging.getLogger("spikeloom.loom")
-
-
-def checked_backend(name: str, known: tuple[str, ...] = ON_CPU) -> str:
-    """``name`` itself, if it is a backend.
-
-    Args:
-        name: of a backend.
-        known: those that there are; neurons have all of :data:`BACKENDS`.
-    Raises:
-        ValueError: it is none of them.
-    """
-    if name not in known:
-        raise ValueError(f"`backend` must be one of {known}, got {name!r}.")
-    return name
-
-
-@contextlib.contextmanager
-def backend(name: str) -> Iterator[None]:
-    """A block in which neurons whose own backend is ``'auto'`` use this one.
-
-    Args:
-        name: ``'torch'`` (the reference loop), ``'numba'`` or ``'triton'`` (compiled, for the CPU or a CUDA
-            device; raises where it cannot), ``'auto'``.
-    Example:
-        >>> from spikeloom import neuron
-        >>> with backend("torch"):
-        ...     spikes = neuron.LIFNode(step_mode="m")(torch.ones(4, 3))
-    """
-    checked_backend(name, BACKENDS)
-    token = None if torch.compiler.is_dynamo_compiling() else _chosen.set(name)
-    _open_blocks.append(name)
-    try:
-        yield
-    finally:
-        del _open_blocks[len(_open_blocks) - 1 - _open_blocks[::-1].index(name)]
-        if token is not None:
-            _chosen.reset(token)
-
-
-def effective_backend(own: str) -> str:
-    """A neuron's own backend, else the block's, else the environment's (``SPIKELOOM_BACKEND``)."""
-    if own != "auto":
-        return own
-    if torch.compiler.is_dynamo_compiling():
-        chosen = _open_blocks[-1] if _open_blocks else "auto"
-    else:
-        chosen = _chosen.get()
-    if chosen == "auto":
-        chosen = os.environ.get(VARIABLE, "auto")
-        if chosen not in BACKENDS:
-            raise BackendError(
-                f"The environment variable {VARIABLE} must be one of {BACKENDS}, got {chosen!r}."
-            )
-    return chosen
 
 
 def run(
@@ -163,40 +94,6 @@ def _carry_out(
         setattr(node, name, final)
     named = zip(node._memories, sequences, strict=True)
     return output, {name: sequence for name, sequence in named if sequence is not None}
-
-
-def target_of(wanted: str, device: str) -> str:
-    """What compiles for a type of device, where the backend ``wanted`` was asked for."""
-    return COMPILED.get(device, wanted) if wanted == "auto" else wanted
-
-
-def misplaced(target: str, device: str) -> str | None:
-    """Why what was chosen compiles nothing for a type of device here."""
-    if target == COMPILED.get(device) or ((target, device) == ("triton", "cpu") and interprets()):
-        return None
-    if target == "triton":
-        return (
-            f"its input is on {device}; move the network and the input to a CUDA device, or set "
-            "TRITON_INTERPRET=1 before Python starts to try the kernels on the CPU"
-        )
-    return f"its input is on {device}" + ("; Triton compiles for that" if device == "cuda" else "")
-
-
-def reads_half(node: Any, x: Tensor) -> bool:
-    """Whether half input of ``node`` would be given to loops that read it."""
-    wanted = effective_backend(node.backend)
-    target = target_of(wanted, x.device.type)
-    return wanted != "torch" and x.dtype in TYPES.get(target, ()) and misplaced(target, x.device.type) is None
-
-
-def computed_in(dtype: torch.dtype) -> torch.dtype:
-    """The type of memories for an input of this type."""
-    return torch.float32 if dtype in HALF else dtype
-
-
-def interprets() -> bool:
-    """Whether Triton runs kernels in Python, on the CPU."""
-    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 
 def find(

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.loom.select import attempt, effective_backend, misses
+from spikeloom.loom.backends import effective_backend
+from spikeloom.loom.select import attempt, misses
 
 PAYS = 1 << 18
 """Numbers from which on a single time step is compiled, on a CPU. To find a loop and to call it takes as long

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
-from spikeloom.loom.select import interprets
+from spikeloom.loom.backends import interprets
 
 
 @triton.jit

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from spikeloom.loom import triton_math, triton_memory
+from spikeloom.loom.backends import computed_in, interprets
 from spikeloom.loom.cache import load_module
 from spikeloom.loom.running import CannotCompile, Loops, Source, chosen, laid_out, spread
-from spikeloom.loom.select import computed_in, interprets
 from spikeloom.loom.step import Woven, placed
 from spikeloom.loom.triton_loop import chunk_of, emit, num_notes, numbers_of, width
 from spikeloom.loom.triton_operations import on_cuda

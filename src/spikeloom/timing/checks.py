@@ -6,7 +6,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError, ShapeError
 from spikeloom.loom.available import unavailable
-from spikeloom.loom.select import checked_backend, effective_backend
+from spikeloom.loom.backends import checked_backend, effective_backend
 
 
 def check_finite(times: Tensor) -> None:

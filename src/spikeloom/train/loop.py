@@ -23,10 +23,8 @@ from spikeloom import functional, layer
 from spikeloom.checks import checked_count, checked_positive
 from spikeloom.diagnose import FiringCheck
 from spikeloom.encoding import derive_seed
-from spikeloom.errors import CheckpointError, RunError
-from spikeloom.functional.recomputing import require_parts
-from spikeloom.memory import MemoryModule
-from spikeloom.train import checkpoint
+from spikeloom.errors import RunError
+from spikeloom.train import checkpoint, refusals
 from spikeloom.train.cuda_graph import CudaGraph
 from spikeloom.train.evaluation import TEST_BATCH, advice_after_collapse, evaluate, summed
 from spikeloom.train.experiment import Experiment
@@ -36,7 +34,7 @@ from spikeloom.train.progress import Progress, restore
 from spikeloom.train.report import draw_curves, draw_sample
 from spikeloom.train.run import Run
 from spikeloom.train.samples import Prepared, TrainingSamples
-from spikeloom.train.shard import ShardedStrategy, gathered, is_sharded
+from spikeloom.train.shard import gathered, is_sharded
 from spikeloom.train.time_chunks import InTimeChunks
 
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
@@ -91,13 +89,13 @@ class Trainer:
         self.checkpoint_seconds = 60.0 * checked_positive("checkpoint_minutes", checkpoint_minutes)
         checked_count("batch_size", batch_size)
         self.num_samples = len(experiment.data.train_y)
-        self._require_shares(batch_size)
+        refusals.require_shares(fabric, experiment, batch_size)
         if cuda_graph:
-            self._require_graph(micro_batch or time_chunk)
+            refusals.require_whole_steps(fabric, micro_batch or time_chunk)
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
         if time_chunk:
-            self._require_parts()
+            refusals.require_time_in_parts(experiment.net)
         state = checkpoint.load_last(run.checkpoints)
         if fabric.world_size > 1:
             layer.synchronise_batch_norm(experiment.net, sync_norm)
@@ -106,7 +104,7 @@ class Trainer:
         self.progress = restore(experiment, run, state) if state else Progress()
         if state and state.get("precision"):
             fabric.strategy.precision.load_state_dict(state["precision"])
-        self._check_agreement()
+        refusals.require_agreement(fabric, run, self.progress.epoch * self.num_steps + self.progress.step)
         self.graph = CudaGraph(self._pass_through, self.net) if cuda_graph else None
         self.samples = TrainingSamples(fabric, experiment, seed, pin=cuda_graph)
         self.eager_steps = 0
@@ -272,7 +270,7 @@ class Trainer:
         """
         output = self.net(x)
         if self.eager_steps == 0:
-            self._require_sequences(x, classes.shape[1])
+            refusals.require_sequences(self.experiment.net, x, classes.shape[1])
         losses = torch.stack([self.experiment.loss(output, labels) for labels in classes])
         loss = (shares.to(losses) * losses).sum()
         correct = (self.experiment.predict(output) == classes[0]).sum()
@@ -341,66 +339,6 @@ class Trainer:
     def _whole(self, part: nn.Module | Optimizer) -> dict[str, Any]:
         """The state of network or optimiser, with whole tensors in the main process."""
         return gathered(part.state_dict(), keep=self.is_main)
-
-    def _require_shares(self, batch_size: int) -> None:
-        """Refuse what the processes cannot share."""
-        size = self.fabric.world_size
-        if self.num_samples < size:
-            raise RunError(f"{self.num_samples} training samples are too few for {size} processes.")
-        if batch_size % size:
-            raise RunError(
-                f"`batch_size` must be a multiple of the number of processes, so that each gets the same "
-                f"number of samples; got {batch_size} and {size}."
-            )
-        if isinstance(self.fabric.strategy, ShardedStrategy) and self.experiment.before_epoch:
-            raise RunError(
-                "`shard` must be off for this experiment: what it does before each epoch needs the network's "
-                "own parameters, and not parts of them. Leave out --shard."
-            )
-
-    def _require_parts(self) -> None:
-        """Refuse layers that have to see all of time."""
-        try:
-            require_parts(self.experiment.net)
-        except ValueError as error:
-            raise RunError(
-                f"`time_chunk` must be off for this network: {error} On the command line: leave out "
-                "--time-chunk, and use --micro-batch."
-            ) from None
-
-    def _require_graph(self, parts: int | None) -> None:
-        """Refuse what a CUDA graph cannot hold."""
-        reason = None
-        if self.fabric.device.type != "cuda":
-            reason = f"the device is {self.fabric.device.type!r}, and a graph needs a CUDA device"
-        elif self.fabric.world_size > 1:
-            reason = "several processes exchange gradients, which is not part of a graph"
-        elif parts:
-            reason = "micro_batch and time_chunk divide a step, which a graph holds as a whole"
-        if reason:
-            raise RunError(f"`cuda_graph` must be off here: {reason}. Leave out --cuda-graph.")
-
-    def _require_sequences(self, x: Tensor, num_samples: int) -> None:
-        """Refuse neurons that have taken the time of an input ``[T, N, *]`` for its batch."""
-        if x.dim() < 3 or x.shape[1] != num_samples or x.shape[0] == num_samples:
-            return
-        for name, module in self.experiment.net.named_modules():
-            seen = module._step_shape if isinstance(module, MemoryModule) else None
-            if seen is not None and module.step_mode == "s" and seen[:2] == x.shape[:2]:
-                raise RunError(
-                    f"{type(module).__name__} '{name}' is in single-step mode, but got a sequence of "
-                    f"{len(x)} time steps, as a batch. Call functional.set_step_mode(net, 'm')."
-                )
-
-    def _check_agreement(self) -> None:
-        """Refuse processes that have loaded different checkpoints."""
-        place = self.progress.epoch * self.num_steps + self.progress.step
-        (total,) = summed(self.fabric, [place])
-        if total != place * self.fabric.world_size:
-            raise CheckpointError(
-                f"The processes have found different checkpoints: this one stands at step {place}. "
-                f"{self.run.checkpoints} must be the same folder on all machines; share it, or copy it."
-            )
 
     @property
     def is_over(self) -> bool:

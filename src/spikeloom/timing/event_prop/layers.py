@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
 from spikeloom.loom import checked_backend
-from spikeloom.loom.select import ON_CPU
+from spikeloom.loom.backends import ON_CPU
 from spikeloom.timing.checks import check_times
 from spikeloom.timing.event_prop.function import by_arrival, firing_times, highest_potentials
 from spikeloom.timing.event_prop.response import CurrentResponse

@@ -1,0 +1,76 @@
+"""What a training refuses, with the reason and the cure; each raises a RunError or a CheckpointError."""
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from spikeloom.errors import CheckpointError, RunError
+from spikeloom.functional.recomputing import require_parts
+from spikeloom.memory import MemoryModule
+from spikeloom.train.evaluation import summed
+from spikeloom.train.experiment import Experiment
+from spikeloom.train.run import Run
+from spikeloom.train.shard import ShardedStrategy
+
+
+def require_shares(fabric: Fabric, experiment: Experiment, batch_size: int) -> None:
+    """Refuse what the processes cannot share."""
+    size, num_samples = fabric.world_size, len(experiment.data.train_y)
+    if num_samples < size:
+        raise RunError(f"{num_samples} training samples are too few for {size} processes.")
+    if batch_size % size:
+        raise RunError(
+            f"`batch_size` must be a multiple of the number of processes, so that each gets the same "
+            f"number of samples; got {batch_size} and {size}."
+        )
+    if isinstance(fabric.strategy, ShardedStrategy) and experiment.before_epoch:
+        raise RunError(
+            "`shard` must be off for this experiment: what it does before each epoch needs the network's "
+            "own parameters, and not parts of them. Leave out --shard."
+        )
+
+
+def require_time_in_parts(net: nn.Module) -> None:
+    """Refuse layers that have to see all of time."""
+    try:
+        require_parts(net)
+    except ValueError as error:
+        raise RunError(
+            f"`time_chunk` must be off for this network: {error} On the command line: leave out "
+            "--time-chunk, and use --micro-batch."
+        ) from None
+
+
+def require_whole_steps(fabric: Fabric, parts: int | None) -> None:
+    """Refuse what a CUDA graph cannot hold."""
+    reason = None
+    if fabric.device.type != "cuda":
+        reason = f"the device is {fabric.device.type!r}, and a graph needs a CUDA device"
+    elif fabric.world_size > 1:
+        reason = "several processes exchange gradients, which is not part of a graph"
+    elif parts:
+        reason = "micro_batch and time_chunk divide a step, which a graph holds as a whole"
+    if reason:
+        raise RunError(f"`cuda_graph` must be off here: {reason}. Leave out --cuda-graph.")
+
+
+def require_sequences(net: nn.Module, x: Tensor, num_samples: int) -> None:
+    """Refuse neurons that have taken the time of an input ``[T, N, *]`` for its batch."""
+    if x.dim() < 3 or x.shape[1] != num_samples or x.shape[0] == num_samples:
+        return
+    for name, module in net.named_modules():
+        seen = module._step_shape if isinstance(module, MemoryModule) else None
+        if seen is not None and module.step_mode == "s" and seen[:2] == x.shape[:2]:
+            raise RunError(
+                f"{type(module).__name__} '{name}' is in single-step mode, but got a sequence of "
+                f"{len(x)} time steps, as a batch. Call functional.set_step_mode(net, 'm')."
+            )
+
+
+def require_agreement(fabric: Fabric, run: Run, place: int) -> None:
+    """Refuse processes that have loaded different checkpoints: they stand at different steps."""
+    (total,) = summed(fabric, [place])
+    if total != place * fabric.world_size:
+        raise CheckpointError(
+            f"The processes have found different checkpoints: this one stands at step {place}. "
+            f"{run.checkpoints} must be the same folder on all machines; share it, or copy it."
+        )
