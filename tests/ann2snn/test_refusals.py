@@ -165,7 +165,7 @@ def test_activations_that_are_not_finite():
     ({"percentile": 0}, "`percentile` must be a number greater than 0 and at most 100, got 0"),
     ({"percentile": 101.0}, "`percentile` must be a number greater than 0 and at most 100, got 101.0"),
     ({"scale": 0.0}, "`scale` must be a finite number greater than 0, got 0.0"),
-    ({"initial_potential": 1.5}, "`initial_potential` must be from 0 to 1.*got 1.5"),
+    ({"initial_potential": 1.5}, "`initial_potential` must be a number from 0 to 1, got 1.5"),
     ({"T": 0}, "`T` must be at least 1, got 0"),
 ])  # fmt: skip
 def test_wrong_options(options, message):

@@ -66,6 +66,8 @@ NEURONS = {
     "adaptive": neuron.AdaptiveLIFNode,
     "Izhikevich": neuron.IzhikevichNode,
     "current": neuron.CubaLIFNode,
+    "symplectic": lambda: neuron.SEAdLIFNode(tau=2.0),
+    "balanced": lambda: neuron.BalancedResonateAndFireNode(dt=0.1, v_threshold=0.5),
     "gated": neuron.GLIFNode,
     "ternary": neuron.TernaryLIFNode,
 }

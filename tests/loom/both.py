@@ -30,7 +30,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "IzhikevichNode": {"a": 0.3, "b": 0.5},
     "AdExNode": {"tau_w": 20.0, "a": 1.0, "b": 0.5},
 }
-SCALE = {"ALIFNode": 30.0, "BiologicalIzhikevichNode": 30.0, "AdExNode": 6.0}
+SCALE = {"ALIFNode": 30.0, "BiologicalIzhikevichNode": 30.0, "AdExNode": 6.0, "SEAdLIFNode": 30.0}
+SCALE["BalancedResonateAndFireNode"] = 300.0
 
 
 def make(name: str, **changes: Any) -> Any:

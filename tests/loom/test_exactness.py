@@ -284,12 +284,20 @@ EXACT = {
         "ALIFNode",
         "AdaptiveLIFNode",
         "AlphaNode",
+        "BalancedResonateAndFireNode",
         "BiologicalIzhikevichNode",
         "CubaLIFNode",
         "HomeostaticLIFNode",
     ),
     *("ILIFNode", "IzhikevichNode", "KLIFNode", "QIFNode", "RefractoryLIFNode", "ResonateAndFireNode"),
-    *("SimpleIFNode", "SimpleLIFNode", "TernaryLIFNode", "NonSpikingIFNode", "NonSpikingLIFNode"),
+    *(
+        "SEAdLIFNode",
+        "SimpleIFNode",
+        "SimpleLIFNode",
+        "TernaryLIFNode",
+        "NonSpikingIFNode",
+        "NonSpikingLIFNode",
+    ),
     *("MultiStepIFNode", "MultiStepLIFNode"),
 }
 

@@ -40,6 +40,14 @@ FAMILIES = {
     "clif detached": lambda: neuron.CLIFNode(tau=3.0, detach_reset=True),
     "resonate": neuron.ResonateAndFireNode,
     "resonate learned": lambda: neuron.ResonateAndFireNode(omega=nn.Parameter(torch.tensor(0.5))),
+    "balanced": neuron.BalancedResonateAndFireNode,
+    "balanced learned": lambda: neuron.BalancedResonateAndFireNode(
+        omega=nn.Parameter(torch.tensor([5.0, 6.0, 7.0, 8.0, 9.0])), detach_reset=True
+    ),
+    "symplectic": neuron.SEAdLIFNode,
+    "symplectic learned": lambda: neuron.SEAdLIFNode(
+        *(nn.Parameter(torch.tensor(value)) for value in (10.0, 100.0, 40.0, 80.0)), v_reset=None
+    ),
     "refractory": neuron.RefractoryLIFNode,
     "refractory soft": lambda: neuron.RefractoryLIFNode(1, v_reset=None),
     "homeostatic": lambda: neuron.HomeostaticLIFNode(5, theta_plus=0.3, tau_theta=20.0, tau=5.0),
@@ -63,6 +71,8 @@ SINGLE_ROUNDING = [
     "klif",
     "klif scaled",
     "resonate",
+    "balanced",
+    "symplectic",
     "refractory",
     "refractory soft",
     "homeostatic",
@@ -80,6 +90,7 @@ NO_ARITHMETIC = {"_to_copy", "detach", "full_like", "zeros_like", "ones_like", "
 # A square whose recovery follows its unbounded upswing leaves the numbers within some steps, as the equations
 # say: beyond these inputs.
 LARGEST_INPUT = {"izhikevich": 10.0, "izhikevich mV": 1e4}
+SCALE = {"alif": 30, "izhikevich mV": 30, "symplectic": 60, "balanced": 300}  # of inputs that make it fire
 
 everyone = pytest.mark.parametrize("family", FAMILIES)
 
@@ -92,7 +103,7 @@ def make(family, backend="torch"):
 
 
 def inputs(family, *shape):
-    scale = 30 if family in ("alif", "izhikevich mV") else 3
+    scale = SCALE.get(family.removesuffix(" learned"), 3)
     return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * scale
 
 

@@ -17,8 +17,8 @@ _TEMPLATES = {
     "abs": "tl.abs({0})",
     "sign": "(tl.where({0} > zero, one, zero) - tl.where({0} < zero, one, zero))",
     # Conditions, because Triton's own minimum and maximum treat NaN otherwise than ATen's.
-    "minimum": "tl.where(({0} > {1}) | ({1} != {1}), {1}, {0})",
-    "maximum": "tl.where(({0} < {1}) | ({1} != {1}), {1}, {0})",
+    "minimum": "tl.where(({0} <= {1}) | ({0} != {0}), {0}, {1})",
+    "maximum": "tl.where(({0} >= {1}) | ({0} != {0}), {0}, {1})",
     "where": "tl.where({0}, {1}, {2})",
     "to_float": "tl.where({0}, one, zero)",
     "not": "({0} == 0)",

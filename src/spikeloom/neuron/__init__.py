@@ -2,6 +2,7 @@
 
 from spikeloom.neuron.adaptive_current import AdaptiveLIFNode
 from spikeloom.neuron.adaptive_threshold import ALIFNode
+from spikeloom.neuron.balanced import BalancedResonateAndFireNode
 from spikeloom.neuron.base import BaseNode, SimpleBaseNode
 from spikeloom.neuron.complementary import CLIFNode
 from spikeloom.neuron.exponential import AdExNode, EIFNode
@@ -24,6 +25,7 @@ from spikeloom.neuron.parametric import ParametricLIFNode
 from spikeloom.neuron.quadratic import QIFNode
 from spikeloom.neuron.refractory import RefractoryLIFNode
 from spikeloom.neuron.resonate import ResonateAndFireNode
+from spikeloom.neuron.symplectic import SEAdLIFNode
 from spikeloom.neuron.synaptic import AlphaNode, CubaLIFNode
 from spikeloom.neuron.ternary import TernaryLIFNode
 
@@ -33,6 +35,7 @@ __all__ = [
     "AdExNode",
     "AdaptiveLIFNode",
     "AlphaNode",
+    "BalancedResonateAndFireNode",
     "BaseNode",
     "BiologicalIzhikevichNode",
     "CLIFNode",
@@ -57,6 +60,7 @@ __all__ = [
     "QIFNode",
     "RefractoryLIFNode",
     "ResonateAndFireNode",
+    "SEAdLIFNode",
     "SimpleBaseNode",
     "SimpleIFNode",
     "SimpleLIFNode",
