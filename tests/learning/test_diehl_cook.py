@@ -75,11 +75,23 @@ def test_the_engine_responds_as_the_reference_does():
     fast = network()
     fast.learn(images(), range(6))
     before = copy.deepcopy(fast)
-    spikes = fast.respond(images(), range(6))
-    expected = diehl_cook_reference.show(copy.deepcopy(fast), images(), range(6), learn=False)
+    spikes = fast.respond(images(12), range(12))
+    expected = diehl_cook_reference.show(copy.deepcopy(fast), images(12), range(12), learn=False)
     assert_same("spikes", expected, spikes)
     assert spikes.sum() >= 20
     assert_same_state(before, fast)  # it has learned nothing, and remembers nothing
+
+
+def test_each_response_starts_from_the_memories():
+    """A threshold below rest is reached without input; the neuron that does so first keeps the others down."""
+    for first in (2, 5):
+        one = network()
+        one.theta.fill_(6.5)  # the threshold is -65.5 mV, and rest -65 mV
+        one.memories["v_excitatory"].fill_(-90.0)
+        one.memories["v_excitatory"][first] = -65.0
+        spikes = one.respond(torch.zeros(3, one.inputs), range(3))
+        assert (spikes.argmax(1) == first).all()
+        assert_same("every sample", spikes[:1].expand(3, -1), spikes)
 
 
 def test_responses_depend_neither_on_other_samples_nor_on_threads():

@@ -50,8 +50,8 @@ class DiehlCook(nn.Module):
         and :math:`v` moves towards its limit by the factor :math:`1 - 1/(1 + a + a^2/2)`, with :math:`a = (1
         + g_e + g_i)\,dt/\tau`, which is stable for any conductance; :math:`\theta` decays once per
         presentation; a trace counts as 0 after ten time constants; a weight that normalisation lifted over
-        its bound stays there until its neuron fires. With learning off, a presentation starts
-        from rest instead of after a pause.
+        its bound stays there until its neuron fires. With learning off, every presentation starts after
+        the pause of the last one that was learned, instead of after the one before.
     Source: P. Diehl, M. Cook, Unsupervised learning of digit recognition using spike-timing-dependent
         plasticity, Frontiers in Computational Neuroscience 9:99, 2015; code peter-u-diehl/stdp-mnist.
     Example:
@@ -106,15 +106,17 @@ class DiehlCook(nn.Module):
     def respond(self, rates: Tensor, keys: Sequence[int]) -> Tensor:
         """What :meth:`learn` returns, with learning off.
 
-        Each presentation starts from rest, whatever was shown before. The samples are divided among as many
-        threads as PyTorch uses.
+        Each presentation starts from the network's memories, which do not change, whatever was shown before.
+        The samples are divided among as many threads as PyTorch uses.
         """
+        self._check("memories", resting(self.inputs, self.neurons), self.memories)
         rates, numbers = self._checked(rates, keys)
         threads = max(1, min(torch.get_num_threads(), len(numbers)))
 
         def part(which: int) -> Tensor:
             mine = slice(which, None, threads)
-            return self._run(rates[mine], numbers[mine], resting(self.inputs, self.neurons), learn=False)
+            memories = {name: memory.clone() for name, memory in self.memories.items()}
+            return self._run(rates[mine], numbers[mine], memories, learn=False)
 
         if threads == 1:
             return part(0)
@@ -134,7 +136,7 @@ class DiehlCook(nn.Module):
             same.memories = memories
             return show(same, rates, keys.tolist(), learn)
         from spikeloom.learning.diehl_cook_compiled import run
-        from spikeloom.learning.diehl_cook_numbers import Memories, numbers_of, space_of
+        from spikeloom.learning.diehl_cook_numbers import as_arrays, numbers_of, space_of
 
         counts = torch.zeros(len(keys), self.neurons, dtype=torch.int32)
         run(
@@ -142,7 +144,8 @@ class DiehlCook(nn.Module):
             self.weight.numpy(),
             self.theta.numpy(),
             self.delay.numpy(),
-            Memories(**{name: memory.numpy() for name, memory in memories.items()}),
+            as_arrays(memories),
+            as_arrays(self.memories),
             space_of(self.inputs, self.neurons),
             rates.contiguous().numpy(),
             keys.contiguous().numpy(),

@@ -27,12 +27,12 @@ _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 @keep
 @jit
-def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, counts):
+def run(numbers, weight, theta, delay, memories, start, space, rates, keys, learn, counts):
     """Show samples one after the other.
 
     Args:
-        numbers, memories, space: as :mod:`spikeloom.learning.diehl_cook_numbers` has them. Memories change;
-            without ``learn``, each presentation starts from rest and has no pause after it.
+        numbers, memories, space: as :mod:`spikeloom.learning.diehl_cook_numbers` has them. Memories change.
+        start: the memories from which each presentation starts without ``learn``; it has no pause after it.
         weight: ``[inputs, neurons]``; changed where ``learn`` is on, as is ``theta`` ``[neurons]``.
         delay: of each input's spikes, in time steps.
         rates: ``[N, inputs]``, in Hz, at intensity 1.
@@ -49,7 +49,7 @@ def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, coun
             if learn:
                 normalise(weight, numbers.total, space)
             else:
-                _rest(numbers, memories)
+                _go_back(memories, start)
             chance = numbers.chance * (numbers.intensity + presentation)
             sources = draw(keys[n], presentation, rates[n], chance, delay, numbers.shown, starts, room)
             spikes = _present(numbers, weight, theta, memories, space, starts, sources, learn, counts[n])
@@ -59,15 +59,16 @@ def run(numbers, weight, theta, delay, memories, space, rates, keys, learn, coun
 
 
 @jit
-def _rest(numbers, memories):
-    """Bring the network to rest."""
-    for j in range(memories.v_excitatory.size):
-        memories.v_excitatory[j] = numbers.excitatory.rest
-        memories.v_inhibitory[j] = numbers.inhibitory.rest
-        memories.excitation[j] = memories.inhibition[j] = memories.relayed[j] = 0
-        memories.last_excitatory[j] = memories.last_inhibitory[j] = NEVER
-    for i in range(memories.last_input.size):
-        memories.last_input[i] = NEVER
+def _go_back(memories, start):
+    """Give all memories the values that they started from."""
+    memories.v_excitatory[:] = start.v_excitatory
+    memories.v_inhibitory[:] = start.v_inhibitory
+    memories.excitation[:] = start.excitation
+    memories.inhibition[:] = start.inhibition
+    memories.relayed[:] = start.relayed
+    memories.last_excitatory[:] = start.last_excitatory
+    memories.last_inhibitory[:] = start.last_inhibitory
+    memories.last_input[:] = start.last_input
 
 
 @jit

@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from spikeloom.learning.diehl_cook_constants import (
     EXCITATORY,
@@ -64,6 +65,11 @@ class Memories(NamedTuple):
     last_excitatory: Any
     last_inhibitory: Any
     last_input: Any
+
+
+def as_arrays(memories: dict[str, Tensor]) -> Memories:
+    """The memories of a network, which share the tensors' values."""
+    return Memories(**{name: memory.numpy() for name, memory in memories.items()})
 
 
 class Space(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.learning.diehl_cook import DiehlCook, resting
+from spikeloom.learning.diehl_cook import DiehlCook
 from spikeloom.learning.diehl_cook_constants import (
     EXCITATORY,
     INHIBITORY,
@@ -32,12 +32,13 @@ def show(network: DiehlCook, rates: Tensor, keys: Sequence[int], learn: bool) ->
         spikes of each neuron, int32 ``[N, neurons]``
     """
     constants, counts = network.constants, torch.zeros(len(keys), network.neurons, dtype=torch.int32)
+    start = network.memories
     for n, (sample, key) in enumerate(zip(rates, keys, strict=True)):
         for presentation in range(constants.presentations):
             if learn:
                 _normalise(network)
             else:
-                network.memories = resting(network.inputs, network.neurons)
+                network.memories = {name: memory.clone() for name, memory in start.items()}
             events = _events(network, sample, key, presentation, learn)
             counts[n] = _present(network, events, learn)
             if not any(len(step) for step in events) or counts[n].sum() >= constants.min_spikes:
