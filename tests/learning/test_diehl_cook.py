@@ -83,7 +83,7 @@ def test_the_engine_responds_as_the_reference_does():
 
 
 def test_each_response_starts_from_the_memories():
-    """A threshold below rest is reached without input; the neuron that does so first keeps the others down."""
+    """A threshold below rest is reached without input, and the first neuron to do so keeps others down."""
     for first in (2, 5):
         one = network()
         one.theta.fill_(6.5)  # the threshold is -65.5 mV, and rest -65 mV
