@@ -362,3 +362,28 @@ def test_layers_that_share_a_surrogate_are_judged_each_for_itself():
 def test_neurons_that_fire_counts_are_told_their_potential_in_thresholds():
     check = watched(nn.Sequential(neuron.ILIFNode()), torch.full([STEPS, 2, 3], 0.2))
     assert "Its potential reached 0.267 thresholds at most;" in check.advice()[0]
+
+
+def test_a_neuron_within_a_neuron_is_counted_and_so_is_the_outer_one():
+    class Outer(neuron.IFNode):
+        def __init__(self):
+            super().__init__(step_mode="m")
+            self.inner = neuron.IFNode()
+
+        def neuronal_charge(self, x):
+            super().neuronal_charge(self.inner(x))
+
+    with FiringCheck(Outer()) as check:
+        check.layers[0].node(torch.full([STEPS, 2], 0.6))
+    assert [layer.distances for layer in check.layers] == [2 * STEPS, 2 * STEPS]
+
+
+def test_a_surrogate_that_is_no_module_may_be_unhashable():
+    class Step:
+        __hash__ = None
+
+        def __call__(self, x):
+            return (x >= 0).to(x)
+
+    check = watched(nn.Sequential(neuron.IFNode(surrogate_function=Step())), torch.ones(STEPS, 2, 3))
+    assert check.layers[0].rate == 1

@@ -511,3 +511,22 @@ def test_modules_that_would_take_time_for_the_batch_are_refused():
         functional.seq_to_ann_forward(x, nn.Sequential(nn.Linear(4, 4), neuron.LIFNode()))
     with pytest.raises(ValueError, match="`step_mode` of Linear must be 's'"):
         functional.seq_to_ann_forward(x, [layer.Linear(4, 4, step_mode="m")])
+
+
+def test_evaluating_gives_back_what_train_does_beside_the_mode():
+    class Merging(nn.Module):
+        merged = False
+
+        def train(self, mode=True):
+            self.merged = not mode
+            return super().train(mode)
+
+    net = nn.Sequential(Merging(), nn.Dropout().eval(), nn.Sequential(nn.Dropout()))
+    with functional.evaluating(net):
+        assert net[0].merged
+        assert not net[2][0].training
+    assert not net[0].merged
+    assert [module.training for module in net.modules()] == [True, True, False, True, True]
+    with functional.evaluating(net.eval()):
+        pass
+    assert not any(module.training for module in net.modules())

@@ -146,13 +146,13 @@ class FiringCheck:
             for name, module in net.named_modules()
             if isinstance(module, BaseNode) and not isinstance(module, NonSpikingBaseNode)
         ]
-        self._running: Firing | None = None
+        self._running: list[Firing] = []  # a neuron may have one within it
         self._undo: list[Callable[[], object]] = [net.register_forward_hook(self._count_pass).remove]
         for layer in self.layers:
             self._watch(layer)
-        for surrogate in {layer.node.surrogate_function for layer in self.layers}:  # layers may share one
-            if isinstance(surrogate, nn.Module):
-                self._undo.append(surrogate.register_forward_pre_hook(self._count_distances).remove)
+        surrogates = (layer.node.surrogate_function for layer in self.layers)
+        for surrogate in {one for one in surrogates if isinstance(one, nn.Module)}:  # layers may share one
+            self._undo.append(surrogate.register_forward_pre_hook(self._count_distances).remove)
 
     def advice(self) -> list[str]:
         """One sentence or two per layer that does not fire as it should."""
@@ -183,10 +183,10 @@ class FiringCheck:
         self._undo.append(lambda: setattr(node, "backend", backend))
 
         def begin(_node: nn.Module, _inputs: Any) -> None:
-            self._running = None if is_recomputing() else layer
+            self._running.append(layer)
 
         def end(_node: nn.Module, _inputs: Any, output: Any) -> None:
-            self._running = None
+            self._running.pop()
             if isinstance(output, Tensor) and not is_recomputing():
                 _count_spikes(layer, output.detach())
 
@@ -194,15 +194,16 @@ class FiringCheck:
         self._undo.append(node.register_forward_hook(end).remove)
 
     def _count_distances(self, surrogate: nn.Module, inputs: tuple[Any, ...]) -> None:
-        layer = self._running
-        if layer is None or not isinstance(inputs[0], Tensor) or not inputs[0].numel():
+        x = inputs[0]
+        if not self._running or is_recomputing() or not isinstance(x, Tensor) or not x.numel():
             return
-        self._running = None  # asking the surrogate for its slope calls it again
+        layer, running = self._running[-1], self._running
+        self._running = []  # asking the surrogate for its slope calls it again
         try:
-            slope = _slope(surrogate, inputs[0])
+            slope = _slope(surrogate, x)
         finally:
-            self._running = layer
-        layer.nearest = max(layer.nearest, inputs[0].detach().max().item())
+            self._running = running
+        layer.nearest = max(layer.nearest, x.detach().max().item())
         layer.distances += slope.numel()
         layer.blocked += int((slope.abs() < NEGLIGIBLE).sum())
 

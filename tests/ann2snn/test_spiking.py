@@ -7,6 +7,7 @@ from torch import nn
 from ann2snn.networks import qcfs_net
 from spikeloom import ann2snn, functional
 from spikeloom.ann2snn import SpikingActivation
+from spikeloom.layer import containers
 
 
 def test_qcfs_is_its_equation():
@@ -138,3 +139,16 @@ def test_thresholds_of_float64_are_not_rounded():
     (layer,) = (module for module in snn.modules() if isinstance(module, SpikingActivation))
     assert layer.node.v_threshold.item() == 3.141592653589793
     assert layer.initial.item() == 3.141592653589793 / 2
+
+
+def test_a_converted_network_with_maximum_pooling_runs_within_others():
+    ann = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))
+    x_seq = torch.rand(6, 4, 1, 6, 6)
+    snn = ann2snn.convert(ann, x_seq[0])
+    with torch.no_grad():
+        expected = functional.multi_step_forward(x_seq, snn)
+        functional.reset_net(snn)
+        assert torch.equal(containers.MultiStepContainer(snn)(x_seq), expected)
+        functional.reset_net(snn)
+        functional.set_step_mode(snn, "m")
+        assert torch.equal(functional.checkpoint_time(snn, x_seq, 2), expected)

@@ -38,6 +38,12 @@ def test_what_comes_out_is_not_the_input_itself(steps):
     assert x_seq.eq(1).all()
 
 
+def test_no_delay_is_no_memory():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), layer.Delay(0, step_mode="m"))
+    for _ in range(2):
+        net(torch.rand(4, 2, 3)).sum().backward()
+
+
 def test_gradients_go_back_in_time_and_reset_forgets():
     delay, x_seq = layer.Delay(2, step_mode="m"), torch.rand(5, 2, requires_grad=True)
     out = delay(x_seq)

@@ -58,6 +58,15 @@ def test_a_swing_decays_where_euler_s_forward_order_would_grow(a):
     assert v[-100:].max() < 1e-6 * v[:100].max()
 
 
+def test_where_even_this_order_would_grow_it_is_refused():
+    """1 + trace + determinant of the step's matrix is 0 at the bound."""
+    alpha, beta = math.exp(-1 / 1), math.exp(-1 / 12)
+    bound = (1 + alpha) * (1 + beta) / ((1 - alpha) * (1 - beta))
+    assert swing(1.0, 12.0, 0.98 * bound)[-100:].abs().max() < 1e-6
+    with pytest.raises(ValueError, match=r"`a` must be less than 51.96 .*a swing would grow"):
+        SEAdLIFNode(1.0, 12.0, 1.02 * bound)
+
+
 def test_settings_are_checked():
     with pytest.raises(ValueError, match="`tau_w` must be a number greater than 0"):
         SEAdLIFNode(tau_w=0.0)

@@ -14,7 +14,7 @@ from spikeloom.ann2snn.samples import Samples
 from spikeloom.ann2snn.spiking import SpikingActivation, SpikingMaxPool
 from spikeloom.ann2snn.thresholds import measure
 from spikeloom.ann2snn.trace import trace
-from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
+from spikeloom.checks import checked_count, checked_inside, checked_number, checked_part, checked_range
 from spikeloom.errors import ConversionError
 
 METHODS = ("max", "percentile", "qcfs")
@@ -136,7 +136,7 @@ def _check_options(
         raise ValueError(f"`calibrate` must be one of {CALIBRATIONS}, got {calibrate!r}.")
     checked_part("percentile", percentile, 100)
     checked_inside("scale", scale, 0)
-    checked_range("initial_potential", initial_potential, 0, 1)  # it is a part of the threshold
+    checked_range("initial_potential", checked_number("initial_potential", initial_potential), 0, 1)
     checked_count("T", T)
 
 

@@ -83,6 +83,9 @@ class SpikingMaxPool(MemoryModule):
         self.register_memory("total", 0.0)
         self.register_memory("pooled", 0.0)
 
+    def supported_step_mode(self) -> tuple[str, ...]:
+        return ("m",)
+
     def forward(self, x: Tensor, num_steps: int = 1) -> Tensor:
         return super().forward(_over_time(x, num_steps)).flatten(0, 1)
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from spikeloom.cli.failing import fail
-from spikeloom.recipe.base import Device, Folder
+from spikeloom.recipe.base import Device, PathOption
 
 
 @dataclass(frozen=True)
 class _OfRun:
     run: tyro.conf.Positional[Path]
     """A run folder."""
-    data_dir: Folder = None
+    data_dir: PathOption = None
     """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
 
@@ -38,7 +38,7 @@ class Resume:
     """Number of devices, or of processes on CPU, of each machine; default: as before."""
     nodes: int | None = None
     """Number of machines; default: as before."""
-    data_dir: Folder = None
+    data_dir: PathOption = None
     """Folder with datasets; default: that of the training, or $SPIKELOOM_DATA if it is gone."""
 
 
@@ -113,7 +113,7 @@ class Export(_OfWeights):
 
     to: Literal["nir", "onnx"] = "nir"
     """The format. Each needs its package: pip install 'spikeloom[nir]' or 'spikeloom[onnx]'."""
-    file: Folder = None
+    file: PathOption = None
     """The file to write; default: net.nir or net.onnx in the run folder."""
     dt: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 1e-4
     """NIR: duration of a time step."""

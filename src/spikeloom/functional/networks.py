@@ -106,13 +106,15 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
         >>> net[0].training, net[1].training
         (True, False)
     """
-    in_training = [module for module in net.modules() if module.training]
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
         yield net
     finally:
-        for module in in_training:
-            module.training = True
+        net.train(modes[0][1])  # of the network itself; a module may do more than keep its mode
+        for module, mode in modes:
+            if module.training != mode:
+                module.train(mode)
 
 
 def set_step_mode(net: nn.Module, step_mode: str) -> None:
@@ -129,7 +131,7 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
     """
     before = []
     try:
-        for _, module in in_one_step_mode(net):
+        for module in in_one_step_mode(net):
             before.append((module, module.step_mode))
             module.step_mode = step_mode  # type: ignore[assignment]
     except ValueError:
@@ -138,13 +140,13 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
         raise
 
 
-def in_one_step_mode(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The modules that have a step mode, by their names, but for those whose container decides."""
+def in_one_step_mode(net: nn.Module) -> Iterator[nn.Module]:
+    """The modules that have a step mode, but for those whose container decides."""
     if hasattr(net, "step_mode"):
-        yield path, net
+        yield net
     if not getattr(net, "step_mode_boundary", False):
-        for name, child in net.named_children():
-            yield from in_one_step_mode(child, f"{path}.{name}".lstrip("."))
+        for child in net.children():
+            yield from in_one_step_mode(child)
 
 
 def set_backend(net: nn.Module, backend: str, instance: type | tuple[type, ...] = nn.Module) -> None:
@@ -197,8 +199,8 @@ def seq_to_ann_forward(x_seq: Tensor, stateless_module: Module | Sequence[Module
     if x_seq.dim() < 2:
         raise ShapeError(f"`x_seq` must be [T, N, *], got {list(x_seq.shape)}. Add the batch dimension.")
     modules = _several(stateless_module)
-    require_single_step("seq_to_ann_forward", modules)
     require_stateless("seq_to_ann_forward", modules)
+    require_single_step("seq_to_ann_forward", modules)
     output = _composed(modules)(x_seq.flatten(0, 1))
     return output.unflatten(0, x_seq.shape[:2])
 
@@ -239,15 +241,20 @@ def require_multi_step(net: nn.Module, name: str) -> None:
 def require_single_step(who: object, modules: Iterable[Any]) -> None:
     """Refuse modules in multi-step mode where ``who``, a container or the name of a function, gives them
     single steps: they would take the batch for time."""
-    for given in modules:
-        for name, module in in_one_step_mode(given) if isinstance(given, nn.Module) else ():
-            if module.step_mode != "s":
-                which = type(module).__name__ + (f" '{name}'" if name else "")
-                raise ValueError(
-                    f"{_named(who)} gives its modules single time steps, so `step_mode` of {which} must be "
-                    f"'s', got {module.step_mode!r}. Build it with step_mode='s', or call "
-                    "functional.set_step_mode(module, 's')."
-                )
+    given = [module for module in modules if isinstance(module, nn.Module)]
+    waiting = list(given)  # this runs at every call
+    while waiting:
+        module = waiting.pop()
+        if getattr(module, "step_mode", "s") != "s":
+            names = (name for one in given for name, found in one.named_modules() if found is module)
+            which = type(module).__name__ + (f" '{name}'" if (name := next(names)) else "")
+            raise ValueError(
+                f"{_named(who)} gives its modules single time steps, so `step_mode` of {which} must be "
+                f"'s', got {module.step_mode!r}. Build it with step_mode='s', or call "
+                "functional.set_step_mode(module, 's')."
+            )
+        if module._modules and not getattr(module, "step_mode_boundary", False):
+            waiting += [child for child in module._modules.values() if child is not None]
 
 
 def require_stateless(who: object, modules: Iterable[Any]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
-from spikeloom.functional.networks import check_time, require_multi_step
+from spikeloom.functional.networks import check_time, in_one_step_mode, require_multi_step
 from spikeloom.memory import StepModule, load_memory_states, memory_states, recomputing
 
 
@@ -40,7 +40,7 @@ def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
     def run(x: Tensor) -> Tensor:
         nonlocal runs
         runs += 1
-        now = memory_states(module)
+        now = memory_states(module) if runs > 1 else []
         load_memory_states(before, copy=True)
         if runs == 1:
             return module(x)
@@ -95,8 +95,10 @@ def checkpoint_time(net: nn.Module, x_seq: Tensor, chunk: int) -> Tensor:
 
 def require_parts(net: nn.Module) -> None:
     """Raise a ValueError if a module of ``net`` has to see a sequence as a whole."""
+    own_mode = set(in_one_step_mode(net))
     for name, module in net.named_modules():
         whole_only = isinstance(module, StepModule) and "s" not in module.supported_step_mode()
+        whole_only &= module in own_mode  # else its container gives it what it needs
         is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
         if whole_only or (is_norm and getattr(module, "step_mode", "m") == "m"):
             raise ValueError(

@@ -59,9 +59,9 @@ class StepModeContainer(StepModule, nn.Sequential):
         return unfold(super().forward(fold(input)), input.shape[:2])
 
     def _check_modules(self) -> None:
-        require_single_step(self, self)
         if not self.stateful:
             require_stateless(self, self)
+        require_single_step(self, self)
 
     def extra_repr(self) -> str:
         return f"step_mode={self.step_mode}"

@@ -37,6 +37,8 @@ class Delay(MemoryModule):
         return self.multi_step_forward(x.unsqueeze(0))[0]
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        if self.delay_steps == 0:
+            return x_seq.clone()
         stream = _stream(self.queue, x_seq, self.delay_steps)
         self.queue = stream[len(x_seq) :].clone()  # not a view, which would keep it all
         return stream[: len(x_seq)]

@@ -42,7 +42,8 @@ class DiehlCook(nn.Module):
         weight: ``[inputs, neurons]``.
         theta: ``[neurons]``, in mV.
         delay: of the inputs, in time steps, int32 ``[inputs]``.
-        memories: potentials, conductances and last spikes: what else the next presentation starts from.
+        memories: potentials, conductances and last spikes: what else a presentation starts from. They are not
+            in ``state_dict``: save them beside it, for the same responses.
     Raises:
         ValueError: there are no inputs or neurons.
     Differs from: the published code, which integrates potentials and conductances by Euler's method and has a

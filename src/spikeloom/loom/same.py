@@ -16,8 +16,10 @@ from torch import Tensor, nn
 SIMPLE = (bool, int, float, str, type(None))
 DEEPEST = 3
 """Levels of containers and objects that are looked into."""
-_LONGEST = 1000
-"""Items of containers elsewhere that are looked at, each time."""
+_LONGEST = 100
+"""Items of a container elsewhere that are looked at, each time; those of containers in it, in a short one."""
+_SHORT = 16
+_LARGEST = 1000  # numbers of an array
 _MADE = 1 << 9  # the flag of a class that a program made
 LIBRARIES = ("spikeloom", "torch", "numpy", "numba")
 """Packages whose functions read nothing that a user changes."""
@@ -144,9 +146,10 @@ def _brief(value: Any, names: Container[str]) -> Any:
         return type(value), value
     if isinstance(value, Tensor):  # a step that reads it is not woven
         return Tensor
-    if isinstance(value, list | tuple | dict | set | deque | np.ndarray):
-        items = value.size if isinstance(value, np.ndarray) else len(value)
-        return frozen(value, DEEPEST - 1) if items <= _LONGEST else _Same(value)
+    if isinstance(value, np.ndarray):
+        return frozen(value) if value.size <= _LARGEST else _Same(value)
+    if isinstance(value, list | tuple | dict | set | deque) and len(value) <= _LONGEST:
+        return frozen(value, DEEPEST - 1 if len(value) <= _SHORT else DEEPEST)
     settings = getattr(value, "__dict__", None)
     is_code = isinstance(value, types.FunctionType | type | types.ModuleType | nn.Module)
     if isinstance(settings, dict) and not is_code:

@@ -1,13 +1,14 @@
-"""Balanced resonate-and-fire: a swing whose damping keeps it stable, and rises with its own spikes."""
+"""Balanced resonate-and-fire: a swing whose damping fits its frequency, and rises with its own spikes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_positive, checked_range
+from spikeloom.checks import checked_number, checked_positive, checked_range
 from spikeloom.neuron.base import BaseNode
-from spikeloom.neuron.setting import function
 
 _SMALLEST = 1e-12  # of what a root is taken: at 0 it has no gradient
 
@@ -20,15 +21,16 @@ class BalancedResonateAndFireNode(BaseNode):
               u_t = u_{t-1} + \Delta(\omega v_{t-1} + b_t u_{t-1}),\\
               s_t = \Theta(h_t - v_{th} - q_{t-1}),\quad v_t = h_t,\quad q_t = \gamma q_{t-1} + s_t
 
-    The first term of the damping is the one with which Euler's method neither grows nor decays, so every
-    :math:`b' > 0` decays. A spike resets nothing: it raises the threshold and the damping for a while.
+    With the first term of the damping alone a swing neither grows nor decays under Euler's method; with
+    :math:`b' + q` it decays, as long as :math:`\Delta (b' + q) < 2 \sqrt{1 - (\omega\,\Delta)^2}`. A spike
+    resets nothing: it raises the threshold and the damping for a while.
 
     Args:
         omega: angular frequency, in radians per unit of time; a number, a tensor (kept as a buffer) or an
-            ``nn.Parameter``, like the next; ``omega * dt`` must be from -1 to 1, and counts as that bound
-            where learning takes it beyond.
+            ``nn.Parameter``, like the next; ``omega * dt`` must be from -1 to 1, and acts as that bound where
+            learning takes it beyond.
         b_offset: the damping :math:`b'`, per unit of time; not negative.
-        gamma: decay of the refractory period :math:`q` per time step, from 0 to 1.
+        gamma: decay of the refractory period :math:`q` per time step, at least 0 and less than 1.
         dt: the length of a time step, :math:`\Delta`; greater than 0.
         v_threshold, surrogate_function, detach_reset, step_mode, backend, store_v_seq: as for
             :class:`~spikeloom.neuron.BaseNode`. With ``detach_reset`` there is no gradient through ``q``.
@@ -36,7 +38,8 @@ class BalancedResonateAndFireNode(BaseNode):
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
         Memories ``v``, ``u``, ``q``: ``[N, *]``.
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: a setting is out of its range, or a swing could grow: with a spike at every step :math:`q`
+            comes to :math:`1/(1-\gamma)`.
     Source: Higuchi, Kairat, Bohté & Otte, Balanced resonate-and-fire neurons, ICML 2024.
     Example:
         >>> import torch
@@ -65,25 +68,34 @@ class BalancedResonateAndFireNode(BaseNode):
         store_v_seq: bool = False,
     ):
         super().__init__(v_threshold, 0.0, surrogate_function, detach_reset, step_mode, backend, store_v_seq)
-        self.dt = checked_positive("dt", dt)
+        self.dt = checked_positive("dt", checked_number("dt", dt))
+        self.gamma = checked_range("gamma", checked_number("gamma", gamma), 0.0)
         self.add_setting("omega", checked_range("omega", omega, -1.0 / self.dt, 1.0 / self.dt))
         self.add_setting("b_offset", checked_range("b_offset", b_offset, 0.0))
-        self.gamma = checked_range("gamma", gamma, 0.0, 1.0)
         self.register_memory("u", 0.0)
         self.register_memory("q", 0.0)
+        strongest = torch.as_tensor(self.b_offset + 1.0 / (1.0 - self.gamma)) if self.gamma < 1 else torch.inf
+        if not bool(torch.as_tensor(strongest * self.dt < 2.0 * self._turn()[1]).all()):
+            raise ValueError(
+                f"`dt` must be short enough for the damping, dt (b_offset + 1 / (1 - gamma)) < 2 sqrt(1 - "
+                f"(omega dt)^2), or a swing would grow; got dt={self.dt}, omega={omega}, "
+                f"b_offset={b_offset}, gamma={self.gamma}."
+            )
 
-    def balance(self) -> Any:
-        """The damping per unit of time with which a swing neither grows nor decays."""
+    def _turn(self) -> tuple[Any, Any]:
+        """The angle of a step, which is its sine and at most 1, and the cosine."""
         turn = self.omega * self.dt
-        inside = 1.0 - turn * turn
-        inside = inside.clamp(min=_SMALLEST) if isinstance(inside, Tensor) else max(inside, 0.0)
-        return (function("sqrt", inside) - 1.0) / self.dt
+        if not isinstance(turn, Tensor):
+            return turn, math.sqrt(max(0.0, 1.0 - turn * turn))
+        turn = turn.clamp(-1.0, 1.0)
+        return turn, (1.0 - turn * turn).clamp(min=_SMALLEST).sqrt()
 
     def neuronal_charge(self, x: Tensor) -> None:
-        damping = self.balance() - self.b_offset - self.q
+        turn, root = self._turn()
+        kept = root - (self.q + self.b_offset) * self.dt  # one more than the damping of the step
         v, u = self.v, self.u
-        self.v = v + (v * damping - u * self.omega + x) * self.dt
-        self.u = u + (v * self.omega + u * damping) * self.dt
+        self.v = v * kept - u * turn + x * self.dt
+        self.u = v * turn + u * kept
 
     def neuronal_fire(self) -> Tensor:
         return self.surrogate_function(self.v - self.v_threshold - self.q)

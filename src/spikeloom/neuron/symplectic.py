@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeloom.checks import checked_positive, checked_range
@@ -19,7 +20,8 @@ class SEAdLIFNode(BaseNode):
               \alpha = e^{-1/\tau},\quad \beta = e^{-1/\tau_w}
 
     The current takes the new potential, after its reset, where Euler's forward method takes the one before.
-    So a swing that decays in continuous time decays here, whatever the length of a step.
+    So a swing decays, as it does in continuous time, as long as :math:`a < (1+\alpha)(1+\beta) / ((1-\alpha)
+    (1-\beta))`, that is, unless a step is nearly half a period.
 
     Args:
         tau: membrane time constant, in time steps; greater than 0; a number, a tensor (kept as a buffer) or
@@ -34,7 +36,8 @@ class SEAdLIFNode(BaseNode):
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
         Memories ``v``, ``w``: ``[N, *]``.
     Raises:
-        ValueError: ``tau`` or ``tau_w`` is not greater than 0, or ``a`` or ``b`` is negative.
+        ValueError: ``tau`` or ``tau_w`` is not greater than 0, ``a`` or ``b`` is negative, or a swing would
+            grow.
     Differs from: :class:`AdaptiveLIFNode`, whose current takes the potential before its reset and is not
         scaled by :math:`1-\beta`.
     Source: Baronig, Ferrand, Sabathiel & Legenstein, Advancing spatio-temporal processing through adaptation
@@ -74,6 +77,13 @@ class SEAdLIFNode(BaseNode):
         self.add_setting("tau_w", checked_positive("tau_w", tau_w))
         self.add_setting("a", checked_range("a", a, 0.0))
         self.add_setting("b", checked_range("b", b, 0.0))
+        alpha, beta = (function("exp", -1.0 / one) for one in (self.tau, self.tau_w))
+        most = torch.as_tensor((1.0 + alpha) * (1.0 + beta) / ((1.0 - alpha) * (1.0 - beta)))
+        if not bool(torch.as_tensor(self.a < most).all()):
+            raise ValueError(
+                f"`a` must be less than {most.min().item():.4g} with these time constants, or a swing would "
+                f"grow; got {a}. Take shorter time steps, which are larger time constants."
+            )
         self.register_memory("w", 0.0)
 
     def neuronal_charge(self, x: Tensor) -> None:

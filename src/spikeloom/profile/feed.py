@@ -40,7 +40,7 @@ def size(x: Tensor, num_steps: int | None) -> tuple[int, int]:
 
 def feed(net: nn.Module, x: Tensor, num_steps: int | None) -> list[Any]:
     """What ``net`` returns for a batch: one output, or one for each time step in single-step mode."""
-    if num_steps is not None or {module.step_mode for _, module in in_one_step_mode(net)} != {"s"}:
+    if num_steps is not None or {module.step_mode for module in in_one_step_mode(net)} != {"s"}:
         return [net(x)]
     outputs = [net(step) for step in x]
     _refuse_lost_samples(net, x.shape[1])

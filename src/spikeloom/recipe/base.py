@@ -40,7 +40,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Steps = Annotated[int, tyro.conf.arg(aliases=["-T"])]
 Duration = Annotated[float, tyro.conf.arg(aliases=["-T"])]
 BatchSize = Annotated[int, tyro.conf.arg(aliases=["-b"])]
-Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ class BaseRecipe:
 
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
-    data_dir: Folder = None
+    data_dir: PathOption = None
     """Folder with datasets; default: $SPIKELOOM_DATA, else a cache folder."""
-    run_dir: Folder = None
+    run_dir: PathOption = None
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
 
     def __post_init__(self) -> None:

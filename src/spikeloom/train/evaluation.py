@@ -32,23 +32,24 @@ def evaluate(
     dtype = next(net.parameters()).dtype
     _share_buffers(fabric, net)
     totals = torch.zeros(3, dtype=torch.float64)
-    for start in range(0, len(data.test_y), batch_size):
-        batch = torch.arange(start, min(start + batch_size, len(data.test_y)))
-        indices = batch[fabric.global_rank :: fabric.world_size]
-        count = len(indices)
-        if count == 0:  # a sharded network runs in all processes, or in none
-            indices = batch[:1]
-        torch.manual_seed(derive_seed(seed, "test", start, fabric.global_rank))  # of layers that draw
-        x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
-        x = as_float(x).to(dtype)
-        with functional.evaluating(net), functional.fresh_state(net), fabric.autocast():
-            output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
-        if output.is_floating_point() and output.itemsize < 4:  # as Fabric gives it in training
-            output = output.float()
-        loss = experiment.loss(output, labels)
-        correct = (experiment.predict(output) == labels).sum()
-        if count:
-            totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
+    with functional.evaluating(net):
+        for start in range(0, len(data.test_y), batch_size):
+            batch = torch.arange(start, min(start + batch_size, len(data.test_y)))
+            indices = batch[fabric.global_rank :: fabric.world_size]
+            count = len(indices)
+            if count == 0:  # a sharded network runs in all processes, or in none
+                indices = batch[:1]
+            torch.manual_seed(derive_seed(seed, "test", start, fabric.global_rank))  # of layers that draw
+            x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
+            x = as_float(x).to(dtype)
+            with functional.fresh_state(net), fabric.autocast():
+                output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
+            if output.is_floating_point() and output.itemsize < 4:  # as Fabric gives it in training
+                output = output.float()
+            loss = experiment.loss(output, labels)
+            correct = (experiment.predict(output) == labels).sum()
+            if count:
+                totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
     loss, correct, count = summed(fabric, totals.tolist())
     return loss / count, correct / count
 
