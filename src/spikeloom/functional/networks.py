@@ -242,7 +242,7 @@ def require_single_step(who: object, modules: Iterable[Any]) -> None:
     """Refuse modules in multi-step mode where ``who``, a container or the name of a function, gives them
     single steps: they would take the batch for time."""
     given = [module for module in modules if isinstance(module, nn.Module)]
-    waiting = list(given)  # this runs at every call
+    waiting = given[::-1]  # this runs at every call
     while waiting:
         module = waiting.pop()
         if getattr(module, "step_mode", "s") != "s":
@@ -254,7 +254,7 @@ def require_single_step(who: object, modules: Iterable[Any]) -> None:
                 "functional.set_step_mode(module, 's')."
             )
         if module._modules and not getattr(module, "step_mode_boundary", False):
-            waiting += [child for child in module._modules.values() if child is not None]
+            waiting += [child for child in reversed(module._modules.values()) if child is not None]
 
 
 def require_stateless(who: object, modules: Iterable[Any]) -> None:
