@@ -73,7 +73,6 @@ def draw_spikes(snn: ConvertedNet, x: Tensor, T: int, title: str = "") -> Figure
         >>> len(draw_spikes(convert(torch.nn.ReLU(), x), x, T=8).axes)
         1
     """
-
     if len(x) != 1:
         raise ShapeError(f"`x` must be one sample [1, *], got {list(x.shape)}. Choose one.")
     with record(snn, "spike", instance=IFNode) as records:

@@ -84,7 +84,6 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
         >>> [panel.get_title().split(":")[0] for panel in figure.axes]
         ['input', "layer '0'", "layer '1'"]
     """
-
     _check_one(times, "[1, *]")
     panels, end = {"input": _by_neuron(times)}, 0.0
     for name, layer in net.named_children():

@@ -39,7 +39,6 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
         >>> [panel.get_title() for panel in figures["membrane"].axes]
         ["layer '0': 3 of 3 neurons, which fire once", "layer '1': 2 of 2 neurons, which fire once"]
     """
-
     layers = [(name, layer) for name, layer in net.named_children() if isinstance(layer, DRAWN)]
     silent = bool(layers) and isinstance(layers[-1][1], PeakPotential)
     firing = OrderedDict(list(net.named_children())[: -1 if silent else None])
