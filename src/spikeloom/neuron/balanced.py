@@ -83,7 +83,7 @@ class BalancedResonateAndFireNode(BaseNode):
             )
 
     def _turn(self) -> tuple[Any, Any]:
-        """The angle of a step, which is its sine and at most 1, and the cosine."""
+        """Sine and cosine of the angle by which a step turns the state."""
         turn = self.omega * self.dt
         if not isinstance(turn, Tensor):
             return turn, math.sqrt(max(0.0, 1.0 - turn * turn))
