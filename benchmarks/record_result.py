@@ -31,7 +31,7 @@ def record(run: Path) -> Path:
         summary["accuracy_over_time"] = json.loads(conversion.read_text())
     settings = config["settings"]
     seed = f"seed{settings['seed']}" if settings["seed"] else None
-    choices = [settings.get(name) for name in ("dataset", "net", "config", "loss")]
+    choices = [settings.get(name) for name in ("dataset", "net", "config", "loss", "feedback")]
     size = f"{settings['neurons']}-neurons" if settings.get("neurons") else None
     default = RECIPES[config["recipe"]]().settings().get("T")
     steps = f"T{settings['T']}" if settings.get("T") != default else None
@@ -43,5 +43,7 @@ def record(run: Path) -> Path:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:] or sys.argv[1].startswith("-"):
+        raise SystemExit(__doc__)
     for argument in sys.argv[1:]:
         print(record(Path(argument)))
