@@ -15,14 +15,14 @@ def test_unknown_names_raise_with_close_matches():
 
 def test_every_name_has_a_loader():
     assert names() == [
-        "blobs", "breast-cancer", "cifar10", "digits", "fashion-mnist", "iris", "landsat", "mnist", "nmnist",
-        "yin-yang",
+        "blobs", "breast-cancer", "cifar10", "digits", "evidence", "fashion-mnist", "iris", "landsat",
+        "mnist", "nmnist", "yin-yang",
     ]  # fmt: skip
     for name in names():
         assert callable(DATASETS[name])
 
 
-@pytest.mark.parametrize("name", ["blobs", "breast-cancer", "digits", "iris", "yin-yang"])
+@pytest.mark.parametrize("name", ["blobs", "breast-cancer", "digits", "evidence", "iris", "yin-yang"])
 def test_built_in_sets_carry_their_name(name):
     assert load(name).name == name
 

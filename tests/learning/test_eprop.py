@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from compare import assert_close
-from spikeloom import learning
-from spikeloom.errors import ShapeError, SpikeloomError
+from spikeloom import functional, learning
+from spikeloom.errors import ForgottenResetError, ShapeError, SpikeloomError
 
 SIZES = (3, 6, 2)
 SETTINGS = {"tau": 5.0, "tau_out": 4.0, "tau_adaptation": 12.0, "v_threshold": 0.6}
@@ -46,16 +46,15 @@ def through_time(net, x, targets, beta, refractory=0):
     return torch.autograd.grad(loss, [net.weight, net.readout.weight, net.readout.bias])
 
 
-def sequences(num_steps=25, batch=4):
+def sequences(num_steps=25, batch=4, **settings):
     torch.manual_seed(0)
-    net = learning.EProp(*SIZES, **SETTINGS).double()
+    net = learning.EProp(*SIZES, **SETTINGS, **settings).double()
     return net, torch.rand(num_steps, batch, 3).double() * 2, torch.randn(num_steps, batch, 2).double()
 
 
-@pytest.mark.parametrize(("beta", "refractory"), [(0.0, 0), (0.4, 0), (0.4, 1), (0.4, 3)])
+@pytest.mark.parametrize(("beta", "refractory"), [(0.0, 0), (0.375, 0), (0.375, 1), (0.375, 3)])
 def test_the_gradient_is_that_through_time_with_the_spikes_cut(beta, refractory):
-    net, x, targets = sequences()
-    net.beta, net.refractory = beta, refractory
+    net, x, targets = sequences(beta=beta, refractory=refractory)
     expected = list(through_time(net, x, targets, beta, refractory))
     expected[0][:, 3:].fill_diagonal_(0)  # no synapse to itself
     for step, target in zip(x, targets, strict=True):
@@ -77,21 +76,27 @@ def test_memory_does_not_grow_with_time():
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.parametrize("step_mode", ["s", "m"])
 @pytest.mark.parametrize("feedback", ["symmetric", "random"])
-def test_it_learns_a_pattern_over_time(feedback):
+def test_it_learns_a_pattern_over_time(feedback, step_mode):
     """Frozen noise in, a sine wave out."""
     torch.manual_seed(0)
-    net = learning.EProp(10, 40, 1, feedback=feedback, tau_out=5.0)
+    net = learning.EProp(10, 40, 1, feedback=feedback, tau_out=5.0, step_mode=step_mode)
     x = (torch.rand(50, 1, 10) < 0.2).float()
     target = torch.sin(torch.arange(50) * 2 * math.pi / 50)
     optimizer, errors = torch.optim.Adam(net.parameters(), lr=0.01), []
     for _ in range(80):
-        error = 0.0
         optimizer.zero_grad()
-        for step, wanted in zip(x, target, strict=True):
-            difference = net(step) - wanted
-            net.learn(difference / 50)
-            error += difference.square().item() / 50
+        if step_mode == "s":
+            error = 0.0
+            for step, wanted in zip(x, target, strict=True):
+                difference = net(step) - wanted
+                net.learn(difference / 50)
+                error += difference.square().item() / 50
+        else:
+            loss = (net(x)[:, 0, 0] - target).square().mean()
+            (loss / 2).backward()
+            error = loss.item()
         optimizer.step()
         net.reset()
         errors.append(error)
@@ -104,8 +109,8 @@ def test_evaluation_keeps_no_traces_and_learns_nothing():
     net.reset()
     net.eval()
     assert all(torch.equal(one, net(step)) for one, step in zip(trained, x, strict=True))
-    assert net.eligible.abs().sum() == 0
-    with pytest.raises(SpikeloomError, match="training mode"):
+    assert all(getattr(net, name) is None for name in ("seen", "adapted", "eligible"))
+    with pytest.raises(SpikeloomError, match="in training mode"):
         net.learn(trained[0])
 
 
@@ -129,9 +134,132 @@ def test_wrong_arguments():
     net = learning.EProp(3, 4, 2)
     with pytest.raises(SpikeloomError, match="before learn"):
         net.learn(torch.zeros(1, 2))
-    with pytest.raises(ShapeError, match=r"input \[N, 3\], got \[5, 4\]"):
+    with pytest.raises(ShapeError, match=r"input \[N, 3\], got steps of shape \[5, 4\]"):
         net(torch.zeros(5, 4))
     net.reset()
     net(torch.zeros(5, 3))
     with pytest.raises(ShapeError, match=r"`error` must have the output's shape \[5, 2\], got \[5, 1\]"):
         net.learn(torch.zeros(5, 1))
+
+
+BACKENDS = ["torch", "numba"]
+
+
+def in_sequences(net, x, targets, parts=1):
+    """The gradients of half the squared error, of sequences; the outputs and the spikes."""
+    net.step_mode = "m"
+    net.zero_grad()
+    outputs, spikes = [], []
+    for some in x.chunk(parts):
+        outputs.append(net(some))
+        spikes.append(net.z_seq)
+    y_seq = torch.cat(outputs)
+    ((y_seq - targets).square().sum() / 2).backward()
+    return [one.grad for one in net.parameters()], y_seq.detach(), torch.cat(spikes).detach()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("feedback", ["symmetric", "random"])
+@pytest.mark.parametrize(("beta", "refractory"), [(0.0, 0), (0.375, 3), (torch.arange(6) / 8, 1)])
+def test_a_sequence_gives_the_outputs_and_gradients_of_its_steps(beta, refractory, feedback, parts, backend):
+    net, x, targets = sequences(beta=beta, refractory=refractory, feedback=feedback, backend=backend)
+    outputs, spikes = [], []
+    for step, target in zip(x, targets, strict=True):
+        outputs.append(net(step))
+        net.learn(outputs[-1] - target)
+        spikes.append(net.z)
+    expected = [one.grad.clone() for one in net.parameters()]
+    last = [net.v, net.z, net.a, net.silent]
+    net.reset()
+    got, y_seq, z_seq = in_sequences(net, x, targets, parts)
+    assert torch.equal(torch.stack(spikes), z_seq)
+    assert_close("outputs", torch.stack(outputs), y_seq)
+    for reference, gradient in zip(expected, got, strict=True):
+        assert reference.abs().max() > 0.1
+        assert_close("gradient", reference, gradient)
+    for reference, memory in zip(last, [net.v, net.z, net.a, net.silent], strict=True):
+        assert_close("state", reference, memory.detach())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_of_spikes_inputs_and_the_state_before(backend):
+    """Against autograd of the reference loop; a loss of firing rates, and of a layer in front."""
+    found = []
+    for one in ("torch", backend):
+        net, x, _ = sequences(beta=0.375, refractory=1, backend=one)
+        net.step_mode = "m"
+        gain = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+        y_seq = net(gain * x[:10])
+        first = net.z_seq.mean((0, 1))
+        z_seq = (net(gain * x[10:]), net.z_seq)[1]
+        loss = (
+            (first + z_seq.mean((0, 1)) - 0.1).square().sum()
+            + y_seq[-1].sum()
+            + net.a.square().sum()
+            + net.y.sum()
+        )
+        found.append(torch.autograd.grad(loss + net.v.sum(), [gain, *net.parameters()]))
+    for reference, got in zip(*found, strict=True):
+        assert reference.abs().max() > 0.01
+        assert_close("gradient", reference, got)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_time_in_chunks_gives_the_gradients_of_the_whole(backend):
+    net, x, targets = sequences(beta=0.375, backend=backend)
+    expected, *_ = in_sequences(net, x, targets)
+    expected = [one.clone() for one in expected]
+    net.zero_grad()
+    net.reset()
+    y_seq = functional.checkpoint_time(net, x, 7)
+    ((y_seq - targets).square().sum() / 2).backward()
+    for reference, one in zip(expected, net.parameters(), strict=True):
+        assert_close("gradient", reference, one.grad)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            net, x, targets = sequences(batch=11, beta=0.375)
+            found.append(in_sequences(net, x, targets))
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found[0][0], found[1][0], strict=True):
+        assert_close("gradient", one, other)  # whose matrix products may
+    assert all(torch.equal(one, other) for one, other in zip(found[0][1:], found[1][1:], strict=True))
+
+
+def test_a_sequence_without_gradients_and_the_steps_after_it():
+    net, x, targets = sequences()
+    net.step_mode = "m"
+    with torch.no_grad():
+        net(x)
+    assert not net.z_seq.requires_grad
+    net.step_mode = "s"
+    with pytest.raises(SpikeloomError, match="call backward"):
+        net.learn(targets[0])
+    net.learn(net(x[0]) - targets[0])
+    assert all(one.grad is not None for one in net.parameters())
+
+
+def test_a_forgotten_reset_is_noticed():
+    net, x, targets = sequences()
+    in_sequences(net, x, targets)
+    with pytest.raises(ForgottenResetError, match="reset_net"):
+        net(x)
+
+
+def test_no_neuron_has_a_synapse_to_itself():
+    net, x, targets = sequences()
+    expected = in_sequences(net, x, targets)[1]
+    net.reset()
+    net.weight.data[:, 3:].fill_diagonal_(9.0)
+    gradients, got, _ = in_sequences(net, x, targets)
+    assert torch.equal(expected, got)
+    assert gradients[0][:, 3:].diagonal().abs().sum() == 0
+    net.reset()
+    net.step_mode = "s"
+    assert_close("steps", expected, torch.stack([net(step) for step in x]))

@@ -23,6 +23,7 @@ TINY = {
     "ann2snn": ["--epochs", "2", "--T", "2"],
     "blobs": ["--epochs", "2", "--points", "128", "--T", "4"],
     "dspike": ["--epochs", "2", "--adapt-weights", "2", "--adapt-samples", "50"],
+    "eprop": ["--epochs", "2", "--samples", "32", "--batch-size", "32"],
     "eventprop": ["--epochs", "2", "--hidden", "50"],
     "lif-fc": ["--epochs", "2", "--T", "5", "--hidden", "16"],
     "relpsp": ["--epochs", "2", "--hidden", "16"],

@@ -5,6 +5,7 @@ from spikeloom.data.atis import read_atis
 from spikeloom.data.builtin import breast_cancer, digits, iris
 from spikeloom.data.catalogue import DATASETS, load, names
 from spikeloom.data.cifar import cifar10, read_cifar10_batch
+from spikeloom.data.cues import evidence, evidence_spikes
 from spikeloom.data.dataset import Dataset, as_float
 from spikeloom.data.events import Events
 from spikeloom.data.folder import data_folder
@@ -34,6 +35,8 @@ __all__ = [
     "data_folder",
     "digits",
     "event_histogram",
+    "evidence",
+    "evidence_spikes",
     "fashion_mnist",
     "frames_by_duration",
     "frames_by_number",

@@ -16,15 +16,15 @@ DATASETS: Registry[Loader] = Registry("dataset")
 def load(name: str, data_dir: DataFolder = None, seed: int = 0) -> Dataset:
     """A dataset by name, in memory.
 
-    ``digits``, ``iris``, ``breast-cancer``, ``blobs`` and ``yin-yang`` need no files and no network.
-    ``mnist``, ``fashion-mnist``, ``cifar10`` and ``landsat`` are found in the data folder or downloaded into
-    it, and checked against their SHA-256. ``nmnist`` is found in the data folder.
+    ``digits``, ``iris``, ``breast-cancer``, ``blobs``, ``yin-yang`` and ``evidence`` need no files and no
+    network. ``mnist``, ``fashion-mnist``, ``cifar10`` and ``landsat`` are found in the data folder or
+    downloaded into it, and checked against their SHA-256. ``nmnist`` is found in the data folder.
 
     Args:
         name: one of :func:`names`.
         data_dir: the data folder; ``None`` takes the one that :func:`data_folder` describes.
-        seed: decides the split of sets without an official one, and the points of ``blobs`` and
-            ``yin-yang``; other sets do not use it.
+        seed: decides the split of sets without an official one, and the samples of ``blobs``, ``yin-yang``
+            and ``evidence``; other sets do not use it.
     Raises:
         UnknownNameError: there is no such set.
         DataError: a file is missing and cannot be downloaded, or is damaged.

@@ -132,7 +132,10 @@ class Recorder(TorchFunctionMode):
                     value = 0.0
                 self.starts[f"{name}.{key}"] = value
                 if not is_number(value):
-                    raise ConversionError(f"{self._where()} must begin with numbers, not its '{key}'. {CURE}")
+                    raise ConversionError(
+                        f"{self._where()} has a {type(module).__name__}, whose memory '{key}' does not begin "
+                        f"with a number. {CURE}"
+                    )
             elif isinstance(value, Tensor):
                 self.begun[f"{name}.{key}"] = self.note(value)
 

@@ -5,6 +5,7 @@ from spikeloom.recipe.base import RECIPES, BaseRecipe, Recipe
 from spikeloom.recipe.blobs import Blobs
 from spikeloom.recipe.diehl_cook import DiehlCookRecipe
 from spikeloom.recipe.dspike import DspikeRecipe
+from spikeloom.recipe.eprop import EProp
 from spikeloom.recipe.eventprop import EventProp
 from spikeloom.recipe.lif_fc import LifFc
 from spikeloom.recipe.relpsp import ReLPSP
@@ -25,6 +26,7 @@ __all__ = [
     "Blobs",
     "DiehlCookRecipe",
     "DspikeRecipe",
+    "EProp",
     "EventProp",
     "LifFc",
     "ReLPSP",

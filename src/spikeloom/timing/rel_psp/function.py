@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.timing.checks import check_gradient, runs_compiled
+from spikeloom.loom.own_loops import check_gradient, runs_compiled
 from spikeloom.timing.rel_psp import reference
 from spikeloom.timing.rel_psp.geometry import Geometry
 from spikeloom.timing.spike_response import Fired
