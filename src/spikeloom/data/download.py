@@ -39,6 +39,7 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
     import requests  # pooch brings it; both take 0.15 s to import, and only downloads need them
 
     part = unfinished(folder / name)
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     tried = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,9 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+    with contextlib.suppress(OSError):  # the path may have been mistyped
+        for one in missing:
+            one.rmdir()
     raise NoMirrorError(tried)
 
 
