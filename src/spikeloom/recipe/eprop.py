@@ -49,7 +49,7 @@ class EProp(Validated, Recipe):
     """Recurrent neurons, of which half have adaptive thresholds."""
     feedback: Literal["symmetric", "random"] = "symmetric"
     """What brings errors back to the neurons: the weights of the outputs, or fixed random ones."""
-    epochs: int = 6
+    epochs: int = 10
     """Passes over the training samples."""
     lr: float = 5e-3
     """Highest learning rate of Adam; it rises over a twentieth of the steps, and falls to 0."""
