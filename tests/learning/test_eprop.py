@@ -1,13 +1,16 @@
 """e-prop against autograd with the spikes cut where e-prop cuts them; its memory; and that it learns."""
 
+import copy
 import math
+import warnings
 
 import pytest
 import torch
 
 from compare import assert_close
-from spikeloom import functional, learning
-from spikeloom.errors import ForgottenResetError, ShapeError, SpikeloomError
+from spikeloom import functional, learning, loom
+from spikeloom.errors import BackendError, ForgottenResetError, ShapeError, SpikeloomError
+from spikeloom.learning.eprop import sequence
 
 SIZES = (3, 6, 2)
 SETTINGS = {"tau": 5.0, "tau_out": 4.0, "tau_adaptation": 12.0, "v_threshold": 0.6}
@@ -27,23 +30,22 @@ class Triangle(torch.autograd.Function):
         return grad * 0.3 / 0.6 * (1 - distance.abs() / 0.6).clamp(min=0)
 
 
-def through_time(net, x, targets, beta, refractory=0):
-    """The gradients of half the squared error, by autograd; spikes are cut on their way to other neurons and
-    to the reset, not on their way to the neuron's own threshold."""
+def through_time(net, x, beta, refractory=0):
+    """Outputs and spikes, for autograd; spikes are cut on their way to other neurons and to the reset, not on
+    their way to the neuron's own threshold."""
     alpha, kappa, rho = (math.exp(-1 / tau) for tau in (5.0, 4.0, 12.0))
     v = a = z = torch.zeros(x.shape[1], SIZES[1], dtype=x.dtype)
-    y, loss, spikes = 0.0, 0.0, 0.0
+    y, outputs, spikes = 0.0, [], []
     last, now = torch.full_like(z, -math.inf), 0
-    for step, target in zip(x, targets, strict=True):
+    for step in x:
         a = rho * a + z
         v = alpha * v + torch.cat([step, z.detach()], 1) @ net.weight.T - 0.6 * z.detach()
         z = Triangle.apply(v - 0.6 - beta * a) * (now - last > refractory)
         last, now = torch.where(z > 0, float(now), last), now + 1
         y = kappa * y + z @ net.readout.weight.T + net.readout.bias
-        loss = loss + (y - target).square().sum() / 2
-        spikes = spikes + z.detach().sum()
-    assert spikes > 20
-    return torch.autograd.grad(loss, [net.weight, net.readout.weight, net.readout.bias])
+        outputs.append(y)
+        spikes.append(z)
+    return torch.stack(outputs), torch.stack(spikes)
 
 
 def sequences(num_steps=25, batch=4, **settings):
@@ -52,10 +54,13 @@ def sequences(num_steps=25, batch=4, **settings):
     return net, torch.rand(num_steps, batch, 3).double() * 2, torch.randn(num_steps, batch, 2).double()
 
 
-@pytest.mark.parametrize(("beta", "refractory"), [(0.0, 0), (0.375, 0), (0.375, 1), (0.375, 3)])
+@pytest.mark.parametrize(("beta", "refractory"), [(0.0, 0), (0.4, 0), (0.4, 1), (0.4, 3)])
 def test_the_gradient_is_that_through_time_with_the_spikes_cut(beta, refractory):
     net, x, targets = sequences(beta=beta, refractory=refractory)
-    expected = list(through_time(net, x, targets, beta, refractory))
+    y_seq, spikes = through_time(net, x, beta, refractory)
+    assert spikes.sum() > 20
+    loss = (y_seq - targets).square().sum() / 2
+    expected = list(torch.autograd.grad(loss, [*net.parameters()]))
     expected[0][:, 3:].fill_diagonal_(0)  # no synapse to itself
     for step, target in zip(x, targets, strict=True):
         net.learn(net(step) - target)
@@ -131,6 +136,12 @@ def test_wrong_arguments():
             learning.EProp(1, 1, 1, **{name: 0.0})
     with pytest.raises(ValueError, match="`feedback`"):
         learning.EProp(1, 1, 1, feedback="other")
+    with pytest.raises(ShapeError, match=r"`beta` must be a number or \[4\], got \[3\]"):
+        learning.EProp(3, 4, 2, beta=torch.ones(3))
+    with pytest.raises(ValueError, match="`out_features` must be at least 1"):
+        learning.EProp(3, 4, 0)
+    with pytest.raises(TypeError, match="`v_threshold` must be a number"):
+        learning.EProp(3, 4, 2, v_threshold=torch.ones(4))
     net = learning.EProp(3, 4, 2)
     with pytest.raises(SpikeloomError, match="before learn"):
         net.learn(torch.zeros(1, 2))
@@ -183,26 +194,48 @@ def test_a_sequence_gives_the_outputs_and_gradients_of_its_steps(beta, refractor
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_gradients_of_spikes_inputs_and_the_state_before(backend):
-    """Against autograd of the reference loop; a loss of firing rates, and of a layer in front."""
+@pytest.mark.parametrize("num_steps", [1, 2, 25])
+def test_gradients_of_firing_rates_and_of_the_input(num_steps, backend):
+    """Through a gain in front of the layer, and with a state between two sequences."""
+    net, x, _ = sequences(num_steps, beta=0.4, refractory=1, step_mode="m", backend=backend)
+    gain = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+    x = (x[..., :1].expand_as(x)).transpose(0, 1).contiguous().transpose(0, 1)  # not contiguous
     found = []
-    for one in ("torch", backend):
-        net, x, _ = sequences(beta=0.375, refractory=1, backend=one)
-        net.step_mode = "m"
-        gain = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
-        y_seq = net(gain * x[:10])
-        first = net.z_seq.mean((0, 1))
-        z_seq = (net(gain * x[10:]), net.z_seq)[1]
-        loss = (
-            (first + z_seq.mean((0, 1)) - 0.1).square().sum()
-            + y_seq[-1].sum()
-            + net.a.square().sum()
-            + net.y.sum()
-        )
-        found.append(torch.autograd.grad(loss + net.v.sum(), [gain, *net.parameters()]))
-    for reference, got in zip(*found, strict=True):
-        assert reference.abs().max() > 0.01
-        assert_close("gradient", reference, got)
+    for from_autograd in (True, False):
+        if from_autograd:
+            y_seq, z_seq = through_time(net, gain * x, 0.4, 1)
+        else:
+            parts = [(net(gain * part), net.z_seq) for part in x.split([num_steps - 1, 1]) if len(part)]
+            y_seq, z_seq = (torch.cat(one) for one in zip(*parts, strict=True))
+        loss = (z_seq.mean((0, 1)) - 0.1).square().sum() + y_seq.square().mean()
+        found.append(torch.autograd.grad(loss, [gain, *net.parameters()]))
+    expected, got = found
+    expected[1][:, 3:].fill_diagonal_(0)  # no synapse to itself
+    for reference, gradient in zip(expected, got, strict=True):
+        assert num_steps < 25 or reference.abs().max() > 0.01
+        assert_close("gradient", reference, gradient)
+
+
+@pytest.mark.parametrize("sizes", [(3, 63, 2), (5, 500, 1), (1, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_loop_is_the_reference(sizes, dtype):
+    """One step at a time from the same state, with sums that are exact: no rounding makes another spike."""
+    torch.manual_seed(0)
+    nets = [
+        learning.EProp(*sizes, beta=0.1, step_mode="m", backend=backend).to(dtype) for backend in BACKENDS
+    ]
+    for parameter in nets[0].parameters():
+        parameter.data.mul_(64).round_().div_(64)
+    nets[1].load_state_dict(nets[0].state_dict())
+    for x in torch.rand(20, 1, 7, sizes[0], dtype=dtype).mul(32).round().div(8):
+        outputs = [net(x).detach() for net in nets]
+        assert torch.equal(nets[0].z, nets[1].z)
+        assert_close("output", *outputs)
+        for net in nets:
+            net.detach()
+        for name in ("v", "a", "y"):
+            assert_close(name, getattr(nets[0], name), getattr(nets[1], name))
+            setattr(nets[1], name, getattr(nets[0], name))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -263,3 +296,138 @@ def test_no_neuron_has_a_synapse_to_itself():
     net.reset()
     net.step_mode = "s"
     assert_close("steps", expected, torch.stack([net(step) for step in x]))
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+@pytest.mark.parametrize(("weights", "given"), [(0, 1), (1, 0), (2, 0), (0, 2)])
+def test_the_type_of_the_input_need_not_be_that_of_the_weights(weights, given, step_mode):
+    """Memories follow the input; the layer computes in the weights' type, or in float32."""
+    types = torch.float32, torch.float64, torch.float16
+    net, x, _ = sequences(step_mode=step_mode)
+    net.to(types[weights])
+    twin = copy.deepcopy(net).to(torch.float32 if weights == 2 else types[weights])
+    x = x.to(types[given])
+    for _ in range(2):
+        got, wanted = (
+            one(x.to(one.weight.dtype) if one is twin else x)
+            if step_mode == "m"
+            else torch.stack([one(step.to(one.weight.dtype) if one is twin else step) for step in x])
+            for one in (net, twin)
+        )
+        torch.testing.assert_close(got.float(), wanted.float(), rtol=2e-3, atol=2e-3)
+        if step_mode == "m":
+            got.sum().backward()
+        else:
+            net.learn(torch.ones_like(net.y))
+        assert all(one.grad.dtype == one.dtype for one in net.parameters())
+        functional.detach_net(net)
+        functional.detach_net(twin)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_memory_of_another_size_is_refused(backend):
+    net, x, _ = sequences(step_mode="m", backend=backend)
+    net(x)
+    for name in ("v", "z", "a", "silent", "y"):
+        setattr(net, name, getattr(net, name).detach())
+    with pytest.raises(
+        ShapeError, match=r"memory 'v' of .* has shape \[4, 6\], which does not fit an input of 9"
+    ):
+        net(torch.rand(5, 9, 3).double())
+    net.beta = torch.ones(5)
+    net.reset()
+    with pytest.raises(RuntimeError, match="expand"):
+        net(x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nan_stays_nan(backend):
+    net, x, _ = sequences(step_mode="m", beta=0.4, refractory=1, backend=backend)
+    net.weight.data[2] = math.nan
+    y_seq = net(x)
+    assert y_seq[1:].isnan().all()
+    y_seq.sum().backward()
+    assert net.weight.grad.isnan().any()
+    assert net.readout.weight.grad.isnan().any()
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_frozen_parameters_get_no_gradient(step_mode):
+    net, x, targets = sequences(step_mode=step_mode)
+    net.readout.requires_grad_(False)
+    if step_mode == "s":
+        net.learn(net(x[0]) - targets[0])
+    else:
+        (net(x) - targets).square().sum().backward()
+    assert net.weight.grad.abs().sum() > 0
+    assert net.readout.weight.grad is None
+    assert net.readout.bias.grad is None
+
+
+def test_the_spikes_of_a_sequence_are_no_memory_and_are_not_copied():
+    net, x, _ = sequences(step_mode="m")
+    assert net.z_seq is None
+    state = net.memory_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net(x)
+        net.load_memory_state(state)
+        net(x)
+    assert "z_seq" not in dict(net.named_memories())
+    assert net.z_seq.shape == (25, 4, 6)
+    assert copy.deepcopy(net).z_seq is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_empty_batch(backend):
+    net, x, _ = sequences(step_mode="m", backend=backend)
+    net(x[:, :0]).sum().backward()
+    assert net.z_seq.shape == (25, 0, 6)
+    assert net.weight.grad.abs().sum() == 0
+
+
+def test_without_gradients_no_slopes_are_kept(monkeypatch):
+    net, x, _ = sequences(step_mode="m")
+    rooms = []
+    run = sequence._run
+    monkeypatch.setattr(sequence, "_run", lambda *given: (rooms.append(given[-2].numel()), run(*given)))
+    net(x)
+    net.reset()
+    with torch.no_grad():
+        net(x)
+    assert rooms == [25 * 4 * 6, 0]
+
+
+def test_the_compiled_gradient_is_not_differentiated_again():
+    net, x, _ = sequences(step_mode="m")
+    loss = net(x).square().sum()
+    with pytest.raises(BackendError, match="gradients of EProp cannot be differentiated again"):
+        torch.autograd.grad(loss, net.weight, create_graph=True)
+    net.reset()
+    with loom.backend("triton"), pytest.raises(BackendError, match="EProp cannot run with backend 'triton'"):
+        net(x)
+
+
+def test_a_sequence_ends_what_single_steps_have_traced():
+    net, x, targets = sequences()
+    net.learn(net(x[0]) - targets[0])
+    net.step_mode = "m"
+    net(x)
+    with pytest.raises(SpikeloomError, match=r"After a whole sequence, call backward\(\)"):
+        net.learn(targets[0])
+
+
+def test_sequences_under_autocast_have_the_same_bits():
+    net, x, _ = sequences(step_mode="m")
+    expected = net(x)
+    net.reset()
+    with torch.autocast("cpu", torch.bfloat16):
+        got = net(x)
+    assert torch.equal(expected, got)
+
+
+def test_checkpoints_hold_thresholds_that_differ_and_old_ones_load():
+    net, *_ = sequences(beta=torch.arange(6) / 8)
+    assert "beta" in net.state_dict()
+    old, *_ = sequences(beta=0.4)
+    assert list(old.state_dict()) == ["weight", "B", "readout.weight", "readout.bias"]

@@ -269,7 +269,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(EXPRESSIONS, EXPRESSIONS, SETTINGS)
 def test_any_pointwise_neuron_is_planned(charge, follow, options):
     node = MadeUp(charge, follow, **options).double()

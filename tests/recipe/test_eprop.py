@@ -45,8 +45,7 @@ def test_a_run_has_figures_and_can_be_exported(tmp_path, capfd):
     assert "one time step as an ONNX model, with 5 memories" in capfd.readouterr().out
 
 
-def test_time_is_not_cut_into_chunks():
-    with pytest.raises(
-        ValueError, match="`time_chunk` must be left out here: the loss holds the firing rates"
-    ):
-        EProp(time_chunk=10)
+@pytest.mark.parametrize("name", ["time_chunk", "micro_batch"])
+def test_a_batch_is_not_cut_into_parts(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be left out here: the loss holds mean rates"):
+        EProp(**{name: 10})

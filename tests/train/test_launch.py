@@ -27,7 +27,7 @@ COMMAND = [sys.executable, *MODULE]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 # A checkpoint after almost every step, so that a training can be broken off within an epoch.
-EPOCHS = 40
+EPOCHS = 25
 KEYS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 TRAINING = [
     "blobs", "--epochs", f"{EPOCHS}", "--points", "512", "--device", "cpu", "--checkpoint-minutes", "0.0001",

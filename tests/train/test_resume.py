@@ -14,7 +14,8 @@ from compare import assert_same
 from spikeloom.train import checkpoint
 
 # A checkpoint after almost every step, so that the training is broken off within an epoch.
-TRAINING = ["blobs", "--epochs", "60", "--points", "512", "--checkpoint-minutes", "0.0001"]
+EPOCHS = 30
+TRAINING = ["blobs", "--epochs", f"{EPOCHS}", "--points", "512", "--checkpoint-minutes", "0.0001"]
 COMMAND = [sys.executable, "-m", "spikeloom"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -66,11 +67,11 @@ def test_killed_and_interrupted_runs_resume_to_bitwise_the_same_weights(unbroken
     run = tmp_path / "broken"
     code, _, _ = break_off(["train", *TRAINING, "--run-dir", str(run)], run, signal.SIGKILL, after=5)
     assert code == -signal.SIGKILL
-    assert 0 < _steps_done(last_state(run)) < 60 * 8
+    assert 0 < _steps_done(last_state(run)) < EPOCHS * 8
     code, _, errors = break_off(["train", "--resume", str(run)], run, signal.SIGINT, after=5)
     assert code == 130, errors
     assert f"Continue with: spikeloom train --resume {run}" in errors
-    assert _steps_done(last_state(run)) < 60 * 8
+    assert _steps_done(last_state(run)) < EPOCHS * 8
     done = spikeloom("train", "--resume", str(run))
     assert done.returncode == 0, done.stderr
     reference, got = last_state(unbroken), last_state(run)
@@ -96,7 +97,7 @@ def test_a_finished_run_resumes_to_itself(unbroken):
     before = (unbroken / "metrics.jsonl").read_bytes()
     done = spikeloom("train", "--resume", str(unbroken))
     assert done.returncode == 0, done.stderr
-    assert "which has 60 epochs in all" in done.stdout
+    assert f"which has {EPOCHS} epochs in all" in done.stdout
     assert (unbroken / "metrics.jsonl").read_bytes() == before
 
 
@@ -125,14 +126,14 @@ def test_two_processes_compute_what_one_does(tmp_path):
         run = tmp_path / devices
         done = spikeloom(
             "train", "lif-fc", "--devices", devices, "--device", "cpu", "--run-dir", str(run),
-            "--epochs", "6", "--T", "20", "--hidden", "64", "--lr", "0.005", "--log-every", "1",
+            "--epochs", "3", "--T", "10", "--hidden", "64", "--lr", "0.005", "--log-every", "1",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         losses.append(step_losses(run))
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         accuracies.append(rows[-1]["test_accuracy"])
     one, two = losses
-    assert len(one) == len(two) == 6 * (1438 // 64)
+    assert len(one) == len(two) == 3 * (1438 // 64)
     torch.testing.assert_close(two[:20], one[:20], rtol=0, atol=1e-5)
     assert one[0] != one[19]
     assert accuracies[0] > 0.6

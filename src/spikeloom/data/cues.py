@@ -68,7 +68,7 @@ def evidence_spikes(x: Tensor, random: SampleGenerator) -> Tensor:
     Returns:
         ``[2250, N, 40]``, in the type of ``x``
     Raises:
-        ShapeError: ``x`` has another shape.
+        ShapeError, TypeError, ValueError: ``x`` has another shape, type, or other values.
     Example:
         >>> spikes = evidence_spikes(torch.tensor([[1.0, 0, 1, 1, 0, 1, 1]]), SampleGenerator(0, [0]))
         >>> [int(group.sum()) for group in spikes.split(GROUP, dim=2)]  # left, right, question, noise
@@ -76,15 +76,19 @@ def evidence_spikes(x: Tensor, random: SampleGenerator) -> Tensor:
     """
     if x.dim() != 2 or x.shape[1] != NUM_CUES:
         raise ShapeError(f"`x` must be cues [N, {NUM_CUES}], got {list(x.shape)}.")
-    right = x.t()[:, None, :, None]  # [cues, 1, N, 1]
-    times = len(x), GROUP
-    sides = torch.cat([(1 - right).expand(-1, CUE, *times), right.expand(-1, CUE, *times)], 3) * ACTIVE
-    cues = torch.cat([sides.new_zeros(NUM_CUES, GAP, *sides.shape[2:]), sides], 1).flatten(0, 1)
-    probability = x.new_zeros(len(cues) + DELAY + RECALL, len(x), 4 * GROUP)
-    probability[: len(cues), :, : 2 * GROUP] = cues
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"`x` must have the type float32 or float64, got {x.dtype}. Use x.float().")
+    if not bool(((x == 0) | (x == 1)).all()):
+        raise ValueError("`x` must be 0 for each cue on the left, and 1 for each on the right.")
+    num_steps = NUM_CUES * (GAP + CUE) + DELAY + RECALL
+    probability = x.new_zeros(num_steps, len(x), 4 * GROUP)
+    for place, right in enumerate(x.t()[..., None]):  # [N, 1]
+        during = probability[place * (GAP + CUE) + GAP : (place + 1) * (GAP + CUE)]
+        during[..., :GROUP] = ACTIVE * (1 - right)
+        during[..., GROUP : 2 * GROUP] = ACTIVE * right
     probability[-RECALL:, :, 2 * GROUP : 3 * GROUP] = ACTIVE
     probability[..., 3 * GROUP :] = NOISE
-    drawn = random.rand_sequence(len(probability), [len(x), 4 * GROUP], x.device, x.dtype)
+    drawn = random.rand_sequence(num_steps, [len(x), 4 * GROUP], x.device, x.dtype)
     return (drawn < probability).to(x)
 
 

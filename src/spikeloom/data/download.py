@@ -39,9 +39,9 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
     import requests  # pooch brings it; both take 0.15 s to import, and only downloads need them
 
     part = unfinished(folder / name)
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    tried = []
+    tried, missing = [], []
     try:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for url in urls:
             try:

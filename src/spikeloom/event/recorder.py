@@ -133,8 +133,8 @@ class Recorder(TorchFunctionMode):
                 self.starts[f"{name}.{key}"] = value
                 if not is_number(value):
                     raise ConversionError(
-                        f"{self._where()} has a {type(module).__name__}, whose memory '{key}' does not begin "
-                        f"with a number. {CURE}"
+                        f"{self._where()} has the memory '{key}' of {type(module).__name__}, which does not "
+                        f"begin with a number. {CURE}"
                     )
             elif isinstance(value, Tensor):
                 self.begun[f"{name}.{key}"] = self.note(value)

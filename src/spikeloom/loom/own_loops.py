@@ -17,13 +17,13 @@ def check_gradient(layer: str, gradient: Tensor) -> None:
     """
     if torch.is_grad_enabled():
         raise BackendError(
-            f"The gradients of a {layer} layer cannot be differentiated again (create_graph=True). Leave "
-            "terms out of the loss that hold gradients."
+            f"The gradients of {layer} cannot be differentiated again (create_graph=True). Leave terms out "
+            "of the loss that hold gradients."
         )
     if is_legacy_batchedtensor(gradient):
         raise BackendError(
-            f"A {layer} layer takes one gradient at a time, not a batch of them (is_grads_batched=True). "
-            "Call torch.autograd.grad once for each."
+            f"{layer} takes one gradient at a time, not a batch of them (is_grads_batched=True). Call "
+            "torch.autograd.grad once for each."
         )
 
 
@@ -45,7 +45,7 @@ def runs_compiled(layer: str, backend: str, x: Tensor, weight: Tensor) -> bool:
     if wanted == "triton":
         reason = "it has no Triton kernels"
     if reason and wanted != "auto":
-        raise BackendError(f"A {layer} layer cannot run with backend {wanted!r}: {reason}. Take 'auto'.")
+        raise BackendError(f"{layer} cannot run with backend {wanted!r}: {reason}. Take 'auto'.")
     return reason is None
 
 

@@ -66,11 +66,12 @@ class EProp(Validated, Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.time_chunk:
-            raise ValueError(
-                "`time_chunk` must be left out here: the loss holds the firing rates of whole sequences. To "
-                "save memory, use `micro_batch`."
-            )
+        for name in ("time_chunk", "micro_batch"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` must be left out here: the loss holds mean rates of firing, over all time "
+                    "steps and samples of a batch. To save memory, use a smaller `batch_size`."
+                )
 
     def build(self):
         import torch

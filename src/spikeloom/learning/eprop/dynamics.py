@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spikeloom.surrogate import PiecewiseQuadratic
+from spikeloom.surrogate import heaviside
 
 
 class Dynamics(NamedTuple):
@@ -59,15 +59,18 @@ def advance(current: Tensor, synapses: Synapses, state: State, dynamics: Dynamic
     Args:
         current: of the input, ``[N, neurons]``.
     """
-    v_threshold, height, cut = dynamics.v_threshold, dynamics.height, state.z.detach()
+    v_threshold, before = dynamics.v_threshold, state.z.detach()
     a = dynamics.rho * state.a + state.z
-    v = dynamics.alpha * state.v + (current + cut @ synapses.recurrent.t()) - v_threshold * cut
+    v = dynamics.alpha * state.v + (current + before @ synapses.recurrent.t()) - v_threshold * before
     distance = v - v_threshold - synapses.beta * a
+    still = distance.detach()
     free = (state.silent <= 0).to(current)
-    fired = PiecewiseQuadratic(1 / v_threshold)(distance) * free
-    z = fired.detach() + height * v_threshold * (fired - fired.detach())  # the spike is 1, still
-    silent = torch.where(z > 0, dynamics.refractory, state.silent - 1)
-    heard = z.detach() @ synapses.readout.t() + (z - z.detach()) @ synapses.feedback.detach().t()
+    slopes = dynamics.height * (1 - still.abs() / v_threshold).clamp(min=0) * free
+    z = spike = heaviside(still) * free
+    silent = torch.where(spike > 0, dynamics.refractory, state.silent - 1)
+    heard = spike @ synapses.readout.t()
+    if distance.requires_grad:
+        change = slopes * (distance - still)  # 0, with the gradient of the spike
+        z, heard = spike + change, heard + change @ synapses.feedback.detach().t()
     y = dynamics.kappa * state.y + (heard + synapses.bias)
-    slopes = height * (1 - distance.detach().abs() / v_threshold).clamp(min=0) * free
     return State(v, z, a, silent, y), slopes

@@ -6,18 +6,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count, checked_inside, checked_range
-from spikeloom.errors import ShapeError, SpikeloomError
+from spikeloom.checks import checked_count, checked_inside, checked_number, checked_range
+from spikeloom.errors import ShapeError, SpikeloomError, describe
 from spikeloom.learning.eprop.dynamics import Dynamics, State, Synapses, advance
 from spikeloom.learning.eprop.sequence import run_sequence
 from spikeloom.loom import checked_backend
 from spikeloom.loom.backends import ON_CPU
 from spikeloom.loom.own_loops import runs_compiled
-from spikeloom.memory import MemoryModule
+from spikeloom.memory import HALF, MemoryModule
 
-TRACES = ("seen", "adapted", "eligible", "spiked", "biased")
-"""Of the synapses: of their input, of their part in the threshold, of what an error would change; of the
-readout's, of its input and of 1."""
+TRACES = ("slope", "seen", "adapted", "eligible", "spiked", "biased")
+"""Of each neuron, the surrogate's last slope. Of its synapses: of their input, of their part in the
+threshold, of what an error would change. Of the readout's, of its input and of 1."""
 
 
 class EProp(MemoryModule):
@@ -49,7 +49,7 @@ class EProp(MemoryModule):
         in_features, num_neurons, out_features: sizes of input, layer, and readout.
         tau, tau_out: time constants of the neurons and of the readout, in time steps.
         tau_adaptation: time constant of the thresholds' decay, in time steps.
-        beta: rise of a neuron's threshold at its spike, for all neurons, or ``[num_neurons]``.
+        beta: rise of a neuron's threshold at its spike; a number, or ``[num_neurons]``.
         v_threshold: firing threshold.
         dampening: :math:`\gamma`, height of the surrogate's triangle.
         feedback: :math:`B`: ``'symmetric'`` for the readout's weights, ``'random'`` for fixed random ones.
@@ -58,12 +58,14 @@ class EProp(MemoryModule):
         backend: of sequences: ``'numba'``, compiled, for tensors on the CPU; ``'torch'``; or ``'auto'``, the
             first where it can be.
     Attributes:
-        z_seq: the spikes ``[T, N, num_neurons]`` of the last sequence, for a loss of firing rates; its
-            gradient stays within each neuron, too.
+        z_seq: the spikes ``[T, N, num_neurons]`` of the last sequence, or chunk of one, for a loss of firing
+            rates; its gradient stays within each neuron, too. To be read, not written to.
     Shape:
         input ``[N, in_features]``, output ``[N, out_features]``; sequences have ``T`` in front.
     Raises:
         ValueError: a setting is out of range.
+        ShapeError: the input, or ``beta``, has another shape.
+        BackendError: a backend was asked for by name, and cannot run a sequence.
     Source: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons,
         Nature Communications 2020.
     Example:
@@ -80,8 +82,9 @@ class EProp(MemoryModule):
 
     own_backends = ON_CPU
     B: Tensor
-    beta: Tensor
-    z_seq: Tensor
+    beta: float | Tensor
+    z_seq: Any
+    _own: Tensor
     v: Any
     z: Any
     a: Any
@@ -108,7 +111,7 @@ class EProp(MemoryModule):
         self.backend = checked_backend(backend)
         times = {"tau": tau, "tau_out": tau_out, "tau_adaptation": tau_adaptation}
         for name, value in (times | {"v_threshold": v_threshold, "dampening": dampening}).items():
-            checked_inside(name, value, 0)
+            checked_inside(name, checked_number(name, value), 0)
         if feedback not in ("symmetric", "random"):
             raise ValueError(f"`feedback` must be 'symmetric' or 'random', got {feedback!r}.")
         self.alpha, self.kappa, self.rho = (math.exp(-1 / value) for value in times.values())
@@ -116,38 +119,44 @@ class EProp(MemoryModule):
         self.v_threshold, self.dampening, self.symmetric = v_threshold, dampening, feedback == "symmetric"
         self.in_features = checked_count("in_features", in_features)
         self.num_neurons = checked_count("num_neurons", num_neurons)
-        rises = torch.as_tensor(checked_range("beta", beta), dtype=torch.get_default_dtype())
-        if rises.dim() and rises.shape != (num_neurons,):
-            raise ShapeError(f"`beta` must be a number or [{num_neurons}], got {list(rises.shape)}.")
-        self.register_buffer("beta", rises.expand(num_neurons).clone(), persistent=False)
+        beta = checked_range("beta", beta)
+        if isinstance(beta, Tensor):
+            if beta.shape != (num_neurons,):
+                raise ShapeError(f"`beta` must be a number or [{num_neurons}], got {list(beta.shape)}.")
+            self.register_buffer("beta", beta.detach().clone())
+        else:
+            self.beta = beta
         self.weight = nn.Parameter(torch.randn(num_neurons, in_features + num_neurons))
         self.weight.data[:, :in_features] /= math.sqrt(in_features)
         self.weight.data[:, in_features:] /= math.sqrt(num_neurons)
         self.weight.data[:, in_features:].fill_diagonal_(0)
-        self.readout = nn.Linear(num_neurons, out_features)
+        self.readout = nn.Linear(num_neurons, checked_count("out_features", out_features))
         self.register_buffer("B", torch.randn(out_features, num_neurons) / math.sqrt(num_neurons))
-        for name in (*State._fields, "slope", *TRACES):
+        self.register_buffer("_own", torch.eye(num_neurons, dtype=torch.bool), persistent=False)
+        for name in (*State._fields, *TRACES):
             self.register_memory(name, None)
+        self.z_seq = None
+        self._recorded |= {"z_seq"}
 
     @torch.no_grad()
     def single_step_forward(self, x: Tensor) -> Tensor:
-        state = self._started(x)
-        if self.training:
-            self._remember(torch.cat([x, state.z], 1))
         with torch.autocast(x.device.type, enabled=False):
-            state, slope = advance(self._drive(x), self._synapses(), state, self._dynamics())
-        self._keep(state)
-        if self.training:
-            self.slope = slope
-            here = self.slope[..., None] * (self.seen[:, None] - self.beta[:, None] * self.adapted)
-            self.eligible = self.kappa * self.eligible + here
-            self.spiked = self.kappa * self.spiked + self.z
-            self.biased = self.kappa * self.biased + 1
+            state, synapses = self._started(x), self._synapses()
+            if self.training:
+                self._remember(torch.cat([x.to(state.z), state.z], 1), synapses.beta)
+            state, slope = advance(self._drive(x), synapses, state, self._dynamics())
+            self._keep(state)
+            if self.training:
+                self.slope = slope
+                here = slope[..., None] * (self.seen[:, None] - synapses.beta[:, None] * self.adapted)
+                self.eligible = self.kappa * self.eligible + here
+                self.spiked = self.kappa * self.spiked + self.z
+                self.biased = self.kappa * self.biased + 1
         return self.y
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         state = self._started(x_seq[0])
-        for name in ("slope", *TRACES):
+        for name in TRACES:
             setattr(self, name, None)
         with torch.autocast(x_seq.device.type, enabled=False):
             drive = self._drive(x_seq)
@@ -157,15 +166,23 @@ class EProp(MemoryModule):
         self._keep(state)
         return y_seq
 
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"z_seq": None}  # it may belong to a graph, which cannot be copied
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The type that the layer computes in."""
+        return torch.float32 if self.weight.dtype in HALF else self.weight.dtype
+
     def _drive(self, x: Tensor) -> Tensor:
         """The currents of the input."""
-        return x.to(self.weight.dtype) @ self.weight[:, : self.in_features].t()
+        return x.to(self._dtype) @ self.weight[:, : self.in_features].to(self._dtype).t()
 
     def _synapses(self) -> Synapses:
-        recurrent = self.weight[:, self.in_features :]
-        own = torch.eye(self.num_neurons, dtype=torch.bool, device=recurrent.device)
-        weights = recurrent.masked_fill(own, 0.0), self.readout.weight, self.readout.bias
-        return Synapses(*weights, self._feedback(), self.beta)
+        recurrent = self.weight[:, self.in_features :].masked_fill(self._own, 0.0)
+        weights = recurrent, self.readout.weight, self.readout.bias, self._feedback()
+        beta = torch.as_tensor(self.beta, dtype=self._dtype, device=recurrent.device)
+        return Synapses(*(one.to(self._dtype) for one in weights), beta.expand(self.num_neurons))
 
     def _feedback(self) -> Tensor:
         return self.readout.weight if self.symmetric else self.B
@@ -181,10 +198,18 @@ class EProp(MemoryModule):
             raise ShapeError(
                 f"EProp expects input [{steps}N, {self.in_features}], got steps of shape {list(x.shape)}."
             )
+        size, answers = (x.shape[0], self.num_neurons), (x.shape[0], self.readout.out_features)
+        zeros, none = (self.weight.new_zeros(shape, dtype=self._dtype) for shape in (size, answers))
         if self.v is None:
-            zeros = self.weight.new_zeros(len(x), self.num_neurons)
-            return State(zeros, zeros, zeros, zeros, self.weight.new_zeros(len(x), self.readout.out_features))
-        return State(*(getattr(self, name) for name in State._fields))
+            return State(zeros, zeros, zeros, zeros, none)
+        state = State(*(getattr(self, name).to(zeros) for name in State._fields))
+        for name, value in state._asdict().items():
+            if value.shape != (answers if name == "y" else size):
+                raise ShapeError(
+                    f"The memory '{name}' of {describe(self)} has shape {list(value.shape)}, which does not "
+                    f"fit an input of {x.shape[0]} samples. Call functional.reset_net(net)."
+                )
+        return state
 
     def _keep(self, state: State) -> None:
         for name, value in zip(State._fields, state, strict=True):
@@ -211,9 +236,9 @@ class EProp(MemoryModule):
             raise ShapeError(
                 f"`error` must have the output's shape {list(self.y.shape)}, got {list(error.shape)}."
             )
-        error = error.to(self.readout.weight)
+        error = error.to(self.y)
         with torch.autocast(error.device.type, enabled=False):
-            signal = error @ self._feedback()  # [N, neurons]
+            signal = error @ self._feedback().to(error)  # [N, neurons]
             gradient = torch.einsum("nj,nji->ji", signal, self.eligible)
             readout_gradient = error.T @ self.spiked
         gradient[:, self.in_features :].fill_diagonal_(0)
@@ -221,21 +246,27 @@ class EProp(MemoryModule):
         _add_gradient(self.readout.weight, readout_gradient)
         _add_gradient(self.readout.bias, error.sum(0) * self.biased)
 
-    def _start_traces(self, x: Tensor) -> None:
-        self.slope = self.spiked = self.weight.new_zeros(len(x), self.num_neurons)
-        self.seen = self.weight.new_zeros(len(x), self.weight.shape[1])
-        self.adapted = self.eligible = self.weight.new_zeros(len(x), *self.weight.shape)
-        self.biased = 0.0
-
-    def _remember(self, before: Tensor) -> None:
+    def _remember(self, before: Tensor, beta: Tensor) -> None:
         """The traces of a synapse's input and of its part in the threshold, before this step's spikes."""
         if self.seen is None:
-            self._start_traces(before)
-        elif self.beta.any():
+            self.slope = self.spiked = before.new_zeros(len(before), self.num_neurons)
+            self.seen, self.biased = torch.zeros_like(before), 0.0
+            self.adapted = self.eligible = before.new_zeros(len(before), *self.weight.shape)
+        for name in TRACES[:-1]:
+            setattr(self, name, getattr(self, name).to(before))
+        if isinstance(self.beta, Tensor) or self.beta:
             slope = self.slope[..., None]
-            self.adapted = (self.rho - self.beta[:, None] * slope) * self.adapted + slope * self.seen[:, None]
+            self.adapted = (self.rho - beta[:, None] * slope) * self.adapted + slope * self.seen[:, None]
         self.seen = self.alpha * self.seen + before
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, num_neurons={self.num_neurons}, "
+            f"out_features={self.readout.out_features}"
+        )
 
 
 def _add_gradient(parameter: Tensor, gradient: Tensor) -> None:
-    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    if parameter.requires_grad:
+        gradient = gradient.to(parameter)
+        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

@@ -16,10 +16,10 @@ ALPHA, KAPPA, RHO, THRESHOLD, HEIGHT, REFRACTORY = range(6)
 
 
 @jit
-def add(to, weight, row, width):
-    """Let a spike arrive."""
+def add(to, value, weight, row, width):
+    """Let a spike arrive, whose value is 1 or NaN; or an error."""
     for j in range(width):
-        to[j] += weight[row + j]
+        to[j] += value * weight[row + j]
 
 
 @jit
@@ -48,10 +48,12 @@ def advance(v, z, a, silent, current, beta, slope, width, settings, zero, one):
         potential = alpha * v[j] + current[j] - threshold * before
         distance = potential - threshold - beta[j] * rise
         free = one if silent[j] <= zero else zero
-        spike = free if distance >= zero else zero
+        spike = one if distance >= zero else (zero if distance < zero else distance)  # NaN stays NaN
+        near = one - abs(distance) / threshold
+        spike *= free
         a[j], v[j], z[j] = rise, potential, spike
         silent[j] = refractory if spike > zero else silent[j] - one
-        slope[j] = height * max(zero, one - abs(distance) / threshold) * free
+        slope[j] = height * (zero if near < zero else near) * free
 
 
 @jit
@@ -96,7 +98,7 @@ def forward_job(real):
                     here = np.uintp(t) * samples * width + own
                     copy(current, start, drive, here, width)
                     for place in range(count):
-                        add(current, recurrent, found[place] * width, width)
+                        add(current, z[found[place]], recurrent, found[place] * width, width)
                     advance(v, z, a, silent, current, beta, slope, width, settings, real(0), real(1))
                     copy(spikes, here, z, start, width)
                     if len(slopes) > 0:
@@ -105,7 +107,7 @@ def forward_job(real):
                     for o in range(answers):
                         y[o] = settings[KAPPA] * y[o] + bias[o]
                     for place in range(count):
-                        add(y, readout, found[place] * answers, answers)
+                        add(y, z[found[place]], readout, found[place] * answers, answers)
                     copy(outputs, np.uintp(t) * samples * answers + answer, y, start, answers)
                 for one, everyone in ((v, all_v), (z, all_z), (a, all_a), (silent, all_silent)):
                     copy(everyone, own, one, start, width)
@@ -145,14 +147,12 @@ def backward_job(real):
                     there = np.uintp(t) * samples * answers + answer
                     copy(signal, start, to_z, start, width)
                     if len(to_spikes) > 0:
-                        add(signal, to_spikes, here, width)
+                        add(signal, real(1), to_spikes, here, width)
                     for o in range(answers):
                         error = to_outputs[there + o] + to_y[answer + o]
                         to_outputs[there + o] = error
                         to_y[answer + o] = kappa * error
-                        row = np.uintp(o) * width
-                        for j in range(width):
-                            signal[j] += error * feedback[row + j]
+                        add(signal, error, feedback, np.uintp(o) * width, width)
                     copy(slope, start, slopes, here, width)
                     retreat(signal, slope, beta, to_v, to_z, to_a, to_current, width, alpha, rho)
                     copy(to_drive, here, to_current, start, width)

@@ -12,7 +12,7 @@ from torch import Tensor
 from spikeloom.learning.eprop.dynamics import Dynamics, State, Synapses, advance
 from spikeloom.loom.own_loops import check_gradient
 
-PIECES = 8  # of the samples, at most
+PIECES = 64  # of the samples, at most
 
 
 def run_sequence(
@@ -25,7 +25,8 @@ def run_sequence(
         compiled: by compiled loops, or else by the reference.
     """
     if compiled:
-        y_seq, z_seq, *last = _Sequence.apply(drive, *synapses, *state, dynamics)  # type: ignore[misc]
+        learns = torch.is_grad_enabled()
+        y_seq, z_seq, *last = _Sequence.apply(drive, *synapses, *state, dynamics, learns)  # type: ignore[misc]
         return y_seq, z_seq, State(*last)
     outputs, spikes = [], []
     for current in drive:
@@ -38,25 +39,13 @@ def run_sequence(
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, drive: Tensor, *given: Any) -> tuple[Tensor, ...]:
-        synapses, before, dynamics = Synapses(*given[:5]), State(*given[5:10]), given[10]
-        learns = any(ctx.needs_input_grad)
+        synapses, before, dynamics, learns = Synapses(*given[:5]), State(*given[5:10]), *given[10:]
         state = State(*(one.clone(memory_format=torch.contiguous_format) for one in before))
         outputs = drive.new_empty(*drive.shape[:2], len(synapses.bias))
         spikes, slopes = drive.new_empty(drive.shape), drive.new_empty(drive.shape if learns else 0)
         weights = synapses.recurrent.t(), synapses.beta, synapses.readout.t(), synapses.bias
-        in_order = state.v, state.z, state.a, state.silent, state.y
-        _run(
-            "forward",
-            drive,
-            dynamics,
-            len(synapses.bias),
-            drive,
-            *weights,
-            *in_order,
-            spikes,
-            slopes,
-            outputs,
-        )
+        written = *state, spikes, slopes, outputs
+        _run("forward", drive, dynamics, len(synapses.bias), drive, *weights, *written)
         if learns:
             ctx.save_for_backward(before.z, spikes, slopes, synapses.feedback, synapses.beta)
             ctx.dynamics = dynamics
@@ -78,19 +67,18 @@ class _Sequence(torch.autograd.Function):
             check_gradient("EProp", given)
             return given.clone(memory_format=torch.contiguous_format)
 
-        to_v, to_z, to_a, _ = (or_zeros(one, *z.shape) for one in to_state[:4])
-        to_y = or_zeros(to_state[4], num_samples, num_outputs)
+        of_v, of_z, of_a, _silent, of_y = to_state
+        to_v, to_z, to_a = (or_zeros(one, *z.shape) for one in (of_v, of_z, of_a))
+        to_y = or_zeros(of_y, num_samples, num_outputs)
         filtered = or_zeros(to_outputs, num_steps, num_samples, num_outputs)
         along = spikes.new_empty(0) if to_spikes is None else or_zeros(to_spikes)
         to_drive = spikes.new_empty(spikes.shape)
         changed = (to_v, to_z, to_a, to_y, to_drive, filtered)
         _run("backward", spikes, ctx.dynamics, num_outputs, slopes, beta, feedback, along, *changed)
-        to_recurrent = to_drive[0].t() @ z
-        if num_steps > 1:
-            to_recurrent += to_drive[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
+        to_recurrent = to_drive[0].t() @ z + to_drive[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
         to_readout = filtered.flatten(0, 1).t() @ spikes.flatten(0, 1)
         of_synapses = to_recurrent, to_readout, filtered.sum((0, 1)), None, None
-        return to_drive, *of_synapses, to_v, to_z, to_a, None, to_y, None
+        return to_drive, *of_synapses, to_v, to_z, to_a, None, to_y, None, None
 
 
 def _run(name: str, like: Tensor, dynamics: Dynamics, outputs: int, *arguments: Tensor) -> None:
