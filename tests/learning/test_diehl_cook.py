@@ -12,9 +12,10 @@ import torch
 
 from compare import assert_close, assert_same
 from spikeloom.errors import ShapeError
-from spikeloom.learning import DiehlCook, DiehlCookConstants, diehl_cook_compiled, diehl_cook_reference
-from spikeloom.learning.diehl_cook_constants import EXCITATORY
-from spikeloom.learning.diehl_cook_input import draw
+from spikeloom.learning import DiehlCook, DiehlCookConstants
+from spikeloom.learning.diehl_cook import compiled, reference
+from spikeloom.learning.diehl_cook.constants import EXCITATORY
+from spikeloom.learning.diehl_cook.input import draw
 
 SHORT = {"shown": 40.0, "pause": 10.0, "max_delay": 3.0, "min_spikes": 2, "presentations": 3, "total": 14.0}
 
@@ -57,7 +58,7 @@ VARIANTS = {
 def test_the_engine_learns_as_the_reference_does(constants):
     fast, plain = network(**constants), network(**constants)
     spikes = fast.learn(images(), range(6))
-    assert_same("spikes", diehl_cook_reference.show(plain, images(), range(6), learn=True), spikes)
+    assert_same("spikes", reference.show(plain, images(), range(6), learn=True), spikes)
     assert_same_state(plain, fast)
     assert spikes.sum() >= 20
     assert len(set(spikes[0].tolist())) > 1  # neurons differ
@@ -76,7 +77,7 @@ def test_the_engine_responds_as_the_reference_does():
     fast.learn(images(), range(6))
     before = copy.deepcopy(fast)
     spikes = fast.respond(images(12), range(12))
-    expected = diehl_cook_reference.show(copy.deepcopy(fast), images(12), range(12), learn=False)
+    expected = reference.show(copy.deepcopy(fast), images(12), range(12), learn=False)
     assert_same("spikes", expected, spikes)
     assert spikes.sum() >= 20
     assert_same_state(before, fast)  # it has learned nothing, and remembers nothing
@@ -174,7 +175,7 @@ def test_potentials_follow_the_equation_to_second_order(a):
         state |= {"v_excitatory": torch.tensor([-65.0]).double(), "last_excitatory": torch.tensor([-9999])}
         for _ in range(parts):
             constants = DiehlCookConstants(dt=0.5 / parts)
-            diehl_cook_reference.advance(constants, EXCITATORY, state, "excitatory", torch.tensor(999.0), 0)
+            reference.advance(constants, EXCITATORY, state, "excitatory", torch.tensor(999.0), 0)
         errors.append(abs(state["v_excitatory"].item() - exact))
     for coarse, fine in pairwise(errors):
         assert 3 < coarse / fine < 5
@@ -190,10 +191,10 @@ def test_a_spike_moves_the_potential_as_in_continuous_time(dt, spike):
     memory, steps = one.memories, constants.steps(20.0)
     if spike == "inhibitory":
         memory["inhibition"][:] = 17.0 * constants.mean(constants.tau_inhibition)
-        diehl_cook_reference._present(one, [[] for _ in range(steps)], learn=False)
+        reference._present(one, [[] for _ in range(steps)], learn=False)
         tau, g, reversal = 2.0, 17.0, -100.0
     else:
-        diehl_cook_reference._present(one, [[0], *([] for _ in range(steps))], learn=False)
+        reference._present(one, [[0], *([] for _ in range(steps))], learn=False)
         tau, g, reversal = 1.0, 0.3, 0.0
     v, fine = -65.0, 1e-3
     for _ in range(round(20.0 / fine)):
@@ -215,10 +216,10 @@ def test_stdp_by_hand():
     one.weight[:] = 0.5
     one.memories["last_excitatory"][:] = torch.tensor([90, -9999])  # 10 time steps, 5 ms, before step 100
     one.memories["last_input"][:] = torch.tensor([96, -9999])
-    diehl_cook_reference.depress(one, [1], 100)
+    reference.depress(one, [1], 100)
     lowered = 0.5 - 1e-4 * math.exp(-5 / 20)
     assert_close("depressed", torch.tensor([[0.5, 0.5], [lowered, 0.5]]), one.weight)
-    diehl_cook_reference.potentiate(one, torch.tensor([1.0, 1.0]), 100)
+    reference.potentiate(one, torch.tensor([1.0, 1.0]), 100)
     raised = 0.5 + 1e-2 * math.exp(-2 / 20) * math.exp(-5 / 40)
     assert_close("potentiated", torch.tensor([[raised, 0.5], [lowered, 0.5]]), one.weight)
 
@@ -305,7 +306,7 @@ def test_negative_delays_are_refused():
 
 def test_damaged_compiled_code_is_made_anew(monkeypatch):
     network().learn(images(), range(6))
-    engine, reloaded = diehl_cook_compiled.engine(), []
+    engine, reloaded = compiled.engine(), []
     whole = engine.module
 
     class Damaged:
@@ -321,26 +322,26 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
     monkeypatch.setattr("spikeloom.loom.jitted.reload_module", reload_module)
     fast, plain = network(), network()
     spikes = fast.learn(images(), range(6))
-    assert_same("spikes", diehl_cook_reference.show(plain, images(), range(6), learn=True), spikes)
+    assert_same("spikes", reference.show(plain, images(), range(6), learn=True), spikes)
     assert reloaded
 
 
 def test_compiled_code_is_made_anew_when_a_part_of_it_changes(tmp_path, monkeypatch):
     """A part is whatever file the engine takes a compiled function from."""
-    parts, names = diehl_cook_compiled.PARTS, vars(diehl_cook_compiled.engine().module)
+    parts, names = compiled.PARTS, vars(compiled.engine().module)
     called = {one.__module__ for one in names.values() if hasattr(one, "signatures")}
-    assert called - {diehl_cook_compiled.engine().module.__name__} <= {part.__name__ for part in parts}
+    assert called - {compiled.engine().module.__name__} <= {part.__name__ for part in parts}
     for part in parts:
         changed = tmp_path / f"{part.__name__}.py"
         changed.write_text(Path(part.__file__).read_text() + "# changed")
         monkeypatch.setattr(part, "__file__", str(changed))
-        assert engine_name() != diehl_cook_compiled.engine().module.__name__
+        assert engine_name() != compiled.engine().module.__name__
         monkeypatch.undo()
-    assert engine_name() == diehl_cook_compiled.engine().module.__name__
+    assert engine_name() == compiled.engine().module.__name__
 
 
 def engine_name():
-    return diehl_cook_compiled.engine.__wrapped__().module.__name__
+    return compiled.engine.__wrapped__().module.__name__
 
 
 def test_without_a_compiler_the_reference_runs(monkeypatch):

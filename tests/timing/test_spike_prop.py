@@ -18,10 +18,10 @@ from spikeloom.timing import (
     ReLPSPLinear,
     SpikeProp,
     firing_report,
-    spike_prop_function,
     spike_prop_rule,
     spike_time_mse,
 )
+from spikeloom.timing.spike_prop import function
 
 STEP = 5e-3  # of the fine grid
 
@@ -355,7 +355,7 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
         def compile(_):
             raise RuntimeError("damaged")
 
-    loops = spike_prop_function._loops()
+    loops = function._loops()
     whole = loops.module
     monkeypatch.setattr(loops, "module", SimpleNamespace(fire=Damaged))
     monkeypatch.setattr("spikeloom.loom.jitted.reload_module", lambda _: whole)
@@ -365,7 +365,7 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
 def test_the_backend_is_that_of_a_block_where_the_layer_has_none(monkeypatch):
     net, times = layer(), patterns()
     expected = net(times)
-    monkeypatch.setattr(spike_prop_function, "_loops", None)
+    monkeypatch.setattr(function, "_loops", None)
     with loom.backend("torch"):
         assert torch.allclose(net(times), expected, rtol=1e-9, atol=1e-9)
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)

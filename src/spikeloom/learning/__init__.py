@@ -3,8 +3,7 @@
 from spikeloom.learning.bounds import additive, clamp_weights, normalise_weights, soft_bounds
 from spikeloom.learning.competition import InhibitoryPopulation, LateralInhibition, WinnerTakeAll
 from spikeloom.learning.diagnose import LearningCheck, check_learning
-from spikeloom.learning.diehl_cook import DiehlCook
-from spikeloom.learning.diehl_cook_constants import DiehlCookConstants
+from spikeloom.learning.diehl_cook import DiehlCook, DiehlCookConstants
 from spikeloom.learning.eligibility import MSTDPETLearner
 from spikeloom.learning.eprop import EProp
 from spikeloom.learning.familiar import mstdp_linear_single_step, mstdpet_linear_single_step

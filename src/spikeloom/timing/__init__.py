@@ -9,8 +9,7 @@ from spikeloom.timing.pooling import EarliestPool2d
 from spikeloom.timing.psp import DoubleExponential
 from spikeloom.timing.rel_psp import ReLPSPConv2d, ReLPSPLinear
 from spikeloom.timing.rule import tempotron_rule
-from spikeloom.timing.spike_prop import SpikeProp
-from spikeloom.timing.spike_prop_rule import spike_prop_rule
+from spikeloom.timing.spike_prop import SpikeProp, spike_prop_rule
 from spikeloom.timing.spike_response import SpikeResponse
 from spikeloom.timing.tempotron import Tempotron
 from spikeloom.timing.time_losses import first_spike, first_spike_cross_entropy, spike_time_mse

@@ -180,9 +180,9 @@ class EProp(MemoryModule):
 
     def _synapses(self) -> Synapses:
         recurrent = self.weight[:, self.in_features :].masked_fill(self._own, 0.0)
-        weights = recurrent, self.readout.weight, self.readout.bias, self._feedback()
-        beta = torch.as_tensor(self.beta, dtype=self._dtype, device=recurrent.device)
-        return Synapses(*(one.to(self._dtype) for one in weights), beta.expand(self.num_neurons))
+        beta = torch.as_tensor(self.beta, device=recurrent.device, dtype=self._dtype).expand(self.num_neurons)
+        readout = self.readout.weight, self.readout.bias
+        return Synapses(*(one.to(self._dtype) for one in (recurrent, *readout, self._feedback(), beta)))
 
     def _feedback(self) -> Tensor:
         return self.readout.weight if self.symmetric else self.B

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from spikeloom.learning.diehl_cook import DiehlCook
-from spikeloom.learning.diehl_cook_constants import (
+from spikeloom.learning.diehl_cook.constants import (
     EXCITATORY,
     INHIBITORY,
     NEVER,
     DiehlCookConstants,
     Population,
 )
-from spikeloom.learning.diehl_cook_input import draw
+from spikeloom.learning.diehl_cook.input import draw
 
 
 def show(network: DiehlCook, rates: Tensor, keys: Sequence[int], learn: bool) -> Tensor:

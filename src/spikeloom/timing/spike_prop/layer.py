@@ -11,7 +11,7 @@ from spikeloom.checks import checked_count, checked_inside, checked_part, checke
 from spikeloom.loom import checked_backend
 from spikeloom.loom.backends import ON_CPU
 from spikeloom.timing.checks import check_times
-from spikeloom.timing.spike_prop_function import firing_times
+from spikeloom.timing.spike_prop.function import firing_times
 from spikeloom.timing.spike_response import Fired, Settings, SpikeResponse
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from spikeloom.learning.diehl_cook_constants import (
+from spikeloom.learning.diehl_cook.constants import (
     EXCITATORY,
     INHIBITORY,
     DiehlCookConstants,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.errors import ShapeError
-from spikeloom.timing.spike_prop import SpikeProp
+from spikeloom.timing.spike_prop.layer import SpikeProp
 
 
 @torch.no_grad()

@@ -1,5 +1,5 @@
 """The loops of SpikeProp layers, as in spike_response.py. Loaded from the cache of compiled code, see
-spike_prop_function.py.
+function.py.
 
 Each neuron is followed from arrival to arrival only until it has fired, and inputs without a spike cost
 nothing. The crossing is found by Newton's method instead of bisection: from the start of the interval to its

@@ -1,17 +1,17 @@
 """The engine of Diehl & Cook's network: a loop over samples, presentations and time steps, compiled by Numba.
 
-It computes what :mod:`spikeloom.learning.diehl_cook_reference` computes, number by number, in float32. What
+It computes what :mod:`spikeloom.learning.diehl_cook.reference` computes, number by number, in float32. What
 makes it fast: a spike of an input touches one row of the weights and nothing else, inhibition follows from
 the number of inhibitory spikes, a trace is looked up by the time since the spike that set it, inhibitory
 neurons at rest are passed over, as are weights whose sum is right, and the loop over the excitatory neurons
-becomes vector instructions. Loaded by diehl_cook_compiled.py.
+becomes vector instructions. Loaded by compiled.py.
 """
 
 import numpy as np
 
-from spikeloom.learning.diehl_cook_constants import NEVER
-from spikeloom.learning.diehl_cook_input import draw
-from spikeloom.learning.diehl_cook_plasticity import (
+from spikeloom.learning.diehl_cook.constants import NEVER
+from spikeloom.learning.diehl_cook.input import draw
+from spikeloom.learning.diehl_cook.plasticity import (
     depress,
     list_recent,
     normalise,
@@ -31,7 +31,7 @@ def run(numbers, weight, theta, delay, memories, start, space, rates, keys, lear
     """Show samples one after the other.
 
     Args:
-        numbers, memories, space: as :mod:`spikeloom.learning.diehl_cook_numbers` has them. Memories change.
+        numbers, memories, space: as :mod:`spikeloom.learning.diehl_cook.numbers` has them. Memories change.
         start: the memories from which each presentation starts without ``learn``; it has no pause after it.
         weight: ``[inputs, neurons]``; changed where ``learn`` is on, as is ``theta`` ``[neurons]``.
         delay: of each input's spikes, in time steps.

@@ -81,4 +81,4 @@ def _loops() -> Any:
     """The compiled loops, loaded once."""
     from spikeloom.loom.jitted import Jitted
 
-    return Jitted(Path(__file__).with_name("spike_prop_loops.py"))
+    return Jitted(Path(__file__).with_name("loops.py"))

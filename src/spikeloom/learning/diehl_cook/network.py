@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
-from spikeloom.learning.diehl_cook_constants import EXCITATORY, INHIBITORY, NEVER, DiehlCookConstants
+from spikeloom.learning.diehl_cook.constants import EXCITATORY, INHIBITORY, NEVER, DiehlCookConstants
 
 
 class DiehlCook(nn.Module):
@@ -131,13 +131,13 @@ class DiehlCook(nn.Module):
         from spikeloom.loom.available import unavailable
 
         if unavailable("numba"):
-            from spikeloom.learning.diehl_cook_reference import show
+            from spikeloom.learning.diehl_cook.reference import show
 
             same = copy.copy(self)  # with the same weights and thresholds
             same.memories = memories
             return show(same, rates, keys.tolist(), learn)
-        from spikeloom.learning.diehl_cook_compiled import run
-        from spikeloom.learning.diehl_cook_numbers import as_arrays, numbers_of, space_of
+        from spikeloom.learning.diehl_cook.compiled import run
+        from spikeloom.learning.diehl_cook.numbers import as_arrays, numbers_of, space_of
 
         counts = torch.zeros(len(keys), self.neurons, dtype=torch.int32)
         run(
