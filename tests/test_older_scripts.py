@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from compare import assert_close, assert_same
 from spikeloom import base, functional, layer, learning, loom, model, neuron, surrogate, timing
@@ -206,6 +207,11 @@ def test_weights_that_are_drawn_anew():
     assert net[2].weight.eq(1).all()
     assert bool((net[3].weight != before).any())
     assert bool((net[3].weight >= 0).all())
+    register_parametrization(net[1], "weight", nn.Softplus())
+    before = [one.weight.detach().clone() for one in net]
+    with pytest.raises(ValueError, match="has no right_inverse"):
+        functional.kaiming_normal_conv_linear_weight(net)
+    assert all(torch.equal(weight, one.weight) for weight, one in zip(before, net, strict=True))
 
 
 def test_time_last():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from spikeloom.errors import ShapeError
+from spikeloom.errors import ShapeError, describe
 
 _LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "bce": F.binary_cross_entropy}
 _KERNELS = ("linear", "polynomial", "sigmoid", "gaussian")
@@ -107,11 +107,22 @@ def set_threshold_margin(
 @torch.no_grad()
 def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
     """Draw the weights of all convolutions and linear layers anew from normal distributions (He et al.,
-    2015), as narrow as those for a leaky rectifier of slope ``sqrt(5)``."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            drawn = nn.init.kaiming_normal_(torch.empty_like(module.weight), a=math.sqrt(5))
-            if is_parametrized(module, "weight"):
-                module.weight = drawn  # what its parametrisation makes of it
-            else:
-                module.weight.copy_(drawn)
+    2015), as narrow as those for a leaky rectifier of slope ``sqrt(5)``.
+
+    Raises:
+        ValueError: a weight has a parametrisation that cannot be inverted; no weight is drawn then.
+    """
+    layers = [one for one in net.modules() if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)]
+    for layer in layers:
+        parts: Any = layer.parametrizations.weight if is_parametrized(layer, "weight") else ()
+        if not all(hasattr(part, "right_inverse") for part in parts):
+            raise ValueError(
+                f"The weight of {describe(layer)} cannot be set, because a parametrisation of it has no "
+                "right_inverse. Draw the weights first, and then register the parametrisation."
+            )
+    for layer in layers:
+        drawn = nn.init.kaiming_normal_(torch.empty_like(layer.weight), a=math.sqrt(5))
+        if is_parametrized(layer, "weight"):
+            layer.weight = drawn  # what its parametrisation makes of it
+        else:
+            layer.weight.copy_(drawn)
