@@ -9,6 +9,7 @@ from torch import nn
 from compare import assert_same
 from spikeloom import functional, layer, neuron, surrogate
 from spikeloom.diagnose import ALWAYS, FiringCheck
+from spikeloom.errors import ShapeError
 
 STEPS = 6
 
@@ -387,3 +388,16 @@ def test_a_surrogate_that_is_no_module_may_be_unhashable():
 
     check = watched(nn.Sequential(neuron.IFNode(surrogate_function=Step())), torch.ones(STEPS, 2, 3))
     assert check.layers[0].rate == 1
+
+
+def test_a_forward_pass_that_fails_leaves_nothing_behind():
+    """What the surrogate is given later, outside of any neuron, is no neuron's."""
+    shared = surrogate.ATan()
+    net = nn.Sequential(nn.Linear(3, 2), neuron.IFNode(surrogate_function=shared))
+    with FiringCheck(net) as check:
+        net(torch.rand(4, 3))
+        with pytest.raises(ShapeError):
+            net(torch.rand(5, 3))
+        shared(torch.rand(7))
+    assert check.layers[0].distances == 8
+    assert check.layers[0].calls == 1

@@ -191,7 +191,7 @@ class FiringCheck:
                 _count_spikes(layer, output.detach())
 
         self._undo.append(node.register_forward_pre_hook(begin).remove)
-        self._undo.append(node.register_forward_hook(end).remove)
+        self._undo.append(node.register_forward_hook(end, always_call=True).remove)
 
     def _count_distances(self, surrogate: nn.Module, inputs: tuple[Any, ...]) -> None:
         x = inputs[0]

@@ -114,8 +114,8 @@ def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
     """
     layers = [one for one in net.modules() if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)]
     for layer in layers:
-        parts: Any = layer.parametrizations.weight if is_parametrized(layer, "weight") else ()
-        if not all(hasattr(part, "right_inverse") for part in parts):
+        parametrizations: Any = layer.parametrizations if is_parametrized(layer, "weight") else None
+        if parametrizations and not all(hasattr(one, "right_inverse") for one in parametrizations.weight):
             raise ValueError(
                 f"The weight of {describe(layer)} cannot be set, because a parametrisation of it has no "
                 "right_inverse. Draw the weights first, and then register the parametrisation."
