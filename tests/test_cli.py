@@ -106,9 +106,11 @@ def test_train_alone_lists_the_recipes(spikeloom, arguments):
 def test_help_of_a_recipe_explains_every_option(spikeloom, name):
     code, output, _ = spikeloom("train", name, "--help")
     assert code == 0
-    settings = [field.name for field in dataclasses.fields(RECIPES[name])]
+    unused = RECIPES[name].UNUSED
+    settings = [field.name for field in dataclasses.fields(RECIPES[name]) if field.name not in unused]
     for setting in settings:
         assert f"--{setting.replace('_', '-')}" in output
+    assert not any(f"--{setting.replace('_', '-')}" in output for setting in unused)
     assert len(re.findall(r"[Dd]efault:", output)) >= len(settings)
     assert "(default: None)" not in output
     assert (RECIPES[name].__doc__ or "").split()[:3] == output.split("\n\n")[1].split()[:3]
@@ -885,3 +887,10 @@ def test_sizes_that_bench_refuses(spikeloom, option):
     code, _, errors = spikeloom("bench", option, "0")
     assert code == 2
     assert_one_line(errors, "must be at least 1, got 0")
+
+
+@pytest.mark.parametrize(("recipe", "option"), [("blobs", "--data-dir"), ("eprop", "--time-chunk")])
+def test_an_option_that_a_recipe_has_no_use_for_is_refused(recipe, option, capsys):
+    for given in ([option, "3"], [f"{option}=3"], [option.replace("-", "_").replace("__", "--"), "3"]):
+        assert cli.main(["train", recipe, *given]) == 2
+        assert f"The recipe '{recipe}' has no use for {given[0].split('=')[0]}." in capsys.readouterr().err

@@ -138,10 +138,13 @@ def parsed(cls: type, prog: str, arguments: list[str], description: str | None =
 
 def _unchecked(cls: Any) -> type:
     """``cls`` without the checks of its values, which say what is wrong better by themselves, and without
-    ``(default: None)`` in its help: what that stands for is said there."""
+    ``(default: None)`` in its help: what that stands for is said there. The help leaves out what a recipe has
+    no use for."""
     hints = get_type_hints(cls, include_extras=True)
+    plain, hidden = tyro.conf.arg(help_behavior_hint=""), tyro.conf.Suppress
+    unused = getattr(cls, "UNUSED", frozenset())
     unset = [
-        (field.name, Annotated[hints[field.name], tyro.conf.arg(help_behavior_hint="")], field)
+        (field.name, Annotated[hints[field.name], hidden if field.name in unused else plain], field)
         for field in dataclasses.fields(cls)
         if field.default is None
     ]

@@ -89,6 +89,10 @@ def _import_for_training() -> None:
 
 def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
     """A new run folder for the recipe ``name`` with ``options``."""
+    for option in options:
+        flag = option.split("=")[0]
+        if flag.startswith("--") and flag[2:].replace("-", "_") in RECIPES[name].UNUSED:
+            raise UnknownNameError(f"The recipe '{name}' has no use for {flag}. Leave it out.")
     recipe = parsed(RECIPES[name], f"spikeloom train {name}", options, _description(RECIPES[name]))
     _import_for_training()
     from spikeloom.train.run import Run

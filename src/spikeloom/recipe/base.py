@@ -56,6 +56,8 @@ class BaseRecipe:
     """The result that the recipe reaches, in one line."""
     cost: ClassVar[str]
     """The time that it takes, and where."""
+    UNUSED: ClassVar[frozenset[str]] = frozenset()
+    """Settings that the recipe has no use for; its help leaves them out."""
 
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""

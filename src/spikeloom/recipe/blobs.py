@@ -20,6 +20,7 @@ class Blobs(Recipe):
 
     claim: ClassVar[str] = "99 % on new points (last epoch)"
     cost: ClassVar[str] = "seconds"
+    UNUSED: ClassVar[frozenset[str]] = frozenset({"data_dir"})
 
     epochs: int = 20
     """Passes over the training points."""

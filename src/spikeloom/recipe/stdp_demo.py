@@ -35,6 +35,7 @@ class StdpDemo(BaseRecipe):
 
     claim: ClassVar[str] = "the closed form of the window, within 0.0001 %"
     cost: ClassVar[str] = "under ten seconds (one core)"
+    UNUSED: ClassVar[frozenset[str]] = frozenset({"data_dir"})
 
     rule: Literal["pair", "nearest", "soft-bound", "triplet"] = "pair"
     """pair: all pairs of spikes count. nearest: a spike sees the last one only. soft-bound: as pair, times
