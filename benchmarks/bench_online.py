@@ -11,8 +11,8 @@ at every time step. Its sides:
 - SLTT, OTTT: ``backward()`` after each step.
 
 Memory is the largest resident memory of a process that takes two training steps, less that of one that takes
-none. e-prop is timed as the layer of the recipe ``eprop``, 40-100-2: time step by time step with ``learn()``,
-and whole sequences, compiled and in plain PyTorch.
+none. e-prop is timed as a layer of the size of the recipe ``eprop``, 40-100-2: time step by time step with
+``learn()``, and whole sequences, compiled and in plain PyTorch.
 """
 
 import argparse

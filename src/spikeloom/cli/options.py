@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from spikeloom.cli.failing import fail
-from spikeloom.recipe.base import Device, PathOption
+from spikeloom.recipe.base import BaseRecipe, Device, PathOption
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,13 @@ def _unchecked(cls: Any) -> type:
     no use for."""
     hints = get_type_hints(cls, include_extras=True)
     plain, hidden = tyro.conf.arg(help_behavior_hint=""), tyro.conf.Suppress
-    unused = getattr(cls, "UNUSED", frozenset())
-    unset = [
+    unused = cls.unused() if issubclass(cls, BaseRecipe) else ()
+    changed = [
         (field.name, Annotated[hints[field.name], hidden if field.name in unused else plain], field)
         for field in dataclasses.fields(cls)
-        if field.default is None
+        if field.default is None or field.name in unused
     ]
     body = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__post_init__": lambda self: None}
     return dataclasses.make_dataclass(
-        cls.__name__, unset, bases=(cls,), frozen=True, kw_only=True, namespace=body
+        cls.__name__, changed, bases=(cls,), frozen=True, kw_only=True, namespace=body
     )

@@ -91,7 +91,7 @@ def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
     """A new run folder for the recipe ``name`` with ``options``."""
     for option in options:
         flag = option.split("=")[0]
-        if flag.startswith("--") and flag[2:].replace("-", "_") in RECIPES[name].UNUSED:
+        if flag.startswith("--") and flag[2:].replace("-", "_") in RECIPES[name].unused():
             raise UnknownNameError(f"The recipe '{name}' has no use for {flag}. Leave it out.")
     recipe = parsed(RECIPES[name], f"spikeloom train {name}", options, _description(RECIPES[name]))
     _import_for_training()

@@ -56,7 +56,6 @@ class Ann2Snn(Validated, Recipe):
     claim: ClassVar[str] = "99.2 % on MNIST (T=32), 77 % on CIFAR-10 (T=64), nothing lost to the ANN (qcfs)"
     cost: ClassVar[str] = "digits: half a minute; MNIST: 14 minutes, CIFAR-10: 17 (2 cores)"
     OVER_TIME: ClassVar[bool] = False
-    UNUSED: ClassVar[frozenset[str]] = frozenset({"time_chunk"})
 
     dataset: Literal["digits", "mnist", "cifar10"] = "digits"
     """Images to classify; digits needs no download."""

@@ -57,7 +57,7 @@ class BaseRecipe:
     cost: ClassVar[str]
     """The time that it takes, and where."""
     UNUSED: ClassVar[frozenset[str]] = frozenset()
-    """Settings that the recipe has no use for; its help leaves them out."""
+    """Settings that a recipe of its kind has, and this one no use for; its help leaves them out."""
 
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
@@ -65,6 +65,11 @@ class BaseRecipe:
     """Folder with datasets; default: $SPIKELOOM_DATA, else a cache folder."""
     run_dir: PathOption = None
     """Folder to write results to; default: runs/RECIPE-DATASET-TIME."""
+
+    @classmethod
+    def unused(cls) -> frozenset[str]:
+        """Every setting that the recipe has no use for."""
+        return cls.UNUSED
 
     def __post_init__(self) -> None:
         if self.data_dir is not None:  # the run may be tested from another folder
@@ -220,6 +225,10 @@ class Recipe(BaseRecipe):
 
     OVER_TIME: ClassVar[bool] = True
     """Whether the network takes sequences of time steps."""
+
+    @classmethod
+    def unused(cls) -> frozenset[str]:
+        return cls.UNUSED if cls.OVER_TIME else cls.UNUSED | {"time_chunk"}
 
     batch_size: BatchSize = 64
     """Samples in a batch, over all processes together."""

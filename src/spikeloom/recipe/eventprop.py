@@ -48,7 +48,6 @@ class EventProp(Validated, Recipe):
     claim: ClassVar[str] = "98.7 % on yin-yang (mean of 3 seeds), 97.7 % on MNIST (last epoch)"
     cost: ClassVar[str] = "yin-yang: three minutes; MNIST: 18 minutes (one core)"
     OVER_TIME: ClassVar[bool] = False
-    UNUSED: ClassVar[frozenset[str]] = frozenset({"time_chunk"})
 
     batch_size: BatchSize = 100
     """Samples in a batch, over all processes together."""

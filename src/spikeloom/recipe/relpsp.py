@@ -57,7 +57,6 @@ class ReLPSP(Validated, Recipe):
     )
     cost: ClassVar[str] = "digits: 15 seconds; MNIST: 35 minutes with fc (one core), 66 with cnn (2 cores)"
     OVER_TIME: ClassVar[bool] = False
-    UNUSED: ClassVar[frozenset[str]] = frozenset({"time_chunk"})
 
     batch_size: BatchSize = 128
     """Samples in a batch, over all processes together."""

@@ -56,7 +56,6 @@ class SpikeProp(Validated, Recipe):
     claim: ClassVar[str] = "96.1 % on iris, 97.1 % on breast-cancer, 90.1 % on landsat (last epoch, mean)"
     cost: ClassVar[str] = "iris and breast-cancer: ten seconds a split; landsat: half a minute (one core)"
     OVER_TIME: ClassVar[bool] = False
-    UNUSED: ClassVar[frozenset[str]] = frozenset({"time_chunk"})
 
     batch_size: BatchSize = 25
     """Samples in a batch, over all processes together."""

@@ -42,7 +42,7 @@ class SpikePropXor(Recipe):
     claim: ClassVar[str] = "a summed error below 1 with 95 % of 20 seeds, in a median of 44 cycles"
     cost: ClassVar[str] = "a few seconds (one core)"
     OVER_TIME: ClassVar[bool] = False
-    UNUSED: ClassVar[frozenset[str]] = frozenset({"data_dir", "time_chunk"})
+    UNUSED: ClassVar[frozenset[str]] = frozenset({"data_dir"})
 
     batch_size: BatchSize = 1
     """Patterns after which the weights change; 1 as published."""

@@ -32,7 +32,6 @@ class Tempotron(Validated, Recipe):
     claim: ClassVar[str] = "93 % on digits, 93 % on MNIST (margin loss, last epoch)"
     cost: ClassVar[str] = "digits: under ten seconds; MNIST: three minutes (one core)"
     OVER_TIME: ClassVar[bool] = False
-    UNUSED: ClassVar[frozenset[str]] = frozenset({"time_chunk"})
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
     """Images to classify; digits needs no download."""
