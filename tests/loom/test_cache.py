@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numba
 import pytest
+import torch
+from numba.core import dispatcher
 
 from loom.scripts import finish, script, start
 from spikeloom.loom import numba_job, numba_math
 from spikeloom.loom.cache import load_module, reload_module
 from spikeloom.loom.checked import compiled
+from spikeloom.loom.native import Native
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no modes on Windows")
 
@@ -28,6 +31,37 @@ print(find(node, (7, 7), torch.float32).module.__file__)
 """
 # Its forward loop, which is in the cache as its backward loop is, and compiles in half the time.
 FORWARD = "result = spikes\n" + USE
+# A loop that compiles in a second, kept, checked and loaded by what keeps, checks and loads a neuron's.
+LOOP = """
+from spikeloom.loom.numba_job import done, take, vector, words_of
+
+
+def add_job(real):
+    def run(job):
+        words = words_of(job)
+        low, high = take(words)
+        while low < high:
+            given, result = vector(words, 0, real), vector(words, 1, real)
+            for i in range(low, high):
+                result[i] = given[i] + 1
+            done(words)
+            low, high = take(words)
+
+    return run
+"""
+LIGHT = f"""
+from spikeloom.loom.cache import load_module
+from spikeloom.loom.native import Native
+
+def light(source):
+    native, one = Native(load_module(source)), torch.zeros(5)
+    native.run_pieces("add", torch.float32, 5, torch.arange(5.0), one)
+    assert one.tolist() == [1, 2, 3, 4, 5]
+    return native.module.__file__
+
+LOOP = {LOOP!r}
+print(light(LOOP))
+"""
 NO_COMPILE = """
 from numba.core import dispatcher, compiler
 def refuse(*args, **kwargs):
@@ -36,11 +70,31 @@ dispatcher._FunctionCompiler.compile = refuse
 """
 
 
+def use_loop(folder):
+    """Run the light loop in this process, as one that has not loaded it yet; its file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPIKELOOM_CACHE", str(folder))
+        for name in [one for one in sys.modules if one.startswith("spikeloom_emitted.")]:
+            patch.delitem(sys.modules, name)
+        native, result = Native(load_module(LOOP)), torch.zeros(5)
+        native.run_pieces("add", torch.float32, 5, torch.arange(5.0), result)
+    assert result.tolist() == [1, 2, 3, 4, 5]
+    return Path(native.module.__file__)
+
+
+def compiles_nothing(folder, monkeypatch):
+    """Whether the light loop is found in ``folder`` as it has to be."""
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatcher._FunctionCompiler, "compile", lambda *_, **__: pytest.fail("compiles"))
+        return use_loop(folder).parent == folder
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """A cache with one neuron in it, made once; tests copy it."""
+    """A cache with one neuron and the light loop in it, made once; tests copy it."""
     folder = tmp_path_factory.mktemp("loom") / "cache"
     script(USE, folder)
+    use_loop(folder)
     return folder
 
 
@@ -49,11 +103,6 @@ def cache(filled, tmp_path):
     import shutil
 
     return Path(shutil.copytree(filled, tmp_path / "cache", symlinks=True))
-
-
-def used(folder):
-    """The folder in which a process that is given ``folder`` keeps its loops, after a right result."""
-    return Path(script(FORWARD, folder)).parent
 
 
 def test_the_folder_is_private(filled):
@@ -92,7 +141,8 @@ def test_a_loop_that_would_be_compiled_in_each_process_is_refused():
 
 
 def test_the_folder_may_be_new_and_deep(tmp_path):
-    assert used(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
+    folder = tmp_path / "a" / "b" / "c"
+    assert Path(script(FORWARD, folder)).parent == folder
 
 
 def test_without_a_setting_the_user_cache_is_used(tmp_path, filled):
@@ -108,16 +158,22 @@ def test_without_a_setting_the_user_cache_is_used(tmp_path, filled):
 def test_a_folder_that_others_can_write_to_is_not_used(cache, mode):
     cache.chmod(mode)
     before = sorted(path.name for path in cache.rglob("*"))
-    other = used(cache)
-    assert other != cache
+    assert use_loop(cache).parent != cache
     assert sorted(path.name for path in cache.rglob("*")) == before
-    assert not other.exists()  # it lived as long as the process
+
+
+def test_a_folder_in_its_place_lives_as_long_as_the_process(tmp_path):
+    (tmp_path / "cache").mkdir(mode=0o777)
+    (tmp_path / "cache").chmod(0o777)
+    other = Path(script(LIGHT, tmp_path / "cache")).parent
+    assert other != tmp_path / "cache"
+    assert not other.exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give folders away")
 def test_a_folder_of_another_user_is_not_used(cache):
     os.chown(cache, 65534, 65534)
-    assert used(cache) != cache
+    assert use_loop(cache).parent != cache
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give files away")
@@ -135,14 +191,13 @@ def test_files_of_another_user_are_not_loaded(cache):
 def test_a_link_to_a_folder_of_another_kind(tmp_path, cache):
     (tmp_path / "link").symlink_to(cache)
     cache.chmod(0o777)
-    assert used(tmp_path / "link") not in (cache, tmp_path / "link")
+    assert use_loop(tmp_path / "link").parent not in (cache, tmp_path / "link")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    assert used(tmp_path / "file" / "cache") != tmp_path / "file" / "cache"
-    assert used(tmp_path / "file") != tmp_path / "file"
-    assert used(Path("/proc/nowhere/cache")) != Path("/proc/nowhere/cache")
+    for folder in (tmp_path / "file" / "cache", tmp_path / "file", Path("/proc/nowhere/cache")):
+        assert use_loop(folder).parent != folder
 
 
 DAMAGES = {
@@ -155,14 +210,16 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("suffix", ["py", "nbi", "nbc"])
-def test_a_damaged_file_is_made_anew(cache, suffix, damage):
+def test_a_damaged_file_is_made_anew(cache, monkeypatch, suffix, damage):
     found = list(cache.rglob(f"*.{suffix}"))
     assert found
     for path in found:
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    assert used(cache) == cache
-    if damage == "cut":
-        assert Path(script(NO_COMPILE + FORWARD, cache)).parent == cache  # and it is whole again
+    assert use_loop(cache).parent == cache
+    assert compiles_nothing(cache, monkeypatch)  # it is whole again
+    if damage == "cut":  # in a process of its own, with a neuron
+        assert Path(script(FORWARD, cache)).parent == cache
+        assert Path(script(NO_COMPILE + FORWARD, cache)).parent == cache
 
 
 def test_damaged_code_in_a_folder_that_numba_was_given(tmp_path, monkeypatch):
@@ -189,13 +246,16 @@ def test_code_with_other_helpers_compiled_into_it_is_not_used(tmp_path, monkeypa
     assert load_module("NUMBER = 1").__file__ != before.__file__
 
 
-def test_files_that_vanish(cache):
-    for path in cache.rglob("*.nbc"):
+def test_files_that_vanish(cache, monkeypatch):
+    assert compiles_nothing(cache, monkeypatch)
+    for path in cache.glob("__pycache__/*.nbc"):
         path.unlink()
-    assert used(cache) == cache
+    with pytest.raises(pytest.fail.Exception, match="compiles"):
+        compiles_nothing(cache, monkeypatch)
+    assert use_loop(cache).parent == cache
     for path in cache.glob("*.py"):
         path.unlink()
-    assert used(cache) == cache
+    assert compiles_nothing(cache, monkeypatch)  # what was compiled of the same source is found again
 
 
 @pytest.mark.parametrize("room", [100, 5000])  # bytes: too little for a module; for what is compiled of it
@@ -203,13 +263,10 @@ def test_a_full_disk_keeps_nothing_and_stops_nobody(tmp_path, room):
     text = f"""
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, ({room},) * 2)
-    node = IFNode(step_mode='m', backend='numba')
-    assert close(spikes(node, x), spikes(IFNode(step_mode='m', backend='torch'), x))
     from spikeloom.timing import SpikeProp
     assert SpikeProp(2, 3)(torch.rand(4, 2)).shape == (4, 3)
-    print("done")
     """
-    assert script(text, tmp_path / "cache") == "done"
+    script(textwrap.dedent(text) + LIGHT, tmp_path / "cache")
     assert all(path.stat().st_size <= room for path in (tmp_path / "cache").rglob("*"))
     assert not list((tmp_path / "cache").rglob("*.part"))
 
@@ -228,27 +285,26 @@ def test_a_cache_that_vanishes_while_it_is_used(tmp_path):
 
 
 def test_two_processes_at_once_on_an_empty_cache(tmp_path):
-    processes = [start(USE, tmp_path / "cache") for _ in range(3)]
+    processes = [start(LIGHT, tmp_path / "cache") for _ in range(3)]
     folders = {Path(finish(process)).parent for process in processes}
     assert folders == {tmp_path / "cache"}
     assert not list((tmp_path / "cache").rglob("*.part"))
-    assert Path(script(NO_COMPILE + USE, tmp_path / "cache")).parent == tmp_path / "cache"
+    assert Path(script(NO_COMPILE + LIGHT, tmp_path / "cache")).parent == tmp_path / "cache"
 
 
 def test_a_temporary_folder_outlives_a_forked_child(tmp_path):
     """The child ends in the ordinary way, and cleans up what is its own."""
     (tmp_path / "file").write_text("")
     text = """
-    one = spikes(IFNode(step_mode='m', backend='numba'), x)
     pid = os.fork()
     if pid == 0:
         sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    got = spikes(IFNode(v_reset=None, step_mode='m', backend='numba'), x)
-    assert close(got, spikes(IFNode(v_reset=None, step_mode='m', backend='torch'), x))
+    light(LOOP + "ANOTHER = 1")
     print("done")
     """
-    assert script(text, tmp_path / "file" / "cache", PYTHONWARNINGS="ignore") == "done"
+    printed = script(LIGHT + textwrap.dedent(text), tmp_path / "file" / "cache", PYTHONWARNINGS="ignore")
+    assert printed.endswith("done")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another user")
