@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 import torch
 from numba.core import dispatcher
@@ -138,6 +139,12 @@ def test_a_loop_that_would_be_compiled_in_each_process_is_refused():
 
     with pytest.raises(TypeError, match="close over"):
         compiled(loop, "void(voidptr)")
+
+
+def test_what_is_compiled_into_loops_is_not_called_from_python():
+    """It has no entry for that: Python would jump to nowhere."""
+    with pytest.raises(TypeError, match="copy can only be called by compiled loops"):
+        numba_math.copy(np.zeros(2), np.ones(2))
 
 
 def test_the_folder_may_be_new_and_deep(tmp_path):

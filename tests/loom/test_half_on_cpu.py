@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from loom.both import FUSED, assert_agree, assert_half_is_read, inputs, make
 from spikeloom.loom import loops, numba_math
@@ -61,11 +62,11 @@ def test_numbers_are_widened_and_rounded_as_pytorch_does():
     near = [halves + np.uint32(rest) for rest in (1, 0x7FFF, 0x8000, 0x8001, 0xFFFF)]
     bits = np.concatenate([bits, halves, *near])
     rounded, wide = np.empty(bits.shape, np.uint16), np.empty(bits.shape, np.float32)
-    numba_math.narrow(rounded, bits.view(np.float32))
+    njit(lambda to, given: numba_math.narrow(to, given))(rounded, bits.view(np.float32))
     expected = torch.from_numpy(bits.view(np.float32)).bfloat16()
     got = torch.from_numpy(rounded.view(np.int16)).view(torch.bfloat16)
     is_nan = expected.isnan()
     assert torch.equal(got.isnan(), is_nan)
     assert torch.equal(got.view(torch.int16)[~is_nan], expected.view(torch.int16)[~is_nan])
-    numba_math.widen(wide, rounded)
+    njit(lambda to, given: numba_math.widen(to, given))(wide, rounded)
     assert np.array_equal(wide.view(np.uint32), got.float().numpy().view(np.uint32))

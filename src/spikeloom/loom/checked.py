@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from numba import njit
 from numba.core.caching import IndexDataCacheFile
 from numba.core.ccallback import CFunc
 from numba.core.dispatcher import Dispatcher
@@ -26,23 +27,23 @@ def compiled(function: Any, signature: str, **options: Any) -> CFunc:
         if isinstance(cell.cell_contents, Dispatcher):
             raise TypeError(f"A loop must not close over {cell.cell_contents}; let it be a global.")
     made = CFunc(function, normalize_signature(signature), {}, options)
-    keep(made)
+    _keep(made)
     made.compile()
     return made
 
 
-def keep(function: Any) -> Any:
-    """Let what is compiled of a function be kept for the next process, if that can be.
+def from_python(function: Any) -> Any:
+    """Decorates a function that is compiled to be called from Python; what is compiled is kept."""
+    made = njit(nogil=True, error_model="numpy")(function)
+    _keep(made)
+    return made
 
-    Args:
-        function: a ``CFunc``, or what ``numba.njit`` returns.
-    Returns:
-        the function
-    """
+
+def _keep(function: Any) -> None:
+    """Let what is compiled of a function be kept for the next process, if that can be."""
     with contextlib.suppress(RuntimeError, OSError):  # its module is not in a file, or the folder is gone
         function.enable_caching()
         function._cache._cache_file.__class__ = _CheckedFile
-    return function
 
 
 class _CheckedFile(IndexDataCacheFile):

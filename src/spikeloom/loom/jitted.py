@@ -15,11 +15,11 @@ class Jitted:
     """The functions of a file.
 
     Args:
-        file: they are decorated with :func:`~spikeloom.loom.checked.keep`.
+        file: they are decorated with :func:`~spikeloom.loom.checked.from_python`.
         helpers: the modules whose functions are compiled into them.
     """
 
-    def __init__(self, file: Path, helpers: Sequence[ModuleType] = ()):
+    def __init__(self, file: Path, helpers: Sequence[ModuleType]):
         self.module = load_module(file.read_text(), helpers)
 
     def __call__(self, name: str, *arguments: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]
+from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
 NEXT, DONE, RANGES, TOTAL, SIZE, STEPS, BLOCK, CHUNK, OUTPUTS, WINDOW, WIDTH, INNER, ARGUMENTS = range(13)
@@ -20,8 +21,28 @@ window of 0: not at all); then an address and a length for each argument."""
 _MACHINE = platform.machine().lower()
 _X86, _ARM = _MACHINE in ("x86_64", "amd64"), _MACHINE in ("aarch64", "arm64")
 _FLUSHED = 0x8040 if _X86 else 1 << 24  # bits of the control word: denormal results and operands are 0
-jit = njit(nogil=True, error_model="numpy")  # of what is compiled into loops
 _typed: Any = intrinsic  # what it makes takes one argument less than it seems to
+
+
+class _Called(Dispatcher):
+    """A function that is compiled into loops, and has nothing that Python could call."""
+
+    def __call__(self, *_arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise TypeError(f"{self.py_func.__name__} can only be called by compiled loops, not from Python.")
+
+
+def jit(function: Any = None, **options: Any) -> Any:
+    """Decorates functions that are compiled into loops; ``options`` are those of ``numba.njit``.
+
+    What Numba would make for calls from Python and from C is left out: it was a fifth of the time that a
+    neuron's first use takes.
+    """
+    if function is None:
+        return lambda function: jit(function, **options)
+    without: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    made = njit(nogil=True, error_model="numpy", **without, **options)(function)
+    made.__class__ = _Called
+    return made
 
 
 @_typed

@@ -9,10 +9,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba import config, njit, types
+from numba import config, types
 from numba.extending import intrinsic, overload
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}  # compiled into the loops, and kept with them
+from spikeloom.loom.numba_job import jit
 
 # exp(x) = 2^n exp(r), with n = round(x / ln 2) and |r| <= ln(2) / 2; ln 2 in two parts keeps r exact.
 _LOG2E = np.float32(1.44269504)
@@ -66,7 +66,7 @@ def _typed_multiply_add(_typing: Any, a: Any, b: Any, c: Any) -> Any:
 _multiply_add: Any = intrinsic(_typed_multiply_add)
 
 
-@njit(inline="always", **_OPTIONS)
+@jit(inline="always")
 def _exp_minus_one(n, limited):
     """``exp(limited) / 2^n - 1`` for the whole number next to ``limited / ln 2``."""
     r = _multiply_add(-n, _LN2_LOW, _multiply_add(-n, _LN2_HIGH, limited))
@@ -78,7 +78,7 @@ def _exp_minus_one(n, limited):
     return _multiply_add(r * r, series, r)
 
 
-@njit(inline="always", **_OPTIONS)
+@jit(inline="always")
 def _exp_float32(x):
     limited = _LOWEST if x < _LOWEST else (_HIGHEST if x > _HIGHEST else x)
     n = np.rint(limited * _LOG2E)
@@ -92,7 +92,7 @@ def _exp_float32(x):
     return result if x == x else x
 
 
-@njit(inline="always", **_OPTIONS)
+@jit(inline="always")
 def _sigmoid_float32(x):
     """``e / (1 + e)`` with ``e = exp(-|x|)``, below 0, and 1 minus that above.
 
@@ -144,7 +144,7 @@ _T11, _T13, _T15 = (np.float32(value) for value in (-1382 / 155925, 21844 / 6081
 _T17 = np.float32(6404582 / 10854718875)
 
 
-@njit(inline="always", **_OPTIONS)
+@jit(inline="always")
 def _tanh_float32(x):
     size = abs(x)
     large = _ONE - _TWO / (_exp_float32(_TWO * size) + _ONE)
@@ -156,7 +156,7 @@ def _tanh_float32(x):
     return result if x >= _ZERO else (-result if x < _ZERO else x)
 
 
-@njit(**_OPTIONS)
+@jit
 def fill(block, source, at):
     """Copy ``source[at:]`` into ``block``; a source of one number fills it."""
     if source.shape[0] == 1:
@@ -166,14 +166,14 @@ def fill(block, source, at):
         copy(block, source[at:])
 
 
-@njit(**_OPTIONS)
+@jit
 def copy(block, source):
     """Copy as much of ``source`` as ``block`` takes; an assignment to a slice takes seconds to compile."""
     for i in range(block.shape[0]):
         block[i] = source[i]
 
 
-@njit(**_OPTIONS)
+@jit
 def add(block, source):
     """Add ``source`` to ``block``."""
     for i in range(block.shape[0]):
@@ -184,13 +184,13 @@ _SIXTEEN, _SIGN_OFF, _INFINITE = np.uint32(16), np.uint32(0x7FFFFFFF), np.uint32
 _BELOW_HALF, _LAST, _NO_NUMBER = np.uint32(0x7FFF), np.uint32(1), np.uint32(0x7FC0)
 
 
-@njit(inline="always", **_OPTIONS)
+@jit(inline="always")
 def wide(bits):
     """A bfloat16 number, given as its bits, in float32."""
     return np.uint32(np.uint32(bits) << _SIXTEEN).view(np.float32)
 
 
-@njit(inline="always", **_OPTIONS)
+@jit(inline="always")
 def nearest(number):
     """The bits of the bfloat16 number next to a float32, of two the even one."""
     bits = np.float32(number).view(np.uint32)
@@ -227,14 +227,14 @@ def _store(row, i, number):
     return rounded if row.dtype == types.uint16 else as_it_is
 
 
-@njit(**_OPTIONS)
+@jit
 def widen(block, source):
     """Write the bits of bfloat16 numbers as float32."""
     for i in range(block.shape[0]):
         block[i] = wide(source[i])
 
 
-@njit(**_OPTIONS)
+@jit
 def narrow(target, block):
     """Write float32 numbers as the bits of bfloat16."""
     for i in range(target.shape[0]):

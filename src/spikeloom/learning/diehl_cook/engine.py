@@ -19,14 +19,13 @@ from spikeloom.learning.diehl_cook.plasticity import (
     read_traces,
     trace,
 )
-from spikeloom.loom.checked import keep
+from spikeloom.loom.checked import from_python
 from spikeloom.loom.numba_job import begin, end, jit
 
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
-@keep
-@jit
+@from_python
 def run(numbers, weight, theta, delay, memories, start, space, rates, keys, learn, counts):
     """Show samples one after the other.
 

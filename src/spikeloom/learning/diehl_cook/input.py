@@ -8,6 +8,7 @@ from one to the next is geometrically distributed.
 import math
 
 import numpy as np
+from numba import njit
 
 from spikeloom.loom.numba_job import jit
 
@@ -16,7 +17,7 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 
 
-@jit
+@njit(nogil=True, error_model="numpy")  # the reference, in Python, calls it too
 def draw(key, presentation, rates, chance, delay, shown, starts, room):
     """The spikes that arrive from independent inputs.
 

@@ -11,7 +11,6 @@ A piece of work is a range of samples. Arrays are flat, and indices unsigned, se
 import math
 
 import numpy as np
-from numba import njit
 
 from spikeloom.loom.numba_job import done, jit, take, vector, words_of
 
@@ -122,7 +121,7 @@ def add_weight_gradient(gradient, row, c, width, tau_s):
         gradient[row + j] -= tau_s * c[j]
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"reassoc"})  # else it would be added up one by one
+@jit(fastmath={"reassoc"})  # else it would be added up one by one
 def time_gradient(weight, row, v, c, width):
     total = 0.0
     for j in range(width):

@@ -12,7 +12,6 @@ time.
 """
 
 import numpy as np
-from numba import njit
 
 from spikeloom.loom.numba_job import done, jit, take, vector, words_of
 
@@ -66,7 +65,7 @@ def add_weight_gradient(total, at, scale, times, source, span, time):
         total[at + j] += scale[source + j] * min(time - times[source + j], zero)
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"reassoc"})  # else it would be added up one by one
+@jit(fastmath={"reassoc"})  # else it would be added up one by one
 def time_gradient(scale, times, source, span, time, weight, row):
     """A run's share in the gradient of a spike's time."""
     total = zero = scale.dtype.type(0)

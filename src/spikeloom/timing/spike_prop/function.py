@@ -79,6 +79,7 @@ def _run(name: str, *arguments: Tensor | float) -> None:
 @functools.cache
 def _loops() -> Any:
     """The compiled loops, loaded once."""
+    from spikeloom.loom import numba_job
     from spikeloom.loom.jitted import Jitted
 
-    return Jitted(Path(__file__).with_name("loops.py"))
+    return Jitted(Path(__file__).with_name("loops.py"), [numba_job])

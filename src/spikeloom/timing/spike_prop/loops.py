@@ -9,13 +9,11 @@ maximum the potential rises and is concave, so the steps come ever closer and ne
 import math
 
 import numpy as np
-from numba import njit
 
-from spikeloom.loom.checked import keep
+from spikeloom.loom.checked import from_python
+from spikeloom.loom.numba_job import jit
 
 NEWTON_STEPS = 60  # near a maximum each halves the distance; elsewhere six are enough
-
-jit = njit(nogil=True, error_model="numpy")
 
 
 @jit
@@ -80,8 +78,7 @@ def follow(found, arrivals, gaps, decays, weight, tau, v_threshold, refractory, 
         c *= decay
 
 
-@keep
-@jit
+@from_python
 def fire(arrivals, weight, tau, v_threshold, T, refractory, time, slope):
     """Fill ``time`` and ``slope`` ``[N, out, num_spikes]``, which hold -1 and 0, from ``arrivals`` ``[N, E]``
     and ``weight`` ``[out, E]``."""
@@ -98,8 +95,7 @@ def fire(arrivals, weight, tau, v_threshold, T, refractory, time, slope):
             follow(found, arrivals[n], gaps, decays, *own, time[n, j], slope[n, j])
 
 
-@keep
-@jit
+@from_python
 def gradients(arrivals, weight, time, slope, grad, tau, refractory, min_slope, grad_arrivals, grad_weight):
     """Add to ``grad_arrivals`` ``[N, E]`` and ``grad_weight`` ``[out, E]``; ``grad`` ``[N, out, num_spikes]``
     is that of the times, and is changed."""
