@@ -165,6 +165,10 @@ class MemoryModule(nn.Module, StepModule):
     computes_in_float32 = True
     """Whether half input is cast to float32 for the computation; containers leave it to their children."""
 
+    cuts_memories = False
+    """Whether memories are cut from the graph before each time step, so that no gradient goes back through
+    time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
+
     def __init__(self, step_mode: str = "s"):
         super().__init__()
         self._memories: dict[str, Any] = {}  # name -> reset value; the current value is a plain attribute
@@ -252,6 +256,8 @@ class MemoryModule(nn.Module, StepModule):
                 f"`x` of {describe(self)} must be a tensor, got a {type(given).__name__}. "
                 "Use torch.as_tensor(x)."
             )
+        if self.cuts_memories:
+            self.detach()
         x = self._prepared(given)
         self._stepping = True
         try:
@@ -292,6 +298,8 @@ class MemoryModule(nn.Module, StepModule):
         """A sequence: input ``[T, N, *]``; the plain loop over :meth:`single_step_forward`."""
 
         def step(x: Tensor) -> Any:
+            if self.cuts_memories:
+                self.detach()
             output = self.single_step_forward(x, *args, **kwargs)
             # The next step may change its memories in place.
             return output.clone() if self._is_memory(output) else output

@@ -123,6 +123,22 @@ def test_time_is_not_cut_for_layers_that_need_all_of_it(tmp_path):
 def test_recipes_without_time_steps_do_not_cut_time(name):
     with pytest.raises(ValueError, match="`time_chunk` must be left out here"):
         RECIPES[name](time_chunk=2)
+    with pytest.raises(ValueError, match="`gradient` must be left out here"):
+        RECIPES[name](gradient="sltt")
+
+
+def test_the_gradient_through_time_is_not_cut_where_it_cannot_be(tmp_path):
+    class Looping(Unused):
+        def forward(self, x):
+            return torch.stack([super(Looping, self).forward(step) for step in x])
+
+    def parallel():
+        return nn.Sequential(layer.Flatten(), layer.Linear(2, 2), neuron.SlidingPSN(2))
+
+    with pytest.raises(RunError, match=r"`gradient` must be 'bptt' .*no modules that take sequences"):
+        trainer(tmp_path / "looping", Looping, step_mode=None, gradient="sltt")
+    with pytest.raises(RunError, match=r"`gradient` must be 'bptt' .*SlidingPSN '2' looks at several steps"):
+        trainer(tmp_path / "run", parallel, gradient="ottt")
 
 
 def test_a_run_finds_its_data_from_another_folder(tmp_path, monkeypatch):

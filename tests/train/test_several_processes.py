@@ -123,11 +123,14 @@ def noted(trainer):
 
 
 PARTS = {"micro_batch": 4, "time_chunk": 4, "norm": False, "num_steps": 2}
+ONLINE = {"gradient": "ottt", "num_steps": 2}
 CASES = {
     "whole": {},
     "sharded": {"divide": True},
     "whole in parts": PARTS,
     "sharded in parts": {**PARTS, "divide": True},
+    "whole online": ONLINE,
+    "sharded online": {**ONLINE, "divide": True},
 }
 MIXED = {"precision": "bf16-mixed", "num_steps": 2}
 CHAINS = {"whole chain": False, "sharded chain": True}
@@ -158,7 +161,7 @@ def everything(rank, size, folder):
 def alone(folder):
     """What one process does first: the cases to the end, the chains to their first step."""
     found = {}
-    for case in ("whole", "whole in parts"):
+    for case in ("whole", "whole in parts", "whole online"):
         found[case] = noted(train(folder / f"{case}, 1", 1, **CASES[case]))
     for case in CHAINS:
         found[case] = noted(train(folder / case, 1, num_steps=1))

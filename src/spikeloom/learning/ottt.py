@@ -27,19 +27,20 @@ class OTTT(SLTT):
     it lack what earlier spikes of theirs do in later ones. Biases have no trace, as in the source.
 
     Traces belong to linear and convolutional layers. They are put in place of the inputs that these save for
-    their backward pass, so parametrised and standardised weights work as well.
+    their backward pass, so parametrised and standardised weights work as well. A layer that runs once for all
+    time steps, as for a static image, has a trace of one step.
 
     Args:
-        net: layers and neurons in single-step mode.
+        net: layers and neurons, all in single-step mode or all in multi-step mode, as for :class:`SLTT`.
         tau: time constant of all traces, in time steps; needed where neurons other than IF and LIF follow.
     Attributes:
-        traces: the trace of each layer, by name.
+        traces: the trace of each layer after the last step, by name.
     Shape:
-        as one time step of ``net``.
+        as ``net``.
     Raises:
-        ValueError: ``net`` has modules in multi-step mode; a leak is not known, or not one number.
+        ValueError: as for :class:`SLTT`; a leak is not known, or not one number.
         SpikeloomError: a layer runs twice in a step, or saves a changed input: padding other than zeros,
-            or a change of type under autocast.
+            or a change of type under autocast; in multi-step mode, a layer of ``torch.nn``.
     Source: Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
     Example:
         >>> from spikeloom import functional, layer, neuron
@@ -57,44 +58,59 @@ class OTTT(SLTT):
         super().__init__(net)
         self.tau = None if tau is None else checked_range("tau", tau, 1)
         self.register_memory("traces", {})
-        self._behind: dict[str, nn.Module] = {}  # the neurons behind each layer, as they were seen to run
-        self._waiting: list[str] = []
 
-    def single_step_forward(self, x: Tensor) -> Tensor:
+    def _run(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
-            return super().single_step_forward(x)
-        ran: set[str] = set()
-        self._waiting = []
+            return super()._run(x)
+        ran: dict[str, _Input] = {}
+        waiting: list[_Input] = []  # of layers that ran since the last neurons did
+
+        def reached(node: nn.Module, _inputs: Any) -> None:
+            for one in waiting:
+                one.behind = node
+            waiting.clear()
+
         with contextlib.ExitStack() as stack:
             for name, module in self.net.named_modules():
                 if isinstance(module, SYNAPSES):
-                    stack.enter_context(self._traced(name, module, ran))
+                    stack.enter_context(self._traced(name, module, ran, waiting))
                 elif isinstance(module, neuron.BaseNode):
-                    stack.callback(module.register_forward_pre_hook(self._reached).remove)
-            return super().single_step_forward(x)
-
-    def _reached(self, node: nn.Module, _inputs: Any) -> None:
-        """Neurons run: they are those behind the layers that ran since the last ones."""
-        self._behind |= dict.fromkeys(self._waiting, node)
-        self._waiting = []
+                    stack.callback(module.register_forward_pre_hook(reached).remove)
+            output = super()._run(x)
+        for name, one in ran.items():
+            self._note(name, one)
+        return output
 
     @contextlib.contextmanager
-    def _traced(self, name: str, layer: nn.Module, ran: set[str]) -> Iterator[None]:
+    def _traced(
+        self, name: str, layer: nn.Module, ran: dict[str, "_Input"], waiting: list["_Input"]
+    ) -> Iterator[None]:
         """A block in which ``layer`` saves the trace of its input for the backward pass, not the input."""
-        saved: _Saved | None = None
+        saving: _Saving | None = None
 
-        def before(_layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-            nonlocal saved
+        def before(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            nonlocal saving
             if name in ran:
                 raise SpikeloomError(f"{describe(layer)} runs twice in a time step: OTTT cannot trace it.")
-            ran.add(name)
-            saved = _Saved(inputs[0], self._trace(name, inputs[0]))
-            saved.__enter__()
+            if self.step_mode == "m" and getattr(layer, "step_mode", None) != "m":
+                raise SpikeloomError(
+                    f"{type(layer).__name__} '{name}' does not take sequences: OTTT cannot trace it over "
+                    f"time. Put layer.{type(layer).__name__}(..., step_mode='m') in its place, or call "
+                    "functional.set_step_mode(net, 's')."
+                )
+            x = inputs[0]
+            if self.step_mode == "m" and x.dim() > 2:
+                x = _foldable(x)
+            ran[name] = _Input(name, x if self.step_mode == "m" else x.unsqueeze(0))
+            waiting.append(ran[name])
+            saving = _Saving(ran[name])
+            saving.__enter__()
+            return x, *inputs[1:]
 
         def after(_layer: nn.Module, _inputs: Any, _output: Any) -> None:
-            nonlocal saved
-            assert saved is not None
-            replaced, saved = saved.close(), None
+            nonlocal saving
+            assert saving is not None
+            replaced, saving = saving.close(), None
             if not replaced and layer.weight.requires_grad:
                 raise SpikeloomError(
                     f"{describe(layer)} does not save its input as it is (padding other than zeros, or "
@@ -105,46 +121,101 @@ class OTTT(SLTT):
         try:
             yield
         finally:
-            if saved is not None:  # the layer raised an error
-                saved.close()
+            if saving is not None:  # the layer raised an error
+                saving.close()
             for hook in hooks:
                 hook.remove()
 
-    @torch.no_grad()
-    def _trace(self, name: str, x: Tensor) -> Tensor:
-        """The trace of a layer's input, after this step."""
-        last, new = self.traces.get(name), x.detach().clone()
-        if last is not None and (node := self._behind.get(name)) is not None:
-            if last.shape != x.shape:
-                raise ShapeError(
-                    f"The trace of layer '{name}' has shape {list(last.shape)}, its input {list(x.shape)}. "
-                    "Call functional.reset_net(net) before a batch of another size."
-                )
-            new.add_(last.to(x), alpha=leak(node) if self.tau is None else 1 - 1 / self.tau)
-        self.traces = self.traces | {name: new}  # a new one: functional.checkpoint keeps the old one
-        self._waiting.append(name)
-        return new
+    @torch.no_grad
+    def _note(self, name: str, one: "_Input") -> None:
+        """Note from which trace a layer's input goes on, and where that ends."""
+        start = None if one.behind is None else self.traces.get(name)
+        if start is not None and start.shape != one.steps.shape[1:]:
+            raise ShapeError(
+                f"The trace of layer '{name}' has shape {list(start.shape)}, its input "
+                f"{list(one.steps.shape[1:])}. Call functional.reset_net(net) before a batch of another size."
+            )
+        if one.behind is not None and (start is not None or len(one.steps) > 1):
+            one.kept = leak(one.behind) if self.tau is None else 1 - 1 / self.tau
+            one.start = None if start is None else start.to(one.steps)
+        # A new one: functional.checkpoint keeps the old one.
+        self.traces = self.traces | {name: one.last().clone()}
 
 
-class _Saved(saved_tensors_hooks):
-    """A block in which a computation saves ``trace`` in place of ``x``."""
+class _Input:
+    """The input ``[T, *]`` of a layer, and what makes its trace of it: the neurons that run next, what they
+    keep from step to step, and the trace that was there before.
 
-    def __init__(self, x: Tensor, trace: Tensor):
+    Args:
+        name: of the layer.
+        steps: the input.
+    """
+
+    def __init__(self, name: str, steps: Tensor):
+        self.name, self.steps, self.version = name, steps.detach(), steps._version
+        self.behind: nn.Module | None = None
+        self.kept = 0.0
+        self.start: Tensor | None = None
+
+    def last(self) -> Tensor:
+        """The trace after the last step."""
+        if not self.kept:
+            return self.steps[-1]
+        trace = self.start
+        for x in self.steps:
+            trace = x if trace is None else x.add(trace, alpha=self.kept)
+        assert trace is not None
+        return trace
+
+    @torch.no_grad
+    def trace(self) -> Tensor:
+        """The trace after each step. It is made where it is needed: kept, it would take as much memory as the
+        input."""
+        if self.steps._version != self.version:
+            raise SpikeloomError(
+                f"The input of layer '{self.name}' was changed in place, but the backward pass needs what it "
+                "was. Write y = y + 1 instead of y += 1, and inplace=False."
+            )
+        traces, last = self.steps.clone(), self.start
+        for trace in traces if self.kept else ():
+            if last is not None:
+                trace.add_(last, alpha=self.kept)
+            last = trace
+        return traces
+
+
+class _Saving(saved_tensors_hooks):
+    """A block in which a computation saves the trace of an input in its place."""
+
+    def __init__(self, one: _Input):
         self.replaced = False
 
-        def pack(tensor: Tensor) -> Tensor:
+        def pack(tensor: Tensor) -> Tensor | tuple[_Input, torch.Size]:
+            x = one.steps
             is_x = tensor.data_ptr() == x.data_ptr() and tensor.shape[-1:] == x.shape[-1:]
             if not is_x or tensor.numel() != x.numel():
                 return tensor
             self.replaced = True
-            return trace.reshape(tensor.shape)
+            return one, tensor.shape
 
-        super().__init__(pack, lambda tensor: tensor)
+        def unpack(saved: Tensor | tuple[_Input, torch.Size]) -> Tensor:
+            return saved if isinstance(saved, Tensor) else saved[0].trace().reshape(saved[1])
+
+        super().__init__(pack, unpack)
 
     def close(self) -> bool:
-        """End the block; whether ``x`` was to be saved in it."""
+        """End the block; whether the input was to be saved in it."""
         self.__exit__()
         return self.replaced
+
+
+def _foldable(x: Tensor) -> Tensor:
+    """``x`` ``[T, N, *]``, copied if its time steps cannot be samples of a batch as they lie in memory."""
+    try:
+        x.view(-1, *x.shape[2:])
+    except RuntimeError:
+        return x.contiguous()
+    return x
 
 
 def leak(node: nn.Module) -> float:
@@ -158,9 +229,10 @@ def leak(node: nn.Module) -> float:
     if isinstance(node, neuron.IFNode | neuron.SimpleIFNode | neuron.NonSpikingIFNode):
         return 1.0
     if isinstance(node, neuron.LIFNode | neuron.SimpleLIFNode | neuron.NonSpikingLIFNode):
-        tau = torch.as_tensor(node.tau)
-        if tau.numel() == 1:
-            return 1 - 1 / tau.item()
+        if not isinstance(node.tau, Tensor):
+            return 1 - 1 / node.tau
+        if node.tau.numel() == 1:
+            return 1 - 1 / node.tau.item()
     raise ValueError(
         f"`tau` must be given, because the leak of {describe(node)} is not one number that OTTT knows. Write "
         "OTTT(net, tau=...)."

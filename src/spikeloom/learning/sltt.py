@@ -1,30 +1,44 @@
 """Gradients through depth, but not back through time: memory that does not grow with the number of steps."""
 
+import contextlib
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
-from spikeloom import functional
-from spikeloom.functional.networks import require_single_step
+from spikeloom import functional, layer, neuron
+from spikeloom.errors import describe
+from spikeloom.functional.networks import in_one_step_mode, require_single_step
 from spikeloom.memory import MemoryModule
+
+# What takes whole sequences of a module with memories one step after the other, or keeps none of their graph.
+_STEP_BY_STEP = frozenset(
+    kind.multi_step_forward
+    for kind in (MemoryModule, neuron.BaseNode, neuron.NonSpikingBaseNode, layer.Dropout)
+)
 
 
 class SLTT(MemoryModule):
     r"""Spatial learning through time: a network whose gradient of a step stays within the step.
 
-    Each call is one time step, before which all memories are cut from the graph. So call ``backward()`` on
-    the loss of each step: the gradients add up over the steps, and nothing of the step before is kept. The
-    optimiser may step once per sequence, or after each time step.
+    All memories are cut from the graph before each time step. In single-step mode each call is one, so call
+    ``backward()`` on the loss of each step: the gradients add up over the steps, and nothing of the step
+    before is kept. The optimiser may step once per sequence, or after each time step.
 
     .. math:: \nabla_W = \sum_t g_t\, s_t^\top
 
     of a linear layer with input :math:`s_t`; :math:`g_t` is the gradient of the loss of step :math:`t` for
     its output of that step.
 
+    In multi-step mode it has the same gradient of whole sequences, in compiled loops: as fast as the gradient
+    through time, and with its memory. Batch normalisation then takes its statistics over all steps.
+
     Args:
-        net: layers and neurons in single-step mode.
+        net: layers and neurons, all in single-step mode or all in multi-step mode.
     Shape:
-        as one time step of ``net``.
+        as ``net``.
     Raises:
-        ValueError: ``net`` has modules in multi-step mode.
+        ValueError: ``net`` has modules in both modes; or, in multi-step mode, one that looks at several time
+            steps at once, such as a delay or a parallel neuron.
     Source: Meng et al., Towards memory- and time-efficient backpropagation for training spiking neural
         networks, ICCV 2023.
     Example:
@@ -43,12 +57,54 @@ class SLTT(MemoryModule):
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
-        require_single_step(self, [net])
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("s",)
+        modes = {module.step_mode for module in in_one_step_mode(net)}
+        self.step_mode = "m" if modes == {"m"} else "s"
+        self._check()
 
     def single_step_forward(self, x: Tensor) -> Tensor:
-        require_single_step(self, [self.net])  # again: it may have changed since
         functional.detach_net(self.net)
+        return self._run(x)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        functional.detach_net(self.net)
+        with _cut(self.net):
+            return self._run(x_seq)
+
+    def _run(self, x: Tensor) -> Tensor:
+        self._check()  # again: it may have changed since
         return self.net(x)
+
+    def _check(self) -> None:
+        if self.step_mode == "s":
+            require_single_step(self, [self.net])
+            return
+        for module in in_one_step_mode(self.net):
+            if module.step_mode == "s":
+                raise ValueError(
+                    f"{describe(self)} gives its modules sequences, so `step_mode` of {self._named(module)} "
+                    "must be 'm'. Call functional.set_step_mode(net, 'm')."
+                )
+        for module in self.net.modules():
+            if isinstance(module, MemoryModule) and type(module).multi_step_forward not in _STEP_BY_STEP:
+                raise ValueError(
+                    f"`net` of {describe(self)} must run sequences step by step, but {self._named(module)} "
+                    "looks at several steps at once, and its gradient cannot be cut. Call "
+                    "functional.set_step_mode(net, 's'), or leave it out."
+                )
+
+    def _named(self, module: nn.Module) -> str:
+        name = next(name for name, one in self.net.named_modules() if one is module)
+        return f"{type(module).__name__} '{name}'" if name else type(module).__name__
+
+
+@contextlib.contextmanager
+def _cut(net: nn.Module) -> Iterator[None]:
+    """A block in which modules cut their memories from the graph before each time step."""
+    modules = [module for module in net.modules() if isinstance(module, MemoryModule)]
+    for module in modules:
+        module.cuts_memories = True
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.cuts_memories = False

@@ -30,7 +30,7 @@ def step_function(isolated: Isolated, outside: Outside, operands: Sequence[str])
 
     def step(x: Tensor, memories: Sequence[Tensor], values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         for name, value in zip(names, memories, strict=True):
-            module.__dict__[name] = value
+            module.__dict__[name] = value.detach() if module.cuts_memories else value
         for (path, _, name), value in zip(places, values, strict=True):
             owner = module.get_submodule(path)
             for tensors in (owner._parameters, owner._buffers, owner.__dict__):

@@ -228,13 +228,16 @@ class Recipe(BaseRecipe):
 
     @classmethod
     def unused(cls) -> frozenset[str]:
-        return cls.UNUSED if cls.OVER_TIME else cls.UNUSED | {"time_chunk"}
+        return cls.UNUSED if cls.OVER_TIME else cls.UNUSED | {"gradient", "time_chunk"}
 
     batch_size: BatchSize = 64
     """Samples in a batch, over all processes together."""
     micro_batch: int | None = None
     """Samples that a process computes at once; the gradients of a batch are added up. Fewer need less memory,
     and a little more time. Default: the whole batch."""
+    gradient: Literal["bptt", "sltt", "ottt"] = "bptt"
+    """bptt: through time. sltt: within each time step, as if it were trained online. ottt: the same, with a
+    trace of each layer's earlier inputs."""
     time_chunk: int | None = None
     """Time steps that keep what their backward pass needs; the others are computed again. Fewer need less
     memory, and up to a third more time; only for networks over time steps. Default: all."""
@@ -266,6 +269,11 @@ class Recipe(BaseRecipe):
                 "`time_chunk` must be left out here: the network does not work on time steps. To save "
                 "memory, use `micro_batch`."
             )
+        if self.gradient != "bptt" and "gradient" in self.unused():
+            raise ValueError(
+                "`gradient` must be left out here: the network does not work on time steps, or has a rule of "
+                "its own."
+            )
         if self.batch_size % (self.devices * self.nodes):
             count = "`devices`" if self.nodes == 1 else "`devices` times `nodes`"
             raise ValueError(
@@ -295,6 +303,7 @@ class Recipe(BaseRecipe):
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
             micro_batch=self.micro_batch,
+            gradient=self.gradient,
             time_chunk=self.time_chunk,
             cuda_graph=self.cuda_graph,
         )

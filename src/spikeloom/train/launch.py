@@ -49,7 +49,7 @@ def start(
         shard: whether each process keeps a part of parameters, gradients and the optimiser's state only.
         precision: Fabric's name of the number format.
         seed: of weights, order of samples, encoding.
-        training: ``epochs``, ``batch_size``, ``micro_batch``, ``time_chunk``, ``sync_norm``,
+        training: ``epochs``, ``batch_size``, ``micro_batch``, ``gradient``, ``time_chunk``, ``sync_norm``,
             ``checkpoint_minutes``, ``log_every``, ``cuda_graph`` of :class:`~spikeloom.train.loop.Trainer`.
     Raises:
         RunError: the device is not there; another process trains into the folder; or a process was lost.

@@ -55,6 +55,8 @@ class Trainer:
         micro_batch: samples of a process that are computed at once; their gradients add up to those of the
             batch. Fewer need less memory, and a little more time. Batch normalisation sees only them.
             Default: all.
+        gradient: ``'bptt'``, through time; or that of :class:`~spikeloom.learning.SLTT` or
+            :class:`~spikeloom.learning.OTTT`, ``'sltt'`` or ``'ottt'``.
         time_chunk: time steps that keep what their backward pass needs, as in
             :func:`~spikeloom.functional.checkpoint_time`. Default: all.
         sync_norm: whether batch normalisation takes its statistics over all processes.
@@ -79,6 +81,7 @@ class Trainer:
         checkpoint_minutes: float = 5.0,
         log_every: int = 10,
         micro_batch: int | None = None,
+        gradient: str = "bptt",
         time_chunk: int | None = None,
         sync_norm: bool = True,
         cuda_graph: bool = False,
@@ -99,7 +102,8 @@ class Trainer:
         state = checkpoint.load_last(run.checkpoints)
         if fabric.world_size > 1:
             layer.synchronise_batch_norm(experiment.net, sync_norm)
-        net = InTimeChunks(experiment.net, time_chunk) if time_chunk else experiment.net
+        net = experiment.net if gradient == "bptt" else refusals.online(gradient, experiment.net)
+        net = InTimeChunks(net, time_chunk) if time_chunk else net
         self.net, self.optimizer = fabric.setup(net, experiment.optimizer)
         self.progress = restore(experiment, run, state) if state else Progress()
         if state and state.get("precision"):
@@ -275,7 +279,7 @@ class Trainer:
         loss = (shares.to(losses) * losses).sum()
         correct = (self.experiment.predict(output) == classes[0]).sum()
         self.fabric.backward(loss * weight)
-        functional.reset_net(self.experiment.net)
+        functional.reset_net(self.net)
         return loss.detach(), correct
 
     def finish_epoch(self, row: dict[str, Any]) -> None:

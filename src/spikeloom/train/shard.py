@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
+from spikeloom.learning import SLTT
 from spikeloom.memory import MemoryModule
 from spikeloom.train.time_chunks import InTimeChunks
 
@@ -41,7 +42,10 @@ class ShardedStrategy(DDPStrategy):
 
     def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
-        self.whole_parameters = shard(module.net if isinstance(module, InTimeChunks) else module, mesh)
+        net = module
+        while isinstance(net, InTimeChunks | SLTT):  # what only wraps it is not called as a network
+            net = net.net
+        self.whole_parameters = shard(net, mesh)
         return module
 
     def setup_module_and_optimizers(
