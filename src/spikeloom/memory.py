@@ -165,7 +165,7 @@ class MemoryModule(nn.Module, StepModule):
     computes_in_float32 = True
     """Whether half input is cast to float32 for the computation; containers leave it to their children."""
 
-    cuts_memories = False
+    cuts_memories: bool
     """Whether memories are cut from the graph before each time step, so that no gradient goes back through
     time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
 
@@ -175,6 +175,7 @@ class MemoryModule(nn.Module, StepModule):
         self._graph = _Graph()
         self._step_shape: torch.Size | None = None  # of one step's input since the last reset
         self._stepping = False
+        self.cuts_memories = False
         self._recorded: frozenset[str] = frozenset()  # attributes that a step made, for others to look at
         self.step_mode = step_mode
 
@@ -223,7 +224,7 @@ class MemoryModule(nn.Module, StepModule):
 
     def memory_state(self) -> dict[str, Any]:
         """The memories and where the sequence stands, for :meth:`load_memory_state`."""
-        return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING)}
+        return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING, "cuts_memories")}
 
     def load_memory_state(self, state: dict[str, Any], copy: bool = False) -> None:
         """Go back to where :meth:`memory_state` was called; with ``copy`` to copies, so that a step that
@@ -257,7 +258,7 @@ class MemoryModule(nn.Module, StepModule):
                 "Use torch.as_tensor(x)."
             )
         if self.cuts_memories:
-            self.detach()
+            MemoryModule.detach(self)  # and nothing else that a class may keep, such as what was recorded
         x = self._prepared(given)
         self._stepping = True
         try:
@@ -299,7 +300,7 @@ class MemoryModule(nn.Module, StepModule):
 
         def step(x: Tensor) -> Any:
             if self.cuts_memories:
-                self.detach()
+                MemoryModule.detach(self)
             output = self.single_step_forward(x, *args, **kwargs)
             # The next step may change its memories in place.
             return output.clone() if self._is_memory(output) else output
@@ -448,6 +449,7 @@ class MemoryModule(nn.Module, StepModule):
             for name, value in self.__dict__.items()
         }
         state["_graph"], state["_memories"] = _Graph(), dict(self._memories)
+        state["cuts_memories"] = False  # a copy may be made in the middle of a call
         return state
 
 

@@ -1,12 +1,17 @@
 """Online training of whole sequences: the gradients of single steps, in compiled loops."""
 
+import copy
+import gc
+
 import pytest
 import torch
 from torch import nn
 
 from compare import assert_close
-from spikeloom import functional, layer, learning, model, neuron, surrogate
+from spikeloom import encoding, functional, layer, learning, model, neuron, rnn, surrogate
 from spikeloom.errors import ShapeError, SpikeloomError
+from spikeloom.learning import ottt
+from spikeloom.loom.fingerprint import look
 
 KINDS = [learning.SLTT, learning.OTTT]
 
@@ -178,22 +183,117 @@ def test_a_loss_of_the_last_step_reaches_no_other():
     assert not x_seq.grad[:-1].any()
 
 
-def test_a_static_image_has_a_trace_of_one_step():
+def test_layers_that_see_a_static_image_once_have_no_trace():
     layers = {
         "conv1": layer.Conv2d(1, 2, 3, padding=1),
         "sn1": lif(tau=4.0),
         "conv2": layer.Conv2d(2, 2, 3, padding=1),
         "sn2": lif(tau=4.0),
     }
-    online = learning.OTTT(model.Network(layers, T=3))
+    net = model.Network(layers, T=3)
     torch.nn.init.constant_(layers["conv1"].weight, 2.0)
-    x, spikes = torch.rand(2, 1, 6, 6), []
+    x, spikes, first = torch.rand(2, 1, 6, 6), [], []
     layers["sn1"].register_forward_hook(lambda _node, _inputs, output: spikes.append(output.detach()))
-    online(x).sum().backward()
-    assert torch.equal(online.traces["conv1"], x)
-    first, second, third = spikes[0]
-    assert third.any()
-    assert_close("trace", third + 0.75 * second + 0.75**2 * first, online.traces["conv2"])
+    for kind in KINDS:
+        online = kind(net)
+        online(x).sum().backward()
+        first.append(layers["conv1"].weight.grad.clone())
+        functional.reset_net(net)
+        net.zero_grad()
+    assert torch.equal(*first)
+    assert list(online.traces) == ["conv2"]
+    assert spikes[0][2].any()
+    trace = spikes[0][2] + 0.75 * spikes[0][1] + 0.75**2 * spikes[0][0]
+    assert_close("trace", trace, online.traces["conv2"])
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_potentials_that_are_stored_keep_their_gradient(backend):
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Linear(3, 2), lif(store_v_seq=True, backend=backend)).double()
+    x_seq, found = drive(5, 4, 3), []
+    for step_by_step in (True, False):
+        functional.set_step_mode(net, "s" if step_by_step else "m")
+        online = learning.SLTT(net)
+        if step_by_step:
+            for x in x_seq:
+                online(x)
+                net[1].v.sum().backward()
+        else:
+            online(x_seq)
+            net[1].v_seq.sum().backward()
+        functional.reset_net(online)
+        found.append(gradients(net))
+    for reference, got in zip(*found, strict=True):
+        assert_close("gradient", reference, got)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_layers_that_are_computed_again_within_it(backend):
+    class Again(nn.Module):
+        def forward(self, x):
+            return functional.checkpoint(self.inner, x)
+
+    torch.manual_seed(0)
+    inner = nn.Sequential(
+        layer.Linear(5, 6), lif(neuron.CLIFNode, backend=backend), layer.Linear(6, 3)
+    ).double()
+    functional.set_step_mode(inner, "m")
+    x_seq = drive(6, 4, 5)
+    learning.SLTT(inner)(x_seq).square().sum().backward()
+    functional.reset_net(inner)
+    expected = gradients(inner)
+    again = Again()
+    again.inner = inner
+    learning.SLTT(again)(x_seq).square().sum().backward()
+    for reference, got in zip(expected, gradients(inner), strict=True):
+        assert_close("gradient", reference, got)
+
+
+def test_traces_of_half_numbers_count_beyond_256():
+    net = nn.Sequential(layer.Linear(1, 1, bias=False), lif(neuron.IFNode, v_threshold=1e9, v_reset=None))
+    net.bfloat16()
+    for step_mode, shape in (("m", (600, 1, 1)), ("s", (1, 1))):
+        functional.set_step_mode(net, step_mode)
+        online = learning.OTTT(net)
+        for _ in range(1 if step_mode == "m" else 600):
+            online(torch.ones(shape, dtype=torch.bfloat16))
+        assert online.traces["0"].item() == 600
+        functional.reset_net(online)
+
+
+def test_nothing_is_left_to_the_garbage_collector():
+    """It comes when it likes, and sequences are large."""
+
+    def inputs():
+        return {id(one) for one in gc.get_objects() if type(one) is ottt._Input}
+
+    net, x_seq = made("convolutions")
+    online = learning.OTTT(net)
+    gc.collect()
+    gc.disable()
+    try:
+        before = inputs()
+        output = online(x_seq)
+        assert len(inputs() - before) == 3
+        output.sum().backward()
+        del output
+        assert inputs() <= before
+    finally:
+        gc.enable()
+
+
+def test_a_copy_in_the_middle_of_a_call_is_not_cut():
+    net = nn.Sequential(layer.Linear(3, 2), neuron.LIFNode())
+    functional.set_step_mode(net, "m")
+    copies, before = [], look(net[1])[0]
+    net[1].register_forward_pre_hook(
+        lambda node, _inputs: copies.append((copy.deepcopy(node), node.cuts_memories))
+    )
+    learning.SLTT(learning.SLTT(net))(torch.rand(4, 2, 3))
+    assert copies[0][1]
+    assert not copies[0][0].cuts_memories
+    assert look(net[1])[0] == before  # the same compiled loops run it again
 
 
 def test_sequences_of_any_memory_format():
@@ -217,12 +317,25 @@ def test_sequences_of_any_memory_format():
         (neuron.PSN(4), "PSN '0'"),
         (neuron.SlidingPSN(2), "SlidingPSN '0'"),
         (layer.LearnableDelay(3, 2), "LearnableDelay '0'"),
+        (layer.TemporalWiseAttention(4, reduction=2), "TemporalWiseAttention '0'"),
+        (nn.LSTM(3, 2), "LSTM '0'"),
+        (rnn.SpikingLSTM(3, 2, 1), "SpikingLSTM '0'"),
     ],
 )
 def test_what_looks_at_several_steps_is_refused(module, name):
     module.step_mode = "m"
     with pytest.raises(ValueError, match=f"{name} looks at several steps at once"):
-        learning.SLTT(nn.Sequential(module))
+        learning.SLTT(nn.Sequential(module, layer.Linear(2, 2, step_mode="m")))
+
+
+def test_what_runs_step_by_step_is_not_refused():
+    net = nn.Sequential(
+        layer.MultiStepContainer(layer.Delay(2)),
+        encoding.PoissonEncoder(step_mode="m"),
+        layer.Dropout(step_mode="m"),
+        layer.TemporalEffectiveBatchNorm1d(4, 3),
+    )
+    assert learning.SLTT(net)(torch.rand(4, 2, 3)).shape == (4, 2, 3)
 
 
 def test_two_step_modes_are_refused():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from compare import assert_close, assert_gradient, assert_same
 from loom.both import assert_agree, assert_interpreted, inputs, run, values
+from loom.scripts import script
 from spikeloom import loom, monitor, neuron, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
@@ -1516,6 +1517,16 @@ def test_without_numbas_compiler_the_reference_runs(monkeypatch):
     node.backend = "numba"
     with pytest.raises(BackendError, match="NUMBA_DISABLE_JIT"):
         node(torch.ones(2, 3))
+
+
+def test_everything_imports_without_numbas_compiler():
+    text = """
+    import spikeloom.ann2snn, spikeloom.event, spikeloom.exchange, spikeloom.learning, spikeloom.timing
+    from spikeloom.learning.diehl_cook import input
+    from spikeloom.loom import numba_math
+    print(spikeloom.timing.SpikeProp(2, 3)(torch.rand(4, 2)).shape)
+    """
+    assert script(text, NUMBA_DISABLE_JIT="1") == "torch.Size([4, 3])"
 
 
 def test_a_memory_that_is_written_in_capitals_is_asked_about():

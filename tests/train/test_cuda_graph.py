@@ -91,7 +91,9 @@ def test_what_a_graph_cannot_hold(tmp_path):
         trained(tmp_path / "cpu", "cpu", True)
     fabric = SimpleNamespace(device=torch.device("cuda"), world_size=1)
     with pytest.raises(RunError, match="micro_batch and time_chunk"):
-        refusals.require_whole_steps(fabric, 8)
+        refusals.require_whole_steps(fabric, 8, "bptt")
+    with pytest.raises(RunError, match="OTTT reads the neurons' time constants"):
+        refusals.require_whole_steps(fabric, None, "ottt")
     fabric.world_size = 2
     with pytest.raises(RunError, match="several processes"):
-        refusals.require_whole_steps(fabric, None)
+        refusals.require_whole_steps(fabric, None, "bptt")

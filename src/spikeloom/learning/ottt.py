@@ -13,6 +13,7 @@ from spikeloom.checks import checked_range
 from spikeloom.errors import ShapeError, SpikeloomError, describe
 from spikeloom.learning.correlation import SYNAPSES
 from spikeloom.learning.sltt import SLTT
+from spikeloom.memory import HALF
 
 
 class OTTT(SLTT):
@@ -28,7 +29,7 @@ class OTTT(SLTT):
 
     Traces belong to linear and convolutional layers. They are put in place of the inputs that these save for
     their backward pass, so parametrised and standardised weights work as well. A layer that runs once for all
-    time steps, as for a static image, has a trace of one step.
+    time steps, as the first ones for a static image, has no trace, and the gradient of :class:`SLTT`.
 
     Args:
         net: layers and neurons, all in single-step mode or all in multi-step mode, as for :class:`SLTT`.
@@ -77,8 +78,10 @@ class OTTT(SLTT):
                 elif isinstance(module, neuron.BaseNode):
                     stack.callback(module.register_forward_pre_hook(reached).remove)
             output = super()._run(x)
+        num_steps = max((len(one.steps) for one in ran.values()), default=0)
         for name, one in ran.items():
-            self._note(name, one)
+            if len(one.steps) == num_steps:  # the others run once for all time steps
+                self._note(name, one)
         return output
 
     @contextlib.contextmanager
@@ -86,34 +89,35 @@ class OTTT(SLTT):
         self, name: str, layer: nn.Module, ran: dict[str, "_Input"], waiting: list["_Input"]
     ) -> Iterator[None]:
         """A block in which ``layer`` saves the trace of its input for the backward pass, not the input."""
-        saving: _Saving | None = None
+        saving: saved_tensors_hooks | None = None
+        shown = f"{type(layer).__name__} '{name}'"
 
         def before(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             nonlocal saving
             if name in ran:
-                raise SpikeloomError(f"{describe(layer)} runs twice in a time step: OTTT cannot trace it.")
+                raise SpikeloomError(f"{shown} runs twice in a time step: OTTT cannot trace it.")
             if self.step_mode == "m" and getattr(layer, "step_mode", None) != "m":
                 raise SpikeloomError(
-                    f"{type(layer).__name__} '{name}' does not take sequences: OTTT cannot trace it over "
-                    f"time. Put layer.{type(layer).__name__}(..., step_mode='m') in its place, or call "
-                    "functional.set_step_mode(net, 's')."
+                    f"{shown} does not take sequences: OTTT cannot trace it over time. Put "
+                    f"layer.{type(layer).__name__}(..., step_mode='m') in its place, call "
+                    "functional.set_step_mode(net, 's'), or use SLTT."
                 )
-            x = inputs[0]
-            if self.step_mode == "m" and x.dim() > 2:
-                x = _foldable(x)
+            x = _as_it_is_saved(layer, inputs[0])
             ran[name] = _Input(name, x if self.step_mode == "m" else x.unsqueeze(0))
             waiting.append(ran[name])
-            saving = _Saving(ran[name])
-            saving.__enter__()
+            entered = saved_tensors_hooks(ran[name].pack, _unpacked)
+            entered.__enter__()  # which raises under a transformation of PyTorch's
+            saving = entered
             return x, *inputs[1:]
 
         def after(_layer: nn.Module, _inputs: Any, _output: Any) -> None:
             nonlocal saving
             assert saving is not None
-            replaced, saving = saving.close(), None
-            if not replaced and layer.weight.requires_grad:
+            saving.__exit__()
+            saving = None
+            if not ran[name].is_saved and layer.weight.requires_grad:
                 raise SpikeloomError(
-                    f"{describe(layer)} does not save its input as it is (padding other than zeros, or "
+                    f"{shown} does not save its input as it is (padding other than zeros, or "
                     "autocast): OTTT cannot trace it. Pad before it, or train in float32; or use SLTT."
                 )
 
@@ -122,7 +126,7 @@ class OTTT(SLTT):
             yield
         finally:
             if saving is not None:  # the layer raised an error
-                saving.close()
+                saving.__exit__()
             for hook in hooks:
                 hook.remove()
 
@@ -137,9 +141,9 @@ class OTTT(SLTT):
             )
         if one.behind is not None and (start is not None or len(one.steps) > 1):
             one.kept = leak(one.behind) if self.tau is None else 1 - 1 / self.tau
-            one.start = None if start is None else start.to(one.steps)
+            one.start = start
         # A new one: functional.checkpoint keeps the old one.
-        self.traces = self.traces | {name: one.last().clone()}
+        self.traces = self.traces | {name: one.last()}
 
 
 class _Input:
@@ -152,18 +156,29 @@ class _Input:
     """
 
     def __init__(self, name: str, steps: Tensor):
-        self.name, self.steps, self.version = name, steps.detach(), steps._version
+        self.name, self.steps = name, steps.detach()
+        self.version = None if steps.is_inference() else steps._version
         self.behind: nn.Module | None = None
         self.kept = 0.0
         self.start: Tensor | None = None
+        self.is_saved = False
+
+    def pack(self, tensor: Tensor) -> "Tensor | tuple[_Input, torch.Size]":
+        """What the layer keeps of a tensor that it saves: this, with a shape, in place of the input."""
+        x = self.steps
+        is_input = tensor.data_ptr() == x.data_ptr() and tensor.shape[-1:] == x.shape[-1:]
+        if not is_input or tensor.numel() != x.numel():
+            return tensor
+        self.is_saved = True
+        return self, tensor.shape
 
     def last(self) -> Tensor:
-        """The trace after the last step."""
+        """The trace after the last step; in single precision at least, as half could not count beyond 256."""
         if not self.kept:
-            return self.steps[-1]
+            return _wide(self.steps[-1])
         trace = self.start
         for x in self.steps:
-            trace = x if trace is None else x.add(trace, alpha=self.kept)
+            trace = _wide(x) if trace is None else torch.add(x, trace.to(x.device), alpha=self.kept)
         assert trace is not None
         return trace
 
@@ -171,50 +186,37 @@ class _Input:
     def trace(self) -> Tensor:
         """The trace after each step. It is made where it is needed: kept, it would take as much memory as the
         input."""
-        if self.steps._version != self.version:
+        if self.version is not None and self.steps._version != self.version:
             raise SpikeloomError(
                 f"The input of layer '{self.name}' was changed in place, but the backward pass needs what it "
                 "was. Write y = y + 1 instead of y += 1, and inplace=False."
             )
-        traces, last = self.steps.clone(), self.start
+        traces, last = _wide(self.steps), self.start
         for trace in traces if self.kept else ():
             if last is not None:
-                trace.add_(last, alpha=self.kept)
+                trace.add_(last.to(trace), alpha=self.kept)
             last = trace
-        return traces
+        return traces.to(self.steps.dtype)
 
 
-class _Saving(saved_tensors_hooks):
-    """A block in which a computation saves the trace of an input in its place."""
-
-    def __init__(self, one: _Input):
-        self.replaced = False
-
-        def pack(tensor: Tensor) -> Tensor | tuple[_Input, torch.Size]:
-            x = one.steps
-            is_x = tensor.data_ptr() == x.data_ptr() and tensor.shape[-1:] == x.shape[-1:]
-            if not is_x or tensor.numel() != x.numel():
-                return tensor
-            self.replaced = True
-            return one, tensor.shape
-
-        def unpack(saved: Tensor | tuple[_Input, torch.Size]) -> Tensor:
-            return saved if isinstance(saved, Tensor) else saved[0].trace().reshape(saved[1])
-
-        super().__init__(pack, unpack)
-
-    def close(self) -> bool:
-        """End the block; whether the input was to be saved in it."""
-        self.__exit__()
-        return self.replaced
+def _unpacked(saved: Tensor | tuple[_Input, torch.Size]) -> Tensor:
+    """What a layer's backward pass gets for what :meth:`_Input.pack` returned."""
+    return saved if isinstance(saved, Tensor) else saved[0].trace().reshape(saved[1])
 
 
-def _foldable(x: Tensor) -> Tensor:
-    """``x`` ``[T, N, *]``, copied if its time steps cannot be samples of a batch as they lie in memory."""
+def _wide(x: Tensor) -> Tensor:
+    """A copy, of half numbers in single precision."""
+    return x.to(torch.float32 if x.dtype in HALF else x.dtype, copy=True)
+
+
+def _as_it_is_saved(layer: nn.Module, x: Tensor) -> Tensor:
+    """The input of ``layer``, copied if the layer would have to copy it to use it."""
+    if isinstance(layer, nn.Linear):
+        return x.contiguous() if x.dim() > 2 else x
     try:
-        x.view(-1, *x.shape[2:])
+        x.view(-1, *x.shape[2:])  # as time steps become samples of a batch
     except RuntimeError:
-        return x.contiguous()
+        return x.contiguous() if getattr(layer, "step_mode", "s") == "m" else x
     return x
 
 

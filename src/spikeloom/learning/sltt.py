@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from spikeloom import functional, layer, neuron
 from spikeloom.errors import describe
 from spikeloom.functional.networks import in_one_step_mode, require_single_step
-from spikeloom.memory import MemoryModule
+from spikeloom.memory import MemoryModule, StepModule
+from spikeloom.rnn import SpikingRNNBase
 
 # What takes whole sequences of a module with memories one step after the other, or keeps none of their graph.
 _STEP_BY_STEP = frozenset(
@@ -29,8 +30,9 @@ class SLTT(MemoryModule):
     of a linear layer with input :math:`s_t`; :math:`g_t` is the gradient of the loss of step :math:`t` for
     its output of that step.
 
-    In multi-step mode it has the same gradient of whole sequences, in compiled loops: as fast as the gradient
-    through time, and with its memory. Batch normalisation then takes its statistics over all steps.
+    In multi-step mode it has the same gradient of several steps at once, in compiled loops: as fast as the
+    gradient through time, with the memory of the steps that it is given. Batch normalisation then takes its
+    statistics over these.
 
     Args:
         net: layers and neurons, all in single-step mode or all in multi-step mode.
@@ -38,7 +40,7 @@ class SLTT(MemoryModule):
         as ``net``.
     Raises:
         ValueError: ``net`` has modules in both modes; or, in multi-step mode, one that looks at several time
-            steps at once, such as a delay or a parallel neuron.
+            steps at once, such as a delay, a parallel neuron, or attention over time.
     Source: Meng et al., Towards memory- and time-efficient backpropagation for training spiking neural
         networks, ICCV 2023.
     Example:
@@ -84,23 +86,34 @@ class SLTT(MemoryModule):
                     f"{describe(self)} gives its modules sequences, so `step_mode` of {self._named(module)} "
                     "must be 'm'. Call functional.set_step_mode(net, 'm')."
                 )
-        for module in self.net.modules():
-            if isinstance(module, MemoryModule) and type(module).multi_step_forward not in _STEP_BY_STEP:
-                raise ValueError(
-                    f"`net` of {describe(self)} must run sequences step by step, but {self._named(module)} "
-                    "looks at several steps at once, and its gradient cannot be cut. Call "
-                    "functional.set_step_mode(net, 's'), or leave it out."
-                )
+        own_mode = list(in_one_step_mode(self.net))  # what a container runs in steps is cut like any step
+        whole = [module for module in own_mode if _looks_at_several_steps(module)]
+        whole += [module for module in self.net.modules() if isinstance(module, nn.RNNBase | SpikingRNNBase)]
+        for module in whole:
+            raise ValueError(
+                f"`net` of {describe(self)} must run sequences step by step, but {self._named(module)} looks "
+                "at several steps at once, and its gradient cannot be cut. Leave it out, or, if it can take "
+                "single steps, call functional.set_step_mode(net, 's')."
+            )
 
     def _named(self, module: nn.Module) -> str:
         name = next(name for name, one in self.net.named_modules() if one is module)
         return f"{type(module).__name__} '{name}'" if name else type(module).__name__
 
 
+def _looks_at_several_steps(module: nn.Module) -> bool:
+    """Whether a module in multi-step mode may do more than one step after the other; what normalises over
+    time is left alone, since its statistics are of all steps in any case."""
+    takes_steps = not isinstance(module, StepModule) or "s" in module.supported_step_mode()
+    if isinstance(module, MemoryModule) and (module._memories or not takes_steps):
+        return type(module).multi_step_forward not in _STEP_BY_STEP
+    return not takes_steps and not isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
 @contextlib.contextmanager
 def _cut(net: nn.Module) -> Iterator[None]:
     """A block in which modules cut their memories from the graph before each time step."""
-    modules = [module for module in net.modules() if isinstance(module, MemoryModule)]
+    modules = [one for one in net.modules() if isinstance(one, MemoryModule) and not one.cuts_memories]
     for module in modules:
         module.cuts_memories = True
     try:

@@ -41,7 +41,8 @@ def jit(function: Any = None, **options: Any) -> Any:
         return lambda function: jit(function, **options)
     without: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     made = njit(nogil=True, error_model="numpy", **without, **options)(function)
-    made.__class__ = _Called
+    if isinstance(made, Dispatcher):  # it is not with NUMBA_DISABLE_JIT
+        made.__class__ = _Called
     return made
 
 

@@ -94,7 +94,7 @@ class Trainer:
         self.num_samples = len(experiment.data.train_y)
         refusals.require_shares(fabric, experiment, batch_size)
         if cuda_graph:
-            refusals.require_whole_steps(fabric, micro_batch or time_chunk)
+            refusals.require_whole_steps(fabric, micro_batch or time_chunk, gradient)
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
         if time_chunk:

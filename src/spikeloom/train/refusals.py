@@ -55,13 +55,15 @@ def online(gradient: str, net: nn.Module) -> nn.Module:
     )
 
 
-def require_whole_steps(fabric: Fabric, parts: int | None) -> None:
+def require_whole_steps(fabric: Fabric, parts: int | None, gradient: str) -> None:
     """Refuse what a CUDA graph cannot hold."""
     reason = None
     if fabric.device.type != "cuda":
         reason = f"the device is {fabric.device.type!r}, and a graph needs a CUDA device"
     elif fabric.world_size > 1:
         reason = "several processes exchange gradients, which is not part of a graph"
+    elif gradient == "ottt":
+        reason = "OTTT reads the neurons' time constants anew at each step"
     elif parts:
         reason = "micro_batch and time_chunk divide a step, which a graph holds as a whole"
     if reason:
