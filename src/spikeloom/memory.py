@@ -165,7 +165,7 @@ class MemoryModule(nn.Module, StepModule):
     computes_in_float32 = True
     """Whether half input is cast to float32 for the computation; containers leave it to their children."""
 
-    cuts_memories: bool
+    cuts_memories = False
     """Whether memories are cut from the graph before each time step, so that no gradient goes back through
     time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
 
@@ -224,7 +224,8 @@ class MemoryModule(nn.Module, StepModule):
 
     def memory_state(self) -> dict[str, Any]:
         """The memories and where the sequence stands, for :meth:`load_memory_state`."""
-        return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING, "cuts_memories")}
+        state = {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING)}
+        return state | {"cuts_memories": self.cuts_memories}
 
     def load_memory_state(self, state: dict[str, Any], copy: bool = False) -> None:
         """Go back to where :meth:`memory_state` was called; with ``copy`` to copies, so that a step that

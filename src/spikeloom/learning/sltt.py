@@ -80,25 +80,21 @@ class SLTT(MemoryModule):
         if self.step_mode == "s":
             require_single_step(self, [self.net])
             return
-        for module in in_one_step_mode(self.net):
-            if module.step_mode == "s":
+        in_mode = set(in_one_step_mode(self.net))  # what a container runs by steps is cut like any step
+        for name, module in self.net.named_modules():
+            shown = f"{type(module).__name__} '{name}'" if name else type(module).__name__
+            if module in in_mode and module.step_mode == "s":
                 raise ValueError(
-                    f"{describe(self)} gives its modules sequences, so `step_mode` of {self._named(module)} "
-                    "must be 'm'. Call functional.set_step_mode(net, 'm')."
+                    f"{describe(self)} gives its modules sequences, so `step_mode` of {shown} must be 'm'. "
+                    "Call functional.set_step_mode(net, 'm')."
                 )
-        own_mode = list(in_one_step_mode(self.net))  # what a container runs in steps is cut like any step
-        whole = [module for module in own_mode if _looks_at_several_steps(module)]
-        whole += [module for module in self.net.modules() if isinstance(module, nn.RNNBase | SpikingRNNBase)]
-        for module in whole:
-            raise ValueError(
-                f"`net` of {describe(self)} must run sequences step by step, but {self._named(module)} looks "
-                "at several steps at once, and its gradient cannot be cut. Leave it out, or, if it can take "
-                "single steps, call functional.set_step_mode(net, 's')."
-            )
-
-    def _named(self, module: nn.Module) -> str:
-        name = next(name for name, one in self.net.named_modules() if one is module)
-        return f"{type(module).__name__} '{name}'" if name else type(module).__name__
+            looks_across = module in in_mode and _looks_at_several_steps(module)
+            if looks_across or isinstance(module, nn.RNNBase | SpikingRNNBase):
+                raise ValueError(
+                    f"`net` of {describe(self)} must run sequences step by step, but {shown} looks at "
+                    "several steps at once, and its gradient cannot be cut. Leave it out, or, if it can take "
+                    "single steps, call functional.set_step_mode(net, 's')."
+                )
 
 
 def _looks_at_several_steps(module: nn.Module) -> bool:
