@@ -26,17 +26,8 @@ SEEDS = (0, 1, 2)
 def trained(folder: Path, recipe: str, gradient: str, seed: int) -> dict[str, Any]:
     """What a run reached, after it was trained if need be."""
     if not folder.exists():
-        options = [
-            "--dataset",
-            "digits",
-            "--gradient",
-            gradient,
-            "--seed",
-            str(seed),
-            "--run-dir",
-            str(folder),
-        ]
-        command = [sys.executable, "-m", "spikeloom", "train", recipe, *options]
+        options = f"--dataset digits --gradient {gradient} --seed {seed} --run-dir".split()
+        command = [sys.executable, "-m", "spikeloom", "train", recipe, *options, str(folder)]
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     config = json.loads((folder / "config.json").read_text())
     given = config["settings"]

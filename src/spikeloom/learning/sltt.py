@@ -30,9 +30,8 @@ class SLTT(MemoryModule):
     of a linear layer with input :math:`s_t`; :math:`g_t` is the gradient of the loss of step :math:`t` for
     its output of that step.
 
-    In multi-step mode it has the same gradient of several steps at once, in compiled loops: as fast as the
-    gradient through time, with the memory of the steps that it is given. Batch normalisation then takes its
-    statistics over these.
+    In multi-step mode it has the same gradient of several steps at once, in compiled loops, and needs the
+    memory of the steps that it is given. Batch normalisation then takes its statistics over these.
 
     Args:
         net: layers and neurons, all in single-step mode or all in multi-step mode.
@@ -81,20 +80,23 @@ class SLTT(MemoryModule):
             require_single_step(self, [self.net])
             return
         in_mode = set(in_one_step_mode(self.net))  # what a container runs by steps is cut like any step
-        for name, module in self.net.named_modules():
-            shown = f"{type(module).__name__} '{name}'" if name else type(module).__name__
+        for name, module in self.net.named_modules():  # at each call, so names are made for errors only
             if module in in_mode and module.step_mode == "s":
                 raise ValueError(
-                    f"{describe(self)} gives its modules sequences, so `step_mode` of {shown} must be 'm'. "
-                    "Call functional.set_step_mode(net, 'm')."
+                    f"{describe(self)} gives its modules sequences, so `step_mode` of {_shown(name, module)} "
+                    "must be 'm'. Call functional.set_step_mode(net, 'm')."
                 )
             looks_across = module in in_mode and _looks_at_several_steps(module)
             if looks_across or isinstance(module, nn.RNNBase | SpikingRNNBase):
                 raise ValueError(
-                    f"`net` of {describe(self)} must run sequences step by step, but {shown} looks at "
-                    "several steps at once, and its gradient cannot be cut. Leave it out, or, if it can take "
-                    "single steps, call functional.set_step_mode(net, 's')."
+                    f"`net` of {describe(self)} must run sequences step by step, but "
+                    f"{_shown(name, module)} looks at several steps at once, and its gradient cannot be cut. "
+                    "Leave it out, or, if it can take single steps, call functional.set_step_mode(net, 's')."
                 )
+
+
+def _shown(name: str, module: nn.Module) -> str:
+    return f"{type(module).__name__} '{name}'" if name else type(module).__name__
 
 
 def _looks_at_several_steps(module: nn.Module) -> bool:

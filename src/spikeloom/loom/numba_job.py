@@ -34,7 +34,7 @@ class _Called(Dispatcher):
 def jit(function: Any = None, **options: Any) -> Any:
     """Decorates functions that are compiled into loops; ``options`` are those of ``numba.njit``.
 
-    What Numba would make for calls from Python and from C is left out: it was a fifth of the time that a
+    What Numba would make for calls from Python and from C is left out: it was a sixth of the time that a
     neuron's first use takes.
     """
     if function is None:
