@@ -37,10 +37,17 @@ LARGE = {
 }
 MINI = convolutions(3, 64, 64, 64, 128, 128, 256, 256) + 6 * (64 + 128 + 256) + 2570
 MINI_SHORTCUTS = 64 * 128 + 128 * 256
+CPU_SIZES = {
+    "mini": MINI + MINI_SHORTCUTS,
+    "small": convolutions(3, *[128] * 3, *[256] * 4) + 128 * 256 + 6 * 128 + 10 * 256 + 2570,
+}
 VOTE = 2048 * 100 + 100
 SMALL = {
-    **{f"{kind}-resnet-mini-cifar": MINI + MINI_SHORTCUTS for kind in ("sew", "spiking")},
-    "ms-resnet-mini-cifar": MINI + MINI_SHORTCUTS + FIRST_SHORTCUT,
+    **{
+        f"{kind}-resnet-{size}-cifar": count
+        for kind in ("sew", "spiking", "ms")
+        for size, count in CPU_SIZES.items()
+    },
     "plif-net": convolutions(3, *[256] * 6) + 6 * 513 + 16384 * 2048 + 2048 + 1 + VOTE + 1,
     "plif-net-mnist": convolutions(3, 128, 128) + 2 * 257 + 128 * 49 * 2048 + 2048 + 1 + VOTE + 1,
     "plif-net-cifar10-dvs": convolutions(3, *[128] * 4) + 4 * 257 + 8192 * 512 + 513 + 51_300 + 1,

@@ -21,7 +21,7 @@ def names(pattern: str = "*") -> list[str]:
 
     Example:
         >>> names("sew-resnet*-cifar")[:3]
-        ['sew-resnet-mini-cifar', 'sew-resnet101-cifar', 'sew-resnet152-cifar']
+        ['sew-resnet-mini-cifar', 'sew-resnet-small-cifar', 'sew-resnet101-cifar']
     """
     return MODELS.names(pattern)
 

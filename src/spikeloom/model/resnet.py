@@ -9,7 +9,7 @@ from spikeloom import layer
 from spikeloom.model.blocks import MembraneBlock, SEWBlock, SpikingBlock
 from spikeloom.model.network import Network, Neuron, Norm
 from spikeloom.model.registered import MODELS
-from spikeloom.model.resnet_form import MINI_FORM, NAMED_FORMS, ResNetForm
+from spikeloom.model.resnet_form import CPU_FORMS, NAMED_FORMS, ResNetForm
 from spikeloom.neuron import IFNode, LIFNode
 from spikeloom.surrogate import ATan, Rectangular
 
@@ -122,7 +122,7 @@ def ms_resnet(
 ) -> Network:
     """MS-ResNet: membrane potentials pass its shortcuts; see :class:`~spikeloom.model.MembraneBlock`.
 
-    Where the others pool spikes behind the stem, its first stage has stride 2.
+    Where the others pool spikes behind the stem for large images, its first stage has stride 2.
 
     Args:
         num_classes, in_channels, T, neuron, norm: as for :func:`spikeloom.model.create`.
@@ -140,9 +140,7 @@ def ms_resnet(
     form = ResNetForm(depths, bottleneck, width, small_input, pool_stem)
     block = partial(MembraneBlock, neuron=neuron, norm=norm)
     stem = form.stem(in_channels, norm, neuron=None)
-    layers = stem | form.stages(
-        block, zero_init_residual, first_stride=1 if small_input and not pool_stem else 2
-    )
+    layers = stem | form.stages(block, zero_init_residual, first_stride=1 if small_input else 2)
     return form.network(layers | {"sn": neuron()}, num_classes, T)
 
 
@@ -155,4 +153,5 @@ for _family, _builder, _numbers in (
         _settings = NAMED_FORMS[_number]
         MODELS.register(f"{_family}{_number}")(partial(_builder, **_settings))
         MODELS.register(f"{_family}{_number}-cifar")(partial(_builder, **_settings, small_input=True))
-    MODELS.register(f"{_family}-mini-cifar")(partial(_builder, **MINI_FORM))
+    for _size, _settings in CPU_FORMS.items():
+        MODELS.register(f"{_family}-{_size}-cifar")(partial(_builder, **_settings))

@@ -20,8 +20,12 @@ NAMED_FORMS = {
     "104": {"depths": (3, 8, 32, 8), "bottleneck": False},
 }
 """By the number of layers: the blocks of each stage, and their kind."""
-MINI_FORM = {"depths": (1, 1, 1), "width": 64, "small_input": True, "pool_stem": True}
-"""Small enough to be trained on CIFAR-10 by two CPU cores."""
+CPU_FORMS = {
+    "mini": {"depths": (1, 1, 1), "width": 64, "small_input": True, "pool_stem": True},
+    "small": {"depths": (1, 2), "width": 128, "small_input": True, "pool_stem": True},
+}
+"""For training on a CPU: in minutes, and on CIFAR-10 in two hours of two cores with matrix units, whose
+products are slow on images of 4 x 4."""
 
 _conv = partial(layer.Conv2d, bias=False)
 
@@ -36,8 +40,8 @@ class ResNetForm:
         width: channels of the first stage.
         small_input: whether the stem is a convolution of 3 x 3, instead of one of 7 x 7 with stride 2, and
             maximum pooling of the spikes.
-        pool_stem: whether maximum pooling by 2 follows a stem for small input too, which takes a quarter of
-            the time.
+        pool_stem: whether a stem for small input ends with maximum pooling by 2, before its neurons, which
+            takes a quarter of the time.
     Raises:
         TypeError, ValueError: a depth or the width is no integer of at least 1.
     """
@@ -64,12 +68,12 @@ class ResNetForm:
             "conv1": _conv(in_channels, self.width, kernel, stride, padding=kernel // 2),
             "bn1": norm(self.width),
         }
+        if self.small_input and self.pool_stem:
+            layers["maxpool"] = layer.MaxPool2d(2)
         if neuron is not None:
             layers["sn1"] = neuron()
             if not self.small_input:
                 layers["maxpool"] = layer.MaxPool2d(3, 2, padding=1)
-            elif self.pool_stem:
-                layers["maxpool"] = layer.MaxPool2d(2)
         return layers
 
     def stages(
