@@ -1,5 +1,6 @@
 """The front door: what each command prints, writes, refuses, and how it ends."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -855,6 +856,12 @@ def test_bench_measures_a_neuron(spikeloom, mine, which):
     assert re.fullmatch(r"[\d.e+]+ times as fast, [\d.e+]+ with the backward pass\.", lines[-1])
 
 
+def test_a_file_may_be_called_like_a_library(spikeloom, mine):
+    mine.rename("copy.py")
+    assert spikeloom("bench", "copy.py:Mine", "-n", "10", "-T", "2")[0] == 0
+    assert sys.modules["copy"] is copy
+
+
 def test_bench_says_why_there_is_no_compiled_loop(spikeloom, mine):
     code, output, _ = spikeloom("bench", f"{mine}:Unwoven", "-n", "10")
     assert code == 0
@@ -868,6 +875,7 @@ def test_bench_says_why_there_is_no_compiled_loop(spikeloom, mine):
         ("LIFNod", "Did you mean 'LIFNode'"),
         ("my_own_neurons.py:Min", "has no class 'Min'. Did you mean 'Mine'"),
         ("none.py:Mine", "There is no file none.py."),
+        (":Mine", "`neuron` must have a file or a module before its colon, got ':Mine'"),
         ("none:Mine", "There is no module none. For a file, write none.py:Mine"),
         ("my_own_neurons.py:Needing", "missing 1 required positional argument: 'constant'"),
         ("LIFNode(tau=0.5)", "`tau` must be greater than 1"),

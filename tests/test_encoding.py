@@ -488,6 +488,10 @@ def test_population_errors():
         ValueError, match=r"`x_min` must be less than `x_max`.* Leave out features that are constant"
     ):
         PopulationEncoder(4, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]))
+    with pytest.raises(ValueError, match="`x_min` must be finite everywhere, got"):
+        PopulationEncoder(4, -torch.inf)
+    with pytest.raises(ValueError, match=r"must have one range for each feature, got \[2\] and \[3\]"):
+        PopulationEncoder(4, torch.zeros(2), torch.ones(3))
     with pytest.raises(ValueError, match="`beta` must be a finite number greater than 0"):
         PopulationEncoder(4, beta=0)
     with pytest.raises(ValueError, match="must have no NaN"):

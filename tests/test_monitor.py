@@ -1,5 +1,6 @@
 """Records of modules: both step modes agree, the network is not changed, and nothing stays behind."""
 
+import collections
 import copy
 import gc
 import pickle
@@ -10,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from compare import assert_same
-from spikeloom import functional, layer, neuron
-from spikeloom.errors import ShapeError, SpikeloomError, UnknownNameError
+from compare import assert_close, assert_same
+from spikeloom import ann2snn, functional, layer, neuron
+from spikeloom.errors import ConversionError, ShapeError, SpikeloomError, UnknownNameError
+from spikeloom.event import Runner
 from spikeloom.memory import MemoryModule
 from spikeloom.monitor import (
     AttributeMonitor,
@@ -256,6 +258,34 @@ def test_recordings_nest(x_seq):
     assert hooks(net) == []
 
 
+def test_recordings_end_in_any_order(x_seq):
+    net = small_net("m")
+    first, second, third = (record(net, "v") for _ in range(3))
+    records = [one.__enter__() for one in (first, second, third)]
+    run(net, x_seq)
+    for one in (second, first):
+        one.__exit__(None, None, None)
+    run(net, x_seq)
+    third.__exit__(None, None, None)
+    run(net, x_seq)
+    assert [one["1", "v"].shape[0] for one in records] == [NUM_STEPS, NUM_STEPS, 2 * NUM_STEPS]
+    assert hooks(net) == []
+
+
+@pytest.mark.parametrize("watch", [OutputMonitor, InputMonitor, lambda net: record(net, "v")])
+def test_a_copy_can_be_run_event_driven_and_converted(watch, x_seq):
+    net = small_net("s")
+    with watch(net):
+        twin = copy.deepcopy(net)
+        with pytest.raises(ConversionError, match="has forward hooks"):
+            Runner(net, (4,))
+    assert_close("output", run(net, x_seq), Runner(twin, (4,))(x_seq))
+    ann = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    with OutputMonitor(ann):
+        twin = copy.deepcopy(ann)
+    ann2snn.convert(twin, x_seq[0])
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_copy_is_not_recorded_and_runs_by_itself(duplicate, x_seq):
     net = small_net("m")
@@ -314,6 +344,30 @@ def test_input_monitor_and_functions(x_seq):
     with InputMonitor(net, layer.Linear, lambda x: x.mean()) as monitor:
         run(net, x_seq)
     assert_same("input", x_seq.mean(), monitor["0"][0])
+
+
+def test_inputs_given_by_keyword():
+    class ByName(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.fc(input=x)
+
+    net, x = ByName(), torch.ones(1, 2, requires_grad=True)
+    with InputMonitor(net, nn.Linear) as inputs, GradInputMonitor(net, nn.Linear) as gradients:
+        net(x).sum().backward()
+    assert_same("input", x.detach(), inputs[0])
+    assert_same("gradient", x.grad, gradients[0])
+
+
+def test_a_named_tuple_stays_one():
+    Pair = collections.namedtuple("Pair", "first second")
+    net = nn.Identity()
+    with OutputMonitor(net, function_on_output=lambda pair: pair.second) as monitor:
+        net(Pair(torch.zeros(1), torch.ones(1)))
+    assert_same("second", torch.ones(1), monitor[0])
 
 
 def test_attribute_monitor_before_and_after():

@@ -33,7 +33,8 @@ def _runs(pid: str) -> bool:
 
 def unfinished(path: Path) -> Path:
     """What a file is called until it is finished; a name that no other process and no other thread uses."""
-    return path.with_name(f".spikeloom-{path.name}-{secrets.token_hex(4)}-{os.getpid()}.part")
+    name = path.name[-32:]  # as long as it is, it may be as long as a name can be
+    return path.with_name(f".spikeloom-{name}-{secrets.token_hex(4)}-{os.getpid()}.part")
 
 
 @contextlib.contextmanager

@@ -111,3 +111,19 @@ def test_a_hook_before_a_batch_norm_stays_before_it():
     x = torch.rand(50, 6)
     mean = ann2snn.outputs_over_time(ann2snn.convert(ann, x), x, T=512)[-1]
     assert distance(mean, ann(x)) < 0.02
+
+
+def test_a_batch_norm_without_weights_is_folded_too():
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, affine=False), nn.ReLU()), torch.rand(50, 6)
+    net(x)
+    snn = ann2snn.convert(net.eval(), x)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in snn.modules())
+    with torch.no_grad():
+        assert distance(ann2snn.outputs_over_time(snn, x, 1000)[-1], net(x)) < 5e-3
+
+
+@pytest.mark.parametrize("pad", [nn.CircularPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d])
+def test_padding_of_any_kind_is_kept(pad):
+    net, x = nn.Sequential(pad(1), nn.Conv2d(1, 2, 3), nn.ReLU()), torch.rand(8, 1, 4, 4)
+    assert str(ann2snn.convert(net, x).report).count("kept: linear") == 2

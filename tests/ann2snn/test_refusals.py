@@ -181,8 +181,9 @@ def test_no_calibration_data(data):
 
 @pytest.mark.parametrize(("data", "message"), [
     (3, "`calibration_data` must be a tensor .* or an iterable of batches, such as a DataLoader, got a int"),
-    ([3], "A batch of `calibration_data` must be a tensor, or begin with one, got a int"),
-    ([{"x": torch.zeros(2, 4)}], "must be a tensor, or begin with one, got a dict"),
+    ([3], r"A batch of `calibration_data` must be a tensor \[N, \*\], or begin with one, got a int"),
+    ([{"x": torch.zeros(2, 4)}], r"must be a tensor \[N, \*\], or begin with one, got a dict"),
+    ([torch.tensor(1.0)], "or begin with one, got a tensor without a dimension"),
 ])  # fmt: skip
 def test_wrong_calibration_data(data, message):
     with pytest.raises(TypeError, match=message):
@@ -220,6 +221,34 @@ def test_calibration_data_that_is_not_finite():
         ann2snn.convert(net, torch.full((4, 4), float("nan")))
     assert "The output of '1' must be finite" in str(caught.value)
     assert "While executing" not in str(caught.value)
+
+
+def test_an_output_that_is_not_one_number_for_each_class():
+    net, x = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 10, 6)), torch.rand(5, 1, 8, 8)
+    data = [(x, torch.arange(5))]
+    for accuracy in (
+        lambda: ann2snn.accuracy_over_time(ann2snn.convert(net, x), data, T=2),
+        lambda: ann2snn.ann_accuracy(net, data),
+    ):
+        with pytest.raises(ShapeError, match=r"output must be \[N, classes\], got \[5, 10, 1, 1\]"):
+            accuracy()
+
+
+def test_images_of_several_sizes_have_no_potentials_in_common():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    batches = [torch.rand(3, 1, size, size) for size in (8, 10)]
+    with pytest.raises(ShapeError, match="`calibration_data` must hold samples of one shape"):
+        ann2snn.convert(net, batches, calibrate="potential")
+    assert ann2snn.convert(net, batches, calibrate="bias").graph_module.get_submodule("1").shift.shape == (
+        2,
+        1,
+        1,
+    )
+
+
+def test_curves_without_a_value():
+    with pytest.raises(ShapeError, match="`curves` must have at least one value each, got none for 'max'"):
+        ann2snn.draw_accuracy({"ANN": [0.9], "max": []})
 
 
 def test_labels_of_another_number():

@@ -41,6 +41,8 @@ def test_qcfs_stays_finite_when_its_threshold_is_driven_to_zero():
 @pytest.mark.parametrize(("wrong", "message"), [
     ({"L": 0}, "`L` must be a whole number of at least 1, got 0"),
     ({"L": 1.5}, "`L` must be a whole number of at least 1, got 1.5"),
+    ({"L": float("inf")}, "`L` must be a whole number of at least 1, got inf"),
+    ({"L": float("nan")}, "`L` must be a whole number of at least 1, got nan"),
     ({"threshold": 0.0}, "`threshold` must be a finite number greater than 0, got 0.0"),
     ({"threshold": float("inf")}, "`threshold` must be a finite number greater than 0, got inf"),
 ])  # fmt: skip

@@ -70,6 +70,14 @@ def test_without_a_test_part_a_fifth_is_held_out(tmp_path):
     assert torch.equal(seen, torch.cat([other.train_x, other.test_x]).sum(0))  # each once
 
 
+@pytest.mark.parametrize("number", [3, 4, 7])
+def test_every_class_is_held_out(tmp_path, number):
+    put(tmp_path / "nmnist", num_train=number, num_test=0)
+    held_out = torch.bincount(nmnist(tmp_path).test_y)
+    assert held_out.min() >= 1
+    assert held_out.sum() >= 0.2 * 10 * number
+
+
 def test_the_official_split_does_not_depend_on_the_seed(tmp_path):
     put(tmp_path / "nmnist")
     assert torch.equal(nmnist(tmp_path, seed=0).train_x, nmnist(tmp_path, seed=1).train_x)

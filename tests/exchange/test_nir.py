@@ -372,6 +372,10 @@ def test_graphs_that_are_refused(tmp_path):
     lif = NODES["plain LIF"]
     with pytest.raises(ConversionError, match="'lif' of `graph` must have a `tau` of at least one time step"):
         import_from_nir(nir.NIRGraph.from_list(lif), dt=0.01)
+    for tau in (-1.0, 0.0, np.nan):
+        wrong = nir.LIF(*np.array([[tau] * 2, [1.0] * 2, [0.0] * 2, [0.5] * 2, [0.0] * 2]))
+        with pytest.raises(ConversionError, match="must have a `tau` greater than 0, got"):
+            import_from_nir(nir.NIRGraph.from_list(wrong))
     two = nir.NIRGraph({"a": nir.Input({"input": [2]}), "b": lif}, [("a", "b")], type_check=False)
     with pytest.raises(ConversionError, match="one input and one output, got 1 and 0"):
         import_from_nir(two)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from compare import assert_close
-from spikeloom import encoding, functional, layer, neuron
+from spikeloom import ann2snn, encoding, functional, layer, neuron
 from spikeloom.errors import ConversionError
 from spikeloom.exchange import export_to_onnx, onnx_step
 from spikeloom.memory import MemoryModule
@@ -121,6 +121,18 @@ def test_a_memory_that_starts_from_a_tensor(tmp_path):
     assert export_to_onnx(Starting(), (2,), tmp_path / "net.onnx") == {"total": [1.0, 2.0]}
     got, _ = run(tmp_path / "net.onnx", np.ones((2, 3, 2), np.float32))
     assert got[:, 0].tolist() == [[2, 3], [3, 4]]
+
+
+@pytest.mark.parametrize("calibrate", [None, "bias", "potential"])
+def test_a_converted_network_starts_from_its_potentials(calibrate, tmp_path):
+    torch.manual_seed(0)
+    ann, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(20, 4)
+    snn = ann2snn.convert(ann, x, calibrate=calibrate)
+    start = export_to_onnx(snn, (4,), tmp_path / "net.onnx")["graph_module.1.node.v"]
+    assert np.shape(start) == ((6,) if calibrate == "potential" else ())
+    got, _ = run(tmp_path / "net.onnx", x.expand(8, 20, 4).numpy())
+    means = got.cumsum(0) / torch.arange(1, 9).view(-1, 1, 1)
+    assert_close("mean of the outputs so far", ann2snn.outputs_over_time(snn, x, 8), means)
 
 
 class Forgetful(nn.Module):

@@ -116,6 +116,31 @@ def test_a_border_that_wraps_around_reaches_as_many_targets_as_the_middle():
     assert only(profile.count(conv, torch.ones(1, 1, 4, 4), num_steps=1)).acs == 16 * 9 * 2
 
 
+def test_a_weight_of_one_output():
+    class OneOutput(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return torch.nn.functional.linear(x, self.weight)
+
+    assert only(profile.count(OneOutput(), torch.ones(T, N, 4))).acs == T * 4
+
+
+def test_tokens_are_not_taken_for_samples():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.fc(x).expand(4, *x.shape)
+
+    macs = [profile.count(Tokens(), torch.rand(n, 4, 8) + 0.1, num_steps=4).ann_macs for n in (3, 4, 5)]
+    assert macs == [4 * 8 * 8] * 3
+
+
 def test_linear_reaches_every_output():
     x = spikes(T, N, 4, 7)  # with one more dimension, such as tokens
     row = only(counted(layer.Linear(7, 5), x))
@@ -290,7 +315,7 @@ def test_as_many_time_steps_as_samples_and_channels_are_no_confusion(layer_of_im
             self.node = neuron.IFNode(step_mode="m")
 
         def forward(self, x):
-            return self.node(self.first(x).expand(3, 3, *x.shape[1:]))
+            return self.node(self.first(x).expand(3, *x.shape))
 
     shape = [3] * (4 if isinstance(layer_of_images, nn.Conv2d) else 2)
     row = only(profile.count(RepeatsAfter(), torch.rand(shape) + 0.1, num_steps=3))

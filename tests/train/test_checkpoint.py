@@ -125,6 +125,12 @@ def test_foreign_files_are_refused(tmp_path):
         checkpoint.load(tmp_path / "a.safetensors")
 
 
+def test_a_name_may_be_as_long_as_any(tmp_path):
+    path = tmp_path / ("a" * 250 + ".json")
+    write_beside(path, "whole")
+    assert path.read_text() == "whole"
+
+
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_beside(path, "old")

@@ -10,16 +10,21 @@ from spikeloom.ann2snn.network import ConvertedNet
 from spikeloom.ann2snn.simulate import outputs_over_time
 from spikeloom.ann2snn.spiking import SpikingActivation
 from spikeloom.ann2snn.thresholds import watch
+from spikeloom.errors import ShapeError
 
 
 class _Mean:
-    """The mean over all rows that it was given."""
+    """The mean over all rows ``[N, C, *]`` that it was given: ``[C, *]``; ``per_channel`` over all places too,
+    ``[C, 1, ...]``."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_channel: bool) -> None:
+        self.per_channel = per_channel
         self.total: Tensor | float = 0.0
         self.count = 0
 
     def add(self, rows: Tensor) -> None:
+        if self.per_channel and rows.dim() > 2:
+            rows = rows.mean(tuple(range(2, rows.dim())), keepdim=True, dtype=torch.float64)
         self.total, self.count = self.total + rows.sum(0, dtype=torch.float64), self.count + len(rows)
 
     @property
@@ -50,30 +55,35 @@ def calibrate(
         what: ``'bias'`` (one number for each channel, added at every step) or ``'potential'`` (one for each
             neuron, at the start).
         T: time steps.
+    Raises:
+        ShapeError: the potentials are wanted of neurons that differ in their number from batch to batch.
     Source: Li et al., A free lunch from ANN: towards efficient, accurate spiking neural networks calibration,
         ICML 2021.
     """
-    wanted = {name: _Mean() for name in layers}
+    if what == "potential" and len(shapes := {tuple(x.shape[1:]) for x in batches}) > 1:
+        raise ShapeError(
+            f"`calibration_data` must hold samples of one shape for calibrate='potential', got {shapes}. "
+            "Take calibrate='bias', which has one number for each channel."
+        )
+    wanted = {name: _Mean(what == "bias") for name in layers}
     watch(ann, layers, batches, lambda name, output: wanted[name].add(output))
     for name, layer in layers.items():
-        with _mean_output(layer) as reached:
+        reached = _Mean(what == "bias")
+        with _shown_to(reached, layer):
             for x in batches:
                 outputs_over_time(snn, x, T)
-        error = wanted[name].value - reached.value  # [C, *]
+        error = (wanted[name].value - reached.value).to(layer.initial)
         if what == "potential":
-            layer.initial = layer.initial + (T * error).to(layer.initial)
+            layer.initial = layer.initial + T * error
         else:
-            # [C, 1, ...]
-            per_channel = error.reshape(len(error), -1).mean(1).view(-1, *[1] * (error.dim() - 1))
-            layer.shift = per_channel.to(layer.initial)
+            layer.shift = error
 
 
 @contextmanager
-def _mean_output(layer: SpikingActivation) -> Iterator[_Mean]:
-    """The mean output of a layer in the block."""
-    mean = _Mean()
+def _shown_to(mean: _Mean, layer: SpikingActivation) -> Iterator[None]:
+    """A block in which what a layer gives is added to a mean."""
     handle = layer.register_forward_hook(lambda *call: mean.add(call[-1]))
     try:
-        yield mean
+        yield
     finally:
         handle.remove()

@@ -27,7 +27,7 @@ def draw_accuracy(curves: Mapping[str, Sequence[float]], title: str = "") -> Fig
         curves: by the network's name: the accuracy after each time step, or the one of an ANN.
         title: of the figure.
     Raises:
-        ShapeError: there are no curves.
+        ShapeError: there are no curves, or one has no values.
     Example:
         >>> figure = draw_accuracy({"max": [0.3, 0.8, 0.9], "ANN": [0.91]})
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -37,6 +37,8 @@ def draw_accuracy(curves: Mapping[str, Sequence[float]], title: str = "") -> Fig
 
     if not curves:
         raise ShapeError("`curves` must have at least one curve, got none.")
+    if empty := [name for name, curve in curves.items() if not len(curve)]:
+        raise ShapeError(f"`curves` must have at least one value each, got none for {empty[0]!r}.")
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     panel = figure.subplots()
     dashes = itertools.cycle(["--", "-.", ":"])

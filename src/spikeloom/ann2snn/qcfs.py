@@ -1,5 +1,7 @@
 """The activation to train a network with that will be converted: as coarse as a firing rate."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class QCFS(nn.Module):
 
     def __init__(self, L: int = 4, threshold: float = 8.0):
         super().__init__()
-        if not is_number(L) or int(L) != L or L < 1:
+        if not is_number(L) or not math.isfinite(L) or int(L) != L or L < 1:
             raise ValueError(f"`L` must be a whole number of at least 1, got {L!r}.")
         self.L = int(L)
         start = checked_inside("threshold", threshold, 0)

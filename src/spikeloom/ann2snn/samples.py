@@ -38,10 +38,10 @@ class Samples:
     def __iter__(self) -> Iterator[Tensor]:
         for batch in self._source:
             x = batch[0] if isinstance(batch, tuple | list) and batch else batch
-            if not isinstance(x, Tensor):
+            if not isinstance(x, Tensor) or x.dim() == 0:
+                kind = "tensor without a dimension" if isinstance(x, Tensor) else type(x).__name__
                 raise TypeError(
-                    "A batch of `calibration_data` must be a tensor, or begin with one, got a "
-                    f"{type(x).__name__}."
+                    f"A batch of `calibration_data` must be a tensor [N, *], or begin with one, got a {kind}."
                 )
             if len(x):
                 yield x.to(self._device)

@@ -63,7 +63,7 @@ def accuracy_over_time(snn: ConvertedNet, data: Iterable[tuple[Tensor, Tensor]],
         >>> accuracy_over_time(snn, [(x, y)], T=2)
         tensor([0.3333, 1.0000])
     """
-    return _accuracy(snn, lambda x: outputs_over_time(snn, x, T), data)
+    return _accuracy(snn, lambda x: outputs_over_time(snn, x, T), data, leading=1)
 
 
 @torch.no_grad()
@@ -75,13 +75,17 @@ def ann_accuracy(ann: nn.Module, data: Iterable[tuple[Tensor, Tensor]]) -> float
         1.0
     """
     with functional.evaluating(ann):
-        return _accuracy(ann, ann, data).item()
+        return _accuracy(ann, ann, data, leading=0).item()
 
 
 def _accuracy(
-    net: nn.Module, outputs: Callable[[Tensor], Tensor], data: Iterable[tuple[Tensor, Tensor]]
+    net: nn.Module,
+    outputs: Callable[[Tensor], Tensor],
+    data: Iterable[tuple[Tensor, Tensor]],
+    leading: int,
 ) -> Tensor:
-    """Part of the samples where the largest of the outputs ``[*, N, classes]`` is the right one: ``[*]``."""
+    """Part of the samples where the largest of the outputs ``[*, N, classes]`` is the right one: ``[*]``, as
+    many dimensions as are ``leading``."""
     device = next((tensor.device for tensor in net.state_dict().values()), torch.device("cpu"))
     correct, count = torch.zeros(()), 0
     for x, y in data:
@@ -90,7 +94,13 @@ def _accuracy(
                 f"`data` must be pairs of samples [N, *] and their classes [N], got {list(x.shape)} and "
                 f"{list(y.shape)}."
             )
-        correct = correct + (outputs(x.to(device)).argmax(-1) == y.to(device)).sum(-1).cpu()
+        output = outputs(x.to(device))
+        if output.dim() != leading + 2:
+            raise ShapeError(
+                f"The network's output must be [N, classes], got {list(output.shape[leading:])}. End it with "
+                "a layer such as nn.Flatten()."
+            )
+        correct = correct + (output.argmax(-1) == y.to(device)).sum(-1).cpu()
         count += len(y)
     if count == 0:
         raise ValueError("`data` must have at least one sample, got none.")

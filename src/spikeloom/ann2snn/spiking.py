@@ -45,9 +45,13 @@ class SpikingActivation(nn.Module):
         if self.shift is not None:
             x = x + self.shift
         if not isinstance(self.node.v, Tensor):  # the first step since a reset
-            self.node.v = self.initial
+            self.start_memories()
         spikes = self.node(_over_time(x, num_steps))
         return (spikes * self.node.v_threshold).flatten(0, 1)
+
+    def start_memories(self) -> None:
+        """Set the potential to what it starts from: a buffer, which is calibrated, saved and moved."""
+        self.node.v = self.initial
 
     def extra_repr(self) -> str:
         return "calibrated" if self.shift is not None or self.initial.dim() else ""

@@ -19,6 +19,7 @@ from spikeloom.errors import ConversionError
 from spikeloom.event.record import copied
 from spikeloom.layer.synchronised import plain_batch_norm
 from spikeloom.memory import StepModule
+from spikeloom.monitor.hooks import has_hooks
 
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _NOTHING_BY_NAME = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"}
@@ -94,7 +95,7 @@ def _refuse_hooks(model: nn.Module) -> None:
             getattr(module, "weight", None) is not None
             and not isinstance(module, nn.modules.batchnorm._BatchNorm)
         )
-        if not stays and (module._forward_hooks or module._forward_pre_hooks):
+        if not stays and has_hooks(module):
             raise ConversionError(
                 f"`model` must have no hooks on what is converted, got some on '{name}' "
                 f"({type(module).__name__}). Remove them first: handle.remove(), with what "
@@ -175,16 +176,24 @@ def _fold_batch_norm(ann: fx.GraphModule, x: Tensor, rows: Rows) -> None:
         layer, norm = (ann.get_submodule(str(one.target)) for one in (source, node))
         if type(layer) not in _FUSE or type(norm) is not _FUSE[type(layer)][0] or norm.running_mean is None:
             continue
-        if layer._forward_hooks or layer._forward_pre_hooks:  # which may compute the weights, as of pruning
+        if has_hooks(layer):  # which may compute the weights, as of pruning
             continue
         read_by_others = len(source.users) > 1 or calls[source.target] > 1 or source.target in tied
         over_last = type(layer) is not nn.Linear or len(source.meta["tensor_meta"].shape) == 2
         if over_last and not read_by_others:
-            fused = _FUSE[type(layer)][1](layer, norm)
+            fused = _FUSE[type(layer)][1](layer, _with_weights(norm))
             fused.requires_grad_(any(weight.requires_grad for weight in layer.parameters()))
             ann.set_submodule(str(source.target), fused)
             row = Row(str(node.target), type(norm).__name__, f"folded into the weights of {source.target}")
             _remove(ann, node, rows, row)
+
+
+def _with_weights(norm: Any) -> Any:
+    """A batch norm that has weights if it had none, without which PyTorch does not fuse a linear layer."""
+    if norm.weight is None:
+        norm.weight = nn.Parameter(torch.ones_like(norm.running_var), requires_grad=False)
+        norm.bias = nn.Parameter(torch.zeros_like(norm.running_var), requires_grad=False)
+    return norm
 
 
 def _remove(ann: fx.GraphModule, node: fx.Node, rows: Rows, row: Row) -> None:

@@ -50,6 +50,8 @@ def _class(name: str) -> Any:
         if what not in neuron.__all__:
             raise UnknownNameError(f"There is no neuron '{what}'. {suggest(what, neuron.__all__)}")
         return getattr(neuron, what)
+    if not where:
+        raise UnknownNameError(f"`neuron` must have a file or a module before its colon, got '{name}'.")
     module = _module(where, what)
     if not hasattr(module, what):
         classes = [one for one, value in vars(module).items() if isinstance(value, type)]
@@ -67,10 +69,11 @@ def _module(where: str, what: str) -> Any:
                 f"There is no module {error.name}. For a file, write {where}.py:{what}."
             ) from error
     path = Path(where).expanduser()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"spikeloom bench {path.stem}"  # a file may be called like a library
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UnknownNameError(f"There is no file {path}.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

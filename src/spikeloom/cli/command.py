@@ -51,15 +51,18 @@ def main(argv: list[str] | None = None) -> int:
         the exit code: 0 done, 1 failed, 2 wrong arguments, 130 stopped by Ctrl-C
     """
     arguments = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):  # paths may hold what they cannot show
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    streams = [one for one in (sys.stdout, sys.stderr) if isinstance(one, io.TextIOWrapper)]
+    errors_before = [stream.errors for stream in streams]
+    for stream in streams:  # paths may hold what they cannot show
+        stream.reconfigure(errors="backslashreplace")
     format_before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_: f"spikeloom: {message}\n"
     try:
         return _run(arguments)
     finally:
         warnings.formatwarning = format_before
+        for stream, errors in zip(streams, errors_before, strict=True):
+            stream.reconfigure(errors=errors)
 
 
 def _run(arguments: list[str]) -> int:

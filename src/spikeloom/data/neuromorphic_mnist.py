@@ -126,10 +126,11 @@ def _check_classes(part: Path, recordings: list[Path], at_least: int = 1) -> Non
 
 
 def _hold_out(recordings: list[Path], seed: int) -> tuple[list[Path], list[Path]]:
-    """A training and a test part of recordings that have none; the test part is a fifth, to the recording."""
+    """A training and a test part of recordings that have none; the test part is a fifth of each class, and of
+    all at least a fifth."""
     train, test = stratified_split(_labels(recordings).numpy(), _HELD_OUT, seed)
-    order = np.concatenate([train, test])  # rounding class by class may have held out a few more or less
-    first = len(order) - round(_HELD_OUT * len(order))
+    order = np.concatenate([train, test])  # rounding class by class may have held out a few too few
+    first = min(len(train), len(order) - round(_HELD_OUT * len(order)))
     return [recordings[i] for i in order[:first]], [recordings[i] for i in order[first:]]
 
 

@@ -1,7 +1,5 @@
 """Latency coding: the larger the value, the earlier its one spike."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -49,9 +47,7 @@ class LatencyEncoder(StatefulEncoder):
         last = self.T - 1
         if self.enc_function == "linear":
             return (last * (1.0 - x)).round()
-        if last < 80:
-            return (last - (math.expm1(last) * x + 1.0).log()).round()
-        # The same without its exponential, which overflows float32 beyond T = 89.
+        # Without the exponential of T - 1, which overflows float32 beyond T = 89.
         return (last - torch.logaddexp(x.log() + last, torch.log1p(-x))).round()
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_count, checked_inside
+from spikeloom.checks import checked_count, checked_inside, checked_range
 from spikeloom.encoding.poisson import PoissonEncoder
 from spikeloom.encoding.random import UniformSource
 from spikeloom.encoding.values import as_float, check_range
@@ -28,8 +28,8 @@ class PopulationEncoder(PoissonEncoder):
         input ``[N, k]`` (single-step) or ``[T, N, k]`` (multi-step); output the same with a last
         dimension of ``m`` more, values in {0, 1}. A :class:`SampleGenerator` has one row per sample.
     Raises:
-        ValueError: ``num_neurons`` is less than 3, ``beta`` is not positive, or ``x_min`` is not less than
-            ``x_max``; a value of the input is NaN.
+        ValueError: ``num_neurons`` is less than 3, ``beta`` is not positive, ``x_min`` is not finite and less
+            than ``x_max``, or they have different shapes; a value of the input is NaN.
     Source: Bohte, La Poutré & Kok, IEEE Trans. Neural Netw. 13(2), 2002, for the curves.
     Example:
         >>> encoder = PopulationEncoder(num_neurons=4)
@@ -58,7 +58,12 @@ class PopulationEncoder(PoissonEncoder):
             value = (
                 value.detach().double() if isinstance(value, Tensor) else torch.tensor(float(value)).double()
             )
-            self.register_buffer(name, value, persistent=False)
+            self.register_buffer(name, checked_range(name, value), persistent=False)
+        if self.x_min.dim() and self.x_max.dim() and self.x_min.shape != self.x_max.shape:
+            raise ValueError(
+                f"`x_min` and `x_max` must have one range for each feature, got {list(self.x_min.shape)} and "
+                f"{list(self.x_max.shape)}."
+            )
         if not bool((self.x_min < self.x_max).all()):
             raise ValueError(
                 f"`x_min` must be less than `x_max`, got {self.x_min.tolist()} and {self.x_max.tolist()}. "

@@ -13,6 +13,7 @@ from spikeloom.errors import ConversionError
 from spikeloom.event.calls import CURE, Recording, kind_of
 from spikeloom.event.recorder import Recorder
 from spikeloom.layer.synchronised import plain_batch_norm
+from spikeloom.monitor.hooks import has_hooks
 from spikeloom.neuron import BaseNode
 
 
@@ -68,7 +69,7 @@ def _check_modules(net: nn.Module) -> None:
     """Refuse what would go unnoticed: hooks, which may change what a module gives, and neurons that are more
     than their step."""
     for name, module in net.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
+        if has_hooks(module):
             raise ConversionError(
                 f"'{name}' of `net` has forward hooks, which would be lost. Remove them (a "
                 "monitor's with remove_hooks(); torch.nn.utils.remove_weight_norm; prune.remove)."

@@ -186,11 +186,14 @@ class Reader:
         return threshold if self.fires_at_threshold else np.nextafter(threshold, np.float32(np.inf))
 
     def _leak(self, name: str, tau: Any) -> Any:
-        leak = self.dt / np.asarray(tau, np.float64)
-        if not ((leak >= 0) & (leak < 1 + 1e-6)).all():  # 0: it never leaks
+        tau = np.asarray(tau, np.float64)
+        if not (tau > 0).all():
+            raise ConversionError(f"must have a `{name}` greater than 0, got {tau[~(tau > 0)][0]:g} s.")
+        leak = self.dt / tau  # 0: it never leaks
+        if not (leak < 1 + 1e-6).all():
             raise ConversionError(
-                f"must have a `{name}` of at least one time step, dt={self.dt:g} s, got "
-                f"{np.asarray(tau).min():g} s. Give a smaller `dt`."
+                f"must have a `{name}` of at least one time step, dt={self.dt:g} s, got {tau.min():g} s. "
+                "Give a smaller `dt`."
             )
         return number(np.minimum(leak, 1.0))
 

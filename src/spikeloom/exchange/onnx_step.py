@@ -125,11 +125,14 @@ def _check_packages() -> None:
 def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Start], list[Tensor], list[int]]:
     """Names of the memories; what they start from, for all and for each element of a batch of 2; which of
     their dimensions is the batch."""
-    before, after = dict(base.named_memories(net)), []
+    after = []
     for one in x:
         with torch.no_grad(), functional.fresh_state(net):
             net(one)
             after.append(dict(base.named_memories(net)))
+    for module in net.modules():  # a converted network's neurons start from a buffer
+        getattr(module, "start_memories", lambda: None)()
+    before = dict(base.named_memories(net))
     unused = [
         name for name, one in before.items() if one is None and after[0][name] is after[1][name] is None
     ]
@@ -147,9 +150,8 @@ def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Sta
             raise ConversionError(f"`net` must remember something of each sample in its memory '{name}'.")
         start = 0.0 if before[name] is None else before[name]  # 0 is checked below, by what the network gives
         states.append(torch.as_tensor(start, dtype=two.dtype).expand_as(two).clone())
-        starts[name] = (
-            states[-1].select(differing[0], 0).tolist() if isinstance(start, Tensor) else float(start)
-        )
+        one_for_each = isinstance(start, Tensor) and start.dim() > 0
+        starts[name] = states[-1].select(differing[0], 0).tolist() if one_for_each else float(start)
         batch += differing
     return names, starts, states, batch
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
 from spikeloom.monitor.base import BaseMonitor, Instance, identity
-from spikeloom.monitor.hooks import Hook
+from spikeloom.monitor.hooks import Hook, inputs_of
 
 
 class GradOutputMonitor(BaseMonitor):
@@ -76,15 +76,17 @@ class GradInputMonitor(GradOutputMonitor):
         super().__init__(net, instance)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
-        def keep(inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        def keep(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
             if not torch.is_grad_enabled():
                 return None
-            # A tensor that is used elsewhere too has one gradient for all uses; a view of it, for this use.
-            inputs = tuple(
-                part.view_as(part) if isinstance(part, Tensor) and part.requires_grad else part
-                for part in inputs
-            )
-            self._watch_gradients(name, inputs, self.function_on_grad_input)
-            return inputs
+            args = tuple(map(_view, args))
+            kwargs = {key: _view(part) for key, part in kwargs.items()}
+            self._watch_gradients(name, inputs_of(args, kwargs), self.function_on_grad_input)
+            return args, kwargs
 
-        return module.register_forward_pre_hook(Hook(module, keep))
+        return module.register_forward_pre_hook(Hook(module, keep), with_kwargs=True)
+
+
+def _view(part: Any) -> Any:
+    """An input for one use: a tensor that is used elsewhere too has one gradient for all uses."""
+    return part.view_as(part) if isinstance(part, Tensor) and part.requires_grad else part

@@ -34,6 +34,12 @@ class NoHook:
         return None
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something hangs on a module that may change what it gives."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    return any(not isinstance(hook, NoHook) for hook in hooks)
+
+
 class Step:
     """Stands in for a module's ``single_step_forward``, and reports each step; a copy of the module sheds it.
 
@@ -57,8 +63,14 @@ class Step:
         return output
 
     def remove(self) -> None:
-        """Give the module back what it had."""
-        _restore(self.module, self.previous)
+        """Give the module what it had before; or what came on top of this, which goes on without it."""
+        top = vars(self.module).get("single_step_forward")
+        if top is self:
+            _restore(self.module, self.previous)
+        while isinstance(top, Step):
+            if top.previous is self:
+                top.previous, top.step = self.previous, self.step
+            top = top.previous
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _CopiedStep, (self.module, self.previous)
@@ -89,7 +101,9 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return function(value)
     if isinstance(value, tuple | list):
         parts = [map_tensors(function, part) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
+        if isinstance(value, tuple):
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+        return parts
     if isinstance(value, dict):
         return {key: map_tensors(function, part) for key, part in value.items()}
     return value
@@ -98,6 +112,11 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 def single(values: tuple[Any, ...]) -> Any:
     """The only one of ``values``, or all of them."""
     return values[0] if len(values) == 1 else values
+
+
+def inputs_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The inputs of a call: what was given in order, else what was given by keyword."""
+    return args or tuple(kwargs.values())
 
 
 def attributes(module: nn.Module) -> list[str]:

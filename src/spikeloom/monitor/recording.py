@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikeloom.errors import ShapeError, SpikeloomError, UnknownNameError, suggest
 from spikeloom.memory import MemoryModule
 from spikeloom.monitor.base import Instance
-from spikeloom.monitor.hooks import Hook, Step, attributes, map_tensors
+from spikeloom.monitor.hooks import Hook, Step, attributes, inputs_of, map_tensors
 
 _CALLS = ("spike", "input")  # recorded names that are no attributes
 
@@ -175,7 +175,7 @@ def _attach(module: nn.Module, kept: ModuleRecord, on_exit: contextlib.ExitStack
         on_exit.callback(step.remove)
 
     def after_call(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        x = args[0] if args else next(iter(kwargs.values()), None)
+        x = next(iter(inputs_of(args, kwargs)), None)
         is_sequence = getattr(module, "step_mode", "s") == "m"
         if "input" in chunks:
             chunks["input"].append(_chunk(x, is_sequence))

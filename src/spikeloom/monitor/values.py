@@ -7,7 +7,7 @@ from torch import nn
 
 from spikeloom.errors import describe, suggest
 from spikeloom.monitor.base import BaseMonitor, Instance, identity
-from spikeloom.monitor.hooks import Hook, attributes, single
+from spikeloom.monitor.hooks import Hook, attributes, inputs_of, single
 
 
 class OutputMonitor(BaseMonitor):
@@ -70,10 +70,10 @@ class InputMonitor(BaseMonitor):
         super().__init__(net, instance, detach=detach)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
-        def keep(inputs: tuple[Any, ...], _output: Any) -> None:
-            self._record(name, single(inputs), self.function_on_input)
+        def keep(args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
+            self._record(name, single(inputs_of(args, kwargs)), self.function_on_input)
 
-        return module.register_forward_hook(Hook(module, keep))
+        return module.register_forward_hook(Hook(module, keep), with_kwargs=True)
 
 
 class AttributeMonitor(BaseMonitor):

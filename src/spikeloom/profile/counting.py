@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from spikeloom import functional
 from spikeloom.errors import ShapeError
 from spikeloom.neuron import BaseNode
-from spikeloom.profile.feed import checked, feed, own_random_numbers, size
+from spikeloom.profile.feed import checked, feed, own_random_numbers, size, told_apart
 from spikeloom.profile.result import LayerProfile, Profile
 from spikeloom.profile.watch import Seen, Watch
 
@@ -50,11 +50,13 @@ def count(net: nn.Module, x: Tensor | Iterable[Tensor], num_steps: int | None = 
     num_samples, lengths = 0, set()
     with own_random_numbers(net), torch.no_grad():
         for batch in [x] if isinstance(x, Tensor) else x:
-            length, samples = watch.size = size(checked(batch, num_steps), num_steps)
+            length, samples = size(checked(batch, num_steps), num_steps)
             num_samples += samples
             lengths.add(length)
-            with watch, functional.fresh_state(net):
-                feed(net, batch, num_steps)
+            for part in told_apart(batch, num_steps):
+                watch.size = size(part, num_steps)
+                with watch, functional.fresh_state(net):
+                    feed(net, part, num_steps)
     if len(lengths) != 1:
         raise ShapeError(
             f"`x` must hold batches with one number of time steps, got {sorted(lengths) or 'no batch'}. "

@@ -38,6 +38,15 @@ def size(x: Tensor, num_steps: int | None) -> tuple[int, int]:
     return (num_steps, x.shape[0]) if num_steps else (x.shape[0], x.shape[1])
 
 
+def told_apart(x: Tensor, num_steps: int | None) -> tuple[Tensor, ...]:
+    """A batch in parts with another number of samples than of time steps, so that what a layer before time
+    sees of a sample, such as the parts of an image, is not taken for time steps."""
+    length, samples = size(x, num_steps)
+    if not length == samples > 1:
+        return (x,)
+    return x.split([samples - 1, 1], 0 if num_steps else 1)
+
+
 def feed(net: nn.Module, x: Tensor, num_steps: int | None) -> list[Any]:
     """What ``net`` returns for a batch: one output, or one for each time step in single-step mode."""
     if num_steps is not None or {module.step_mode for module in in_one_step_mode(net)} != {"s"}:

@@ -56,7 +56,8 @@ def synapses(function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dic
     given = dict(zip(names, args, strict=False)) | kwargs
     x, weight = given.pop("input"), given.pop("weight")
     if names is _LINEAR:
-        active, dense = int(x.count_nonzero()) * len(weight), x.numel() * len(weight)
+        targets = len(weight) if weight.dim() > 1 else 1
+        active, dense = int(x.count_nonzero()) * targets, x.numel() * targets
         return Synapses(x, weight, active, dense, tuple(x.shape[:-1]))
     groups = given.pop("groups", 1)
     targets = weight.shape[1] if names is _TRANSPOSED else weight.shape[0] // groups  # channels per input

@@ -53,18 +53,18 @@ def memory_table(memory: TrainingMemory) -> list[str]:
 
 def si(number: float) -> str:
     """A number with three digits and a prefix: ``12.5 k``."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= 0.9995 * factor:
-            return f"{_digits(number / factor)} {prefix}"
-    return _digits(number)
+    return _scaled(number, ("", "k", "M", "G", "T")).rstrip()
 
 
 def joules(picojoules: float) -> str:
     """An energy with its unit: ``1.2 nJ``."""
-    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
-        if picojoules >= 0.9995 * factor:
-            return f"{_digits(picojoules / factor)} {unit}"
-    return f"{_digits(picojoules)} pJ"
+    return _scaled(picojoules, ("pJ", "nJ", "uJ", "mJ", "J"))
+
+
+def _scaled(number: float, units: Sequence[str]) -> str:
+    """A number with three digits in the unit that fits, each a thousand times the one before."""
+    place = sum(number >= 0.9995 * 1000**power for power in range(1, len(units)))
+    return f"{_digits(number / 1000**place)} {units[place]}"
 
 
 def size(number: float) -> str:
