@@ -225,6 +225,44 @@ def test_a_users_own_boundary_is_respected():
     assert (net[0].step_mode, net[0].node.step_mode) == ("m", "s")
 
 
+@pytest.mark.parametrize("base", [MemoryModule, neuron.BaseNode])
+def test_modules_within_a_step_keep_taking_steps(base):
+    class Within(base):
+        def __init__(self):
+            super().__init__()
+            self.inner = neuron.LIFNode()
+            self.register_memory("last", 0.0)
+
+        def single_step_forward(self, x):
+            self.last = self.inner(x - 0.5 * self.last)
+            return self.last
+
+    net, x = nn.Sequential(Within()), torch.full((4, 3), 1.5)
+    functional.set_step_mode(net, "m")
+    assert (net[0].step_mode, net[0].inner.step_mode) == ("m", "s")
+    assert net(x[..., None])[..., 0].tolist() == [[0.0] * 3, [1.0] * 3] * 2
+
+
+def test_modules_within_a_sequence_take_sequences():
+    class OwnSequence(MemoryModule):
+        def __init__(self):
+            super().__init__()
+            self.inner = neuron.LIFNode()
+
+        def multi_step_forward(self, x_seq):
+            return self.inner(x_seq)
+
+    class OwnForward(OwnSequence):
+        multi_step_forward = MemoryModule.multi_step_forward
+
+        def forward(self, x):
+            return self.inner(x)
+
+    for net in (OwnSequence(), OwnForward()):
+        functional.set_step_mode(net, "m")
+        assert net.inner.step_mode == "m"
+
+
 def test_an_error_leaves_all_step_modes_as_they_were():
     net = nn.Sequential(neuron.IFNode(step_mode="m"), neuron.PSN(4), neuron.IFNode(step_mode="m"))
     with pytest.raises(ValueError, match="step_mode"):
@@ -392,6 +430,12 @@ def test_what_is_no_network_is_not_reset(net):
 def test_firing_rate_mse_by_hand():
     # (0 + .25 + 0 + 0 + .25 + .25) / 6
     assert_close("mse", torch.tensor(0.125), functional.firing_rate_mse(SPIKES, LABELS))
+
+
+def test_labels_of_no_class():
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match=f"`labels` must be from 0 to 2, got {wrong}"):
+            functional.firing_rate_mse(torch.rand(5, 2, 3), torch.tensor([0, wrong]))
 
 
 def test_labels_for_spikes_without_time():

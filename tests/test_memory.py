@@ -379,6 +379,78 @@ def test_a_step_that_failed_remembers_nothing_of_its_input():
     assert node(torch.rand(2, 4)).shape == (2, 4)
 
 
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_step_that_failed_leaves_the_memories_as_they_were(step_mode):
+    class Failing(Total):
+        def single_step_forward(self, x):
+            output = super().single_step_forward(x)
+            if x.isnan().any():
+                raise ValueError("no number")
+            return output
+
+    node, steps = Failing(step_mode), (1,) if step_mode == "s" else (2, 1)
+    with pytest.raises(ValueError, match="no number"):
+        node(torch.full(steps, torch.nan))
+    assert node.total == 0.0
+    node(torch.ones(steps))
+    before = node.total
+    with pytest.raises(ValueError, match="no number"):
+        node(torch.full(steps, torch.nan))
+    assert node.total is before
+    widened = neuron.LIFNode(v_threshold=torch.ones(3), step_mode=step_mode)
+    with pytest.raises(ShapeError, match="a setting or a memory does not broadcast"):
+        widened(torch.full((*steps, 1), 1.9))
+    assert widened.v == 0.0
+
+
+def test_a_start_that_needs_a_gradient_is_refused():
+    """Resets copy it: after the first one it would no longer learn."""
+    node = Total()
+    with pytest.raises(ValueError, match=r"`value` of the memory 'total' must need no gradient"):
+        node.set_reset_value("total", nn.Parameter(torch.ones(3)))
+    with pytest.raises(
+        ValueError, match=r"To learn what it starts from, set it after each reset: net.w = start"
+    ):
+        node.register_memory("w", nn.Parameter(torch.ones(3)) * 2)
+    start = nn.Parameter(torch.ones(3))
+    for _ in range(2):
+        node.total, start.grad = start, None
+        node(torch.ones(2, 3)).sum().backward()
+        assert_same("gradient", torch.full([3], 2.0), start.grad)
+        node.reset()
+
+
+def test_a_start_is_nobody_elses():
+    start = torch.zeros(3)
+    first, second = Total(), Total()
+    for node in (first, second):
+        node.register_memory("other", start)
+    first.other += 1
+    assert not second.other.any()
+    assert not start.any()
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_what_does_not_broadcast_is_named_with_its_cure(step_mode):
+    x = torch.rand(2, 64, 3, 5) if step_mode == "s" else torch.rand(1, 2, 64, 3, 5)
+    node = neuron.LIFNode(v_threshold=torch.ones(64), step_mode=step_mode, backend="torch")
+    named = r"its 'v_threshold' of shape \[64\] does not broadcast.*v_threshold.view\(-1, 1, 1\)"
+    with pytest.raises(ShapeError, match=named):
+        node(x)
+    node = neuron.LIFNode(step_mode=step_mode, backend="torch")
+    node.v = torch.zeros(7)
+    with pytest.raises(
+        ShapeError, match=r"LIFNode got .* to which its 'v' of shape \[7\] does not broadcast.$"
+    ):
+        node(x)
+    assert node.v.shape == (7,)
+
+
+def test_a_neuron_can_be_made_before_its_numbers():
+    with torch.device("meta"):
+        assert neuron.LIFNode(v_threshold=torch.ones(5)).v_threshold.is_meta
+
+
 def test_state_that_starts_as_a_tensor_or_as_nothing_is_reset_too():
     node = StartsAsATensor()
     with pytest.warns(UserWarning, match="is now treated as a memory"):

@@ -179,6 +179,16 @@ class MemoryModule(nn.Module, StepModule):
         self._recorded: frozenset[str] = frozenset()  # attributes that a step made, for others to look at
         self.step_mode = step_mode
 
+    @property
+    def gives_single_steps(self) -> bool:
+        """Whether the modules within get single steps of a sequence too, as it is a loop over
+        :meth:`single_step_forward`. ``functional.set_step_mode`` then leaves them as they are."""
+        cls = type(self)
+        return (cls.forward, cls.multi_step_forward) == (
+            MemoryModule.forward,
+            MemoryModule.multi_step_forward,
+        )
+
     def register_memory(self, name: str, value: Any) -> None:
         """Add a memory that starts as ``value`` and returns to it on :meth:`reset`.
 
@@ -186,6 +196,8 @@ class MemoryModule(nn.Module, StepModule):
             name: attribute under which the memory is read and written; a plain attribute of that name is
                 replaced.
             value: a number (it takes the input's shape), a tensor, ``None``, or anything that can be copied.
+        Raises:
+            ValueError: the name is taken, or ``value`` is a tensor that needs a gradient.
         """
         if (
             name in self._parameters
@@ -196,8 +208,8 @@ class MemoryModule(nn.Module, StepModule):
             raise ValueError(
                 f"`name` of a memory must be free, but {type(self).__name__}.{name} exists already."
             )
-        self._memories[name] = copy.deepcopy(value)
-        self.__dict__[name] = value
+        self._memories[name] = _start(name, value)
+        self.__dict__[name] = copy.deepcopy(value)
 
     def set_reset_value(self, name: str, value: Any) -> None:
         """Change what :meth:`reset` sets the memory ``name`` to."""
@@ -206,7 +218,7 @@ class MemoryModule(nn.Module, StepModule):
                 f"`name` must be a memory of {type(self).__name__}, one of {list(self._memories)}, got "
                 f"{name!r}."
             )
-        self._memories[name] = copy.deepcopy(value)
+        self._memories[name] = _start(name, value)
 
     def reset(self) -> None:
         """Set every memory to its reset value. Call it between sequences: ``functional.reset_net(net)``."""
@@ -261,14 +273,20 @@ class MemoryModule(nn.Module, StepModule):
         if self.cuts_memories:
             MemoryModule.detach(self)  # and nothing else that a class may keep, such as what was recorded
         x = self._prepared(given)
+        before = {} if torch.compiler.is_compiling() else {name: vars(self)[name] for name in self._memories}
         self._stepping = True
         try:
             output = self._woven_step(x) if self.step_mode == "s" and not (args[1:] or kwargs) else None
             if output is None:
                 output = step(x, *args[1:], **kwargs)
-            self._step_shape = self._shape_of_step(x)  # a step that failed remembers nothing
+            self._step_shape, before = self._shape_of_step(x), {}
+        except RuntimeError as error:
+            self.__dict__.update(before)
+            self._explain(error, self._shape_of_step(x))
+            raise
         finally:
             self._stepping = False
+            self.__dict__.update(before)  # a step that failed remembers nothing
         if self.step_mode == "s" and isinstance(output, Tensor) and self._shares(output):
             output = output.clone()
         if not torch.compiler.is_compiling():
@@ -297,7 +315,8 @@ class MemoryModule(nn.Module, StepModule):
         raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x).")
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """A sequence: input ``[T, N, *]``; the plain loop over :meth:`single_step_forward`."""
+        """A sequence: input ``[T, N, *]``; the plain loop over :meth:`single_step_forward`, which is given a
+        step of it and all other arguments as they are."""
 
         def step(x: Tensor) -> Any:
             if self.cuts_memories:
@@ -331,6 +350,9 @@ class MemoryModule(nn.Module, StepModule):
     def _reads_half(self, x: Tensor) -> bool:
         """Whether what runs this module reads half input itself, and computes in float32."""
         return False
+
+    def _explain(self, error: RuntimeError, shape: torch.Size) -> None:
+        """Raise an error that says more than one of PyTorch's, if there is one, about an input of a shape."""
 
     def _shares(self, output: Tensor) -> bool:
         """Whether the caller may not change ``output`` in place, as in ``counter = net(x); counter +=
@@ -452,6 +474,16 @@ class MemoryModule(nn.Module, StepModule):
         state["_graph"], state["_memories"] = _Graph(), dict(self._memories)
         state["cuts_memories"] = False  # a copy may be made in the middle of a call
         return state
+
+
+def _start(name: str, value: Any) -> Any:
+    """What a memory starts from, as its own copy."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise ValueError(
+            f"`value` of the memory '{name}' must need no gradient, as each reset takes a copy of it: give "
+            f"it detach()ed. To learn what it starts from, set it after each reset: net.{name} = start."
+        )
+    return copy.deepcopy(value)
 
 
 def memory_states(net: nn.Module) -> list[tuple[MemoryModule, dict[str, Any]]]:

@@ -504,7 +504,6 @@ class Elsewhere(nn.Module):
         (Elsewhere(), "calls 'numpy'"),
         (nn.LSTM(4, 4), "calls 'lstm'"),
         (layer.Delay(2), "must"),
-        (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), "calls 'linear'"),
     ],
 )
 def test_what_is_not_known_is_refused_by_its_name(module, message):
@@ -540,6 +539,29 @@ def test_hooks_are_refused_and_not_called(place, name):
     with pytest.raises(ConversionError, match=f"'{name}' of `net` has forward hooks"):
         Runner(net, (4,))
     assert not called
+
+
+@pytest.mark.parametrize(
+    "parametrised",
+    [nn.utils.parametrizations.weight_norm, lambda fc: layer.constrain_sign(fc, torch.ones(4, 4))],
+)
+def test_weights_that_are_computed(parametrised):
+    net, x = spiking(parametrised(layer.Linear(4, 4)), neuron.IFNode(v_threshold=0.1)), spikes(9, 2, 4)
+    output = net(x)
+    assert output.any()
+    assert torch.equal(output, Runner(net, (4,))(x))
+
+
+def test_a_start_at_random_is_refused():
+    class Random(neuron.LIFNode):
+        def reset(self):
+            super().reset()
+            self.v = torch.rand(4)
+
+    with pytest.raises(
+        ConversionError, match=r"`net` must start alike after each reset, but its '1\.v' does"
+    ):
+        Runner(spiking(layer.Linear(4, 4), Random()), (4,))
 
 
 def test_sums_that_grow_in_place():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compare import assert_close
-from spikeloom import functional, layer, model, neuron, surrogate
+from spikeloom import ann2snn, functional, layer, model, neuron, surrogate
 from spikeloom.errors import ConversionError
 from spikeloom.exchange import (
     EulerIntegrator,
@@ -366,6 +366,19 @@ def test_other_layers_that_are_read():
 def test_what_nir_does_not_have_is_refused(net, shape, said):
     with pytest.raises(ConversionError, match=said):
         export_to_nir(net, shape)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_neurons_that_start_elsewhere_are_refused(seed):
+    torch.manual_seed(seed)
+    net = nn.Sequential(layer.Linear(6, 5), neuron.LIFNode(v_threshold=0.3))
+    net[1].set_reset_value("v", 0.1)
+    with pytest.raises(ConversionError, match="'1' of `net` does not start from its v_reset"):
+        export_to_nir(net, (6,))
+    ann, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.rand(16, 6)
+    with pytest.raises(ConversionError, match=r"with convert\(..., initial_potential=0.0\)"):
+        export_to_nir(ann2snn.convert(ann, x), (6,), soft_reset=True)
+    export_to_nir(ann2snn.convert(ann, x, initial_potential=0.0), (6,), soft_reset=True)
 
 
 def test_graphs_that_are_refused(tmp_path):

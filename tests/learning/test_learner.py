@@ -107,6 +107,17 @@ def test_what_is_no_synapse_and_what_are_no_neurons():
         learner_of(nn.Linear(1, 1), "1")
     with pytest.raises(ValueError, match="`step_mode`"):
         learner_of(nn.Linear(1, 1), nn.Identity(), "x")
+    with pytest.raises(TypeError, match=r"`f_post` must be a function of the weight, got 1.0"):
+        learning.STDPLearner("s", nn.Linear(1, 1), nn.Identity(), 2.0, 2.0, f_post=1.0)
+
+
+def test_a_wrong_scale_loses_no_spikes():
+    net = parts()
+    learner = learner_of(*net)
+    net[1](net[0](PRE[0]))
+    with pytest.raises(TypeError, match="`scale` must be a number, got '2'"):
+        learner.step(scale="2")
+    assert learner.step(on_grad=False, scale=2) is not None
 
 
 @pytest.mark.parametrize("tau", [0.5, 0.0, -1.0, float("inf"), float("nan")])

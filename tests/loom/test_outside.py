@@ -1,5 +1,6 @@
 """What a step reads, or changes, beside its neuron: no loop may go on with what is no longer so."""
 
+import functools
 import logging
 import random
 import types
@@ -509,3 +510,61 @@ class Scaled(neuron.BaseNode):
         node.reset()
         node(torch.ones(3, 1))
         assert node.v.item() == 3 * (factor + shift)
+
+
+class Space:
+    gain = 0.5
+
+
+class Heir(Space):
+    pass
+
+
+def change_within(settings):
+    settings["model"]["neuron"]["gain"] = 0.25
+
+
+def of_a_function():
+    """Nothing but a name to hang a setting on."""
+
+
+@pytest.mark.parametrize(
+    "what", ["nested", "a class", "its base", "a function", "a partial", "its own, deeper"]
+)
+def test_settings_wherever_scripts_keep_them(monkeypatch, what):
+    nested = {"model": {"neuron": {"gain": 0.5}}}
+    own = {"a": {"b": {"c": {"d": {"gain": 0.5}}}}}
+    of_a_function.gain = 0.5
+    reads = {
+        "nested": (lambda node, x: nested["model"]["neuron"]["gain"] * x, lambda: change_within(nested)),
+        "a class": (lambda node, x: Space.gain * x, lambda: monkeypatch.setattr(Space, "gain", 0.25)),
+        "its base": (lambda node, x: Heir.gain * x, lambda: monkeypatch.setattr(Space, "gain", 0.25)),
+        "a function": (lambda node, x: of_a_function.gain * x, lambda: setattr(of_a_function, "gain", 0.25)),
+        "a partial": (lambda node, x: node.partial(x), lambda: change_within(nested)),
+        "its own, deeper": (
+            lambda node, x: node.own["a"]["b"]["c"]["d"]["gain"] * x,
+            lambda: own["a"]["b"]["c"]["d"].update(gain=0.25),
+        ),
+    }
+    read, change = reads[what]
+
+    class Reading(BaseNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + read(self, x)
+
+    def scaled(x, settings):
+        return settings["model"]["neuron"]["gain"] * x
+
+    def made():
+        node = Reading(v_threshold=9.0, step_mode="m", backend="numba")
+        node.partial, node.own = functools.partial(scaled, settings=nested), own
+        node(torch.ones(2, 3))
+        return node
+
+    node = made()
+    assert node.v.tolist() == [1.0] * 3
+    change()
+    node.reset()
+    node(torch.ones(2, 3))
+    assert node.v.tolist() == [0.5] * 3
+    assert made().v.tolist() == [0.5] * 3

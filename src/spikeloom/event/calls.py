@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from spikeloom import layer
 from spikeloom.errors import ConversionError
@@ -140,4 +141,5 @@ def kind_of(module: nn.Module) -> str | None:
         own = type(module).forward, type(module).multi_step_forward
         is_plain = own == (base.forward, base.multi_step_forward) and not getattr(module, "decode", None)
         return "neuron" if is_plain else None
-    return next((kind for kind, classes in OPERATIONS.items() if type(module) in classes), None)
+    own = type_before_parametrizations(module)
+    return next((kind for kind, classes in OPERATIONS.items() if own in classes), None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from spikeloom import functional
+from spikeloom import base, functional
 from spikeloom.errors import ConversionError
 from spikeloom.event.calls import CURE, Recording, kind_of
 from spikeloom.event.recorder import Recorder
@@ -37,7 +37,7 @@ def record(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Record
         for _ in range(3):  # in the first one memories may still be numbers; the others have to be alike
             recorder = Recorder(net, starts, old, is_first=not steps)
             steps.append(recorder.step(torch.rand(1, *shape, dtype=dtype, generator=generator)))
-    functional.reset_net(net)
+    starts_of(net)
     if not _alike(*steps[1:]):
         raise ConversionError(
             "`net` must do the same at each time step, but the second and the third differ. Look for random "
@@ -60,9 +60,20 @@ def in_single_steps(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     except ValueError as error:
         raise ConversionError(f"`net` must have a single-step mode, got: {error} {CURE}") from error
     functional.set_backend(net, "torch", BaseNode)
-    functional.reset_net(net)
     plain_batch_norm(net)  # after a training in several processes
+    first, second = starts_of(net), starts_of(net)
+    for (name, one), other in zip(first.items(), second.values(), strict=True):
+        if not (torch.equal(one, other) if isinstance(one, Tensor) else one == other):
+            raise ConversionError(f"`net` must start alike after each reset, but its '{name}' does not.")
     return net
+
+
+def starts_of(net: nn.Module) -> dict[str, Any]:
+    """What the memories of a network start from, which it is set to."""
+    functional.reset_net(net)
+    for module in net.modules():  # a converted network's neurons start from a buffer
+        getattr(module, "start_memories", lambda: None)()
+    return dict(base.named_memories(net))
 
 
 def _check_modules(net: nn.Module) -> None:

@@ -45,6 +45,12 @@ def written(node: neuron.BaseNode, shape: torch.Size, dt: float, soft_reset: boo
             "give soft_reset=True, which writes a reset to 0 and a note that import_from_nir() reads."
         )
 
+    if not bool((torch.as_tensor(node.v) == torch.as_tensor(node.rest)).all()):
+        raise ConversionError(
+            "does not start from its v_reset, as neurons of NIR do. Those of a converted network do with "
+            "convert(..., initial_potential=0.0)."
+        )
+
     def full(value: Any) -> np.ndarray:
         """One number for each neuron."""
         return torch.as_tensor(value, dtype=torch.float64).detach().expand(1, *shape)[0].numpy().copy()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spikeloom import base, functional
 from spikeloom.checks import checked_count
 from spikeloom.errors import ConversionError, MissingPackageError
-from spikeloom.event.record import in_single_steps
+from spikeloom.event.record import in_single_steps, starts_of
 from spikeloom.exchange.checking import shape_of_step
 from spikeloom.files import beside
 from spikeloom.memory import recomputing
@@ -130,9 +130,7 @@ def _memories(net: nn.Module, x: list[Tensor]) -> tuple[list[str], dict[str, Sta
         with torch.no_grad(), functional.fresh_state(net):
             net(one)
             after.append(dict(base.named_memories(net)))
-    for module in net.modules():  # a converted network's neurons start from a buffer
-        getattr(module, "start_memories", lambda: None)()
-    before = dict(base.named_memories(net))
+    before = starts_of(net)
     unused = [
         name for name, one in before.items() if one is None and after[0][name] is after[1][name] is None
     ]

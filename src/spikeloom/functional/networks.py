@@ -121,7 +121,8 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
     """Set the step mode of every module of ``net`` that has one.
 
     Containers that decide for their children (``layer.MultiStepContainer`` and its kin, which have
-    ``step_mode_boundary = True``) are set themselves, and their children are left alone.
+    ``step_mode_boundary = True``) are set themselves, and their children are left alone; so are those within
+    a :class:`~spikeloom.memory.MemoryModule` whose sequence is the loop over its single steps.
 
     Args:
         net: the network.
@@ -144,7 +145,7 @@ def in_one_step_mode(net: nn.Module) -> Iterator[nn.Module]:
     """The modules that have a step mode, but for those whose container decides."""
     if hasattr(net, "step_mode"):
         yield net
-    if not getattr(net, "step_mode_boundary", False):
+    if not any(getattr(net, name, False) for name in ("step_mode_boundary", "gives_single_steps")):
         for child in net.children():
             yield from in_one_step_mode(child)
 

@@ -126,4 +126,11 @@ def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
         )
     if labels.is_floating_point():
         raise TypeError(f"`labels` must be whole numbers, got {labels.dtype}. Use labels.long().")
+    if (
+        len(labels)
+        and not labels.is_cuda
+        and not 0 <= int(labels.min()) <= int(labels.max()) < rates.shape[1]
+    ):
+        wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
+        raise ValueError(f"`labels` must be from 0 to {rates.shape[1] - 1}, got {wrong}.")
     return rates

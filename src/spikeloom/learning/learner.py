@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from spikeloom.checks import checked_range
 from spikeloom.errors import ShapeError, SpikeloomError
 from spikeloom.learning.correlation import SYNAPSES, Synapse, check_activities
 from spikeloom.memory import MemoryModule
@@ -35,12 +36,27 @@ class SynapseLearner(MemoryModule):
         step_mode: ``'s'`` if synapse and neurons are run one time step at a time, ``'m'`` for sequences.
         synapse: ``Linear``, ``Conv1d``, ``Conv2d`` or ``Conv3d``, whose weight is learned.
         sn: the neurons right behind it; any module that returns their spikes.
+        f_pre, f_post: factors of the weakening and the strengthening, functions of the weight.
     Raises:
-        TypeError: ``synapse`` or ``sn`` is another kind of thing.
+        TypeError: ``synapse``, ``sn``, ``f_pre`` or ``f_post`` is another kind of thing.
     """
 
-    def __init__(self, step_mode: str, synapse: Synapse, sn: nn.Module):
+    def __init__(
+        self,
+        step_mode: str,
+        synapse: Synapse,
+        sn: nn.Module,
+        f_pre: Modulation = identity,
+        f_post: Modulation = identity,
+    ):
         super().__init__(step_mode)
+        for name, factor in {"f_pre": f_pre, "f_post": f_post}.items():
+            if not callable(factor):
+                raise TypeError(
+                    f"`{name}` must be a function of the weight, got {factor!r}. For a constant: lambda "
+                    f"weight: {factor!r}."
+                )
+        self.f_pre, self.f_post = f_pre, f_post
         if not isinstance(synapse, SYNAPSES):
             raise TypeError(
                 f"`synapse` must be a Linear, Conv1d, Conv2d or Conv3d layer, got {type(synapse).__name__}. "
@@ -85,13 +101,15 @@ class SynapseLearner(MemoryModule):
     def _monitors(self) -> tuple[InputMonitor, OutputMonitor]:
         return self.in_spike_monitor, self.out_spike_monitor
 
-    def _take_spikes(self) -> tuple[Tensor, Tensor] | None:
+    def _take_spikes(self, scale: float) -> tuple[Tensor, Tensor] | None:
         """The spikes before and behind since the last step, ``[T, ...]`` each; nothing if learning is paused.
 
         Raises:
+            TypeError, ValueError: ``scale``, of which the spikes are not lost, is no finite number.
             SpikeloomError: no spikes were seen.
             ShapeError: they do not belong together.
         """
+        checked_range("scale", scale)
         pre, post = (monitor[""] for monitor in self._monitors())
         if not pre and not post and not self.in_spike_monitor.is_enable():
             return None

@@ -45,10 +45,9 @@ class RewardLearner(SynapseLearner):
         f_pre: Modulation,
         f_post: Modulation,
     ):
-        super().__init__(step_mode, synapse, sn)
+        super().__init__(step_mode, synapse, sn, f_pre, f_post)
         self.tau_pre, self.tau_post = tau_pre, tau_post
         self._decays = exponential_decay("tau_pre", tau_pre), exponential_decay("tau_post", tau_post)
-        self.f_pre, self.f_post = f_pre, f_post
         self.register_memory("trace_pre", None)
         self.register_memory("trace_post", None)
 
@@ -67,7 +66,7 @@ class RewardLearner(SynapseLearner):
         Returns:
             the change, as the weight, with ``on_grad=False``; nothing while the learner is disabled
         """
-        spikes = self._take_spikes()
+        spikes = self._take_spikes(scale)
         if spikes is None:
             return None
         weight = self.synapse.weight

@@ -78,9 +78,9 @@ class STDPLearner(SynapseLearner):
     ):
         euler_decay("tau_pre", tau_pre)
         euler_decay("tau_post", tau_post)
-        super().__init__(step_mode, synapse, sn)
+        super().__init__(step_mode, synapse, sn, f_pre, f_post)
         self.tau_pre, self.tau_post = tau_pre, tau_post
-        self.f_pre, self.f_post, self.nearest = f_pre, f_post, nearest
+        self.nearest = nearest
         self.register_memory("trace_pre", None)
         self.register_memory("trace_post", None)
 
@@ -95,7 +95,7 @@ class STDPLearner(SynapseLearner):
         Returns:
             the change, as the weight, with ``on_grad=False``; nothing while the learner is disabled
         """
-        spikes = self._take_spikes()
+        spikes = self._take_spikes(scale)
         if spikes is None:
             return None
         self.trace_pre, self.trace_post, change = stdp_multi_step(

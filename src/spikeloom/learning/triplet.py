@@ -69,17 +69,17 @@ class TripletSTDPLearner(SynapseLearner):
     ):
         times = {"tau_plus": tau_plus, "tau_x": tau_x, "tau_minus": tau_minus, "tau_y": tau_y}
         decays = [exponential_decay(name, tau) for name, tau in times.items()]
-        super().__init__(step_mode, synapse, sn)
+        super().__init__(step_mode, synapse, sn, f_pre, f_post)
         self.decays: dict[str, float] = dict(zip(("r1", "r2", "o1", "o2"), decays, strict=True))
         self.a2_plus, self.a3_plus, self.a2_minus, self.a3_minus = a2_plus, a3_plus, a2_minus, a3_minus
-        self.f_pre, self.f_post, self.nearest = f_pre, f_post, nearest
+        self.nearest = nearest
         for name in self.decays:
             self.register_memory(name, None)
 
     @torch.no_grad()
     def step(self, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
         """Learn from the spikes since the last step; arguments and result as for :meth:`STDPLearner.step`."""
-        spikes = self._take_spikes()
+        spikes = self._take_spikes(scale)
         if spikes is None:
             return None
         pre, post = spikes

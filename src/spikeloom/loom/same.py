@@ -1,6 +1,7 @@
 """Whether a value, a class, or what a function reads elsewhere is still what it was."""
 
 import dis
+import functools
 import logging
 import types
 import weakref
@@ -16,9 +17,12 @@ from torch import Tensor, nn
 SIMPLE = (bool, int, float, str, type(None))
 DEEPEST = 3
 """Levels of containers and objects that are looked into."""
+_DEEPEST_SHORT = 8
+"""The same, of short containers."""
 _LONGEST = 100
 """Items of a container elsewhere that are looked at, each time; those of containers in it, in a short one."""
 _SHORT = 16
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _LARGEST = 1000  # numbers of an array
 _MADE = 1 << 9  # the flag of a class that a program made
 LIBRARIES = ("spikeloom", "torch", "numpy", "numba")
@@ -148,14 +152,19 @@ def _brief(value: Any, names: Container[str]) -> Any:
         return Tensor
     if isinstance(value, np.ndarray):
         return frozen(value) if value.size <= _LARGEST else _Same(value)
-    if isinstance(value, list | tuple | dict | set | deque) and len(value) <= _LONGEST:
+    if isinstance(value, _CONTAINERS) and len(value) <= _LONGEST:
         return frozen(value, DEEPEST - 1 if len(value) <= _SHORT else DEEPEST)
-    settings = getattr(value, "__dict__", None)
-    is_code = isinstance(value, types.FunctionType | type | types.ModuleType | nn.Module)
-    if isinstance(settings, dict) and not is_code:
-        read = {name: one for name, one in settings.items() if name in names}
-        return _Same(value), frozen(read, DEEPEST - 1)
-    return _Same(value)
+    read = {name: one for name, one in _settings(value) if name in names}
+    return (_Same(value), frozen(read, DEEPEST - 1)) if read else _Same(value)
+
+
+def _settings(value: Any) -> Iterable[tuple[str, Any]]:
+    """The attributes of an object or a function, or of a user's class and of those it derives from."""
+    if isinstance(value, type):
+        own = [base for base in reversed(value.__mro__) if not of_library(base)]
+        return chain.from_iterable(vars(base).items() for base in own)
+    is_known = isinstance(value, types.ModuleType | nn.Module)
+    return () if is_known else getattr(value, "__dict__", {}).items()
 
 
 def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], frozenset[str]]:
@@ -224,7 +233,8 @@ def frozen(value: Any, depth: int = 0) -> Any:
         return type(value), value
     if isinstance(value, Tensor):
         return Tensor, value.requires_grad, value.dtype
-    if depth > DEEPEST:
+    is_short = isinstance(value, _CONTAINERS) and len(value) <= _SHORT
+    if depth > (_DEEPEST_SHORT if is_short else DEEPEST):
         return _Same(value)
     below = depth + 1
     if isinstance(value, list | tuple | deque):
@@ -244,6 +254,9 @@ def frozen(value: Any, depth: int = 0) -> Any:
             frozen(vars(value), below),
             *_read_by_function(value),
         )
+    if isinstance(value, functools.partial):
+        parts = (value.func, value.args, value.keywords)
+        return functools.partial, *(frozen(one, below) for one in parts)
     known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
     if hasattr(value, "__dict__") and not known:  # such as a namespace of settings
         return _Same(value), class_version(type(value)), frozen(vars(value), below)

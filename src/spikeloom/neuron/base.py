@@ -5,6 +5,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from spikeloom import loom, surrogate
 from spikeloom.checks import checked_number, is_number
 from spikeloom.errors import ShapeError, describe
+from spikeloom.loom.select import broadcasts
 from spikeloom.memory import HALF, MemoryModule
 from spikeloom.neuron.setting import ignore_old
 
@@ -191,6 +193,23 @@ class BaseNode(MemoryModule):
         self._v_steps = list(sequences.get("v", ()))
         return output
 
+    @property
+    def gives_single_steps(self) -> bool:
+        loops = (BaseNode.multi_step_forward, MemoryModule.multi_step_forward)
+        return type(self).multi_step_forward in loops
+
+    def _explain(self, error: RuntimeError, shape: torch.Size) -> None:
+        tensors = self.named_parameters(recurse=False), self.named_buffers(recurse=False)
+        for name, value in (*chain(*tensors), *self.named_memories()):
+            if not isinstance(value, Tensor) or broadcasts(value.shape, shape):
+                continue
+            channels = value.dim() == 1 and len(shape) > 2 and len(value) == shape[1]
+            cure = f" For one number for each channel: {name}.view(-1, {', '.join('1' for _ in shape[2:])})."
+            raise ShapeError(
+                f"{describe(self)} got an input of shape {list(shape)} per time step, to which its '{name}' "
+                f"of shape {list(value.shape)} does not broadcast.{cure if channels else ''}"
+            ) from error
+
     def _reads_half(self, x: Tensor) -> bool:
         woven = self.step_mode == "m" and type(self).multi_step_forward is BaseNode.multi_step_forward
         return woven and not torch.compiler.is_compiling() and loom.reads_half(self, x)
@@ -215,7 +234,7 @@ class BaseNode(MemoryModule):
 
     def add_setting(self, name: str, value: float | Tensor) -> None:
         """Set the attribute ``name``: a number as a float, a tensor as a buffer, a parameter as such."""
-        if isinstance(value, Tensor) and bool(value.isnan().any()):
+        if isinstance(value, Tensor) and not value.is_meta and bool(value.isnan().any()):
             raise ValueError(f"`{name}` must not contain NaN.")
         if isinstance(value, nn.Parameter):
             setattr(self, name, value)
