@@ -446,6 +446,38 @@ def test_what_does_not_broadcast_is_named_with_its_cure(step_mode):
     assert node.v.shape == (7,)
 
 
+@pytest.mark.parametrize("returned", [lambda node: node.v >= 1, lambda node: None])
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_spikes_of_another_type_are_named(returned, step_mode):
+    class Wrong(neuron.BaseNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + x
+
+        def neuronal_fire(self):
+            return returned(self)
+
+    with pytest.raises(TypeError, match="neuronal_fire of Wrong must return spikes of the type of its input"):
+        Wrong(step_mode=step_mode)(torch.rand(2, 3))
+
+
+def test_half_parameters_in_a_module_that_computes_in_float32():
+    class Own(Total):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+
+        def single_step_forward(self, x):
+            return super().single_step_forward(self.fc(x))
+
+    net, x = Own().bfloat16(), torch.ones(2, 3, dtype=torch.bfloat16)
+    with pytest.raises(
+        TypeError, match=r"'fc\.weight' is of a half type. Write computes_in_float32 = False into Own"
+    ):
+        net(x)
+    net.computes_in_float32 = False
+    assert net(x).dtype is torch.bfloat16
+
+
 def test_a_neuron_can_be_made_before_its_numbers():
     with torch.device("meta"):
         assert neuron.LIFNode(v_threshold=torch.ones(5)).v_threshold.is_meta

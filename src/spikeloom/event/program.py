@@ -199,7 +199,9 @@ class Program:
     def _add_reshape(self, call: Call) -> None:
         shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
         if to_shape != shape and to_shape != (shape.numel(),):
-            raise self._refusal(call, f"flatten images, not make {list(to_shape)} of {list(shape)}")
+            raise self._refusal(
+                call, f"leave shapes as they are, or flatten them, not make {list(to_shape)} of {list(shape)}"
+            )
         channels = shape[0] if to_shape != shape else 1
         self._row(REORDER, call.sources, call.result, channels, shape.numel() // max(channels, 1))
 

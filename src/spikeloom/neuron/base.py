@@ -162,6 +162,12 @@ class BaseNode(MemoryModule):
                 f"neuronal_charge of {describe(self)} must set self.v, but returns something else."
             )
         spike = self.neuronal_fire()
+        if not isinstance(spike, Tensor) or spike.dtype is torch.bool:
+            shown = f"{spike.dtype} {list(spike.shape)}" if isinstance(spike, Tensor) else repr(spike)
+            raise TypeError(
+                f"neuronal_fire of {describe(self)} must return spikes of the type of its input, as "
+                f"self.surrogate_function() does, got {shown}."
+            )
         self.neuronal_reset(spike)
         if spike.shape != x.shape:
             raise ShapeError(
@@ -199,6 +205,7 @@ class BaseNode(MemoryModule):
         return type(self).multi_step_forward in loops
 
     def _explain(self, error: RuntimeError, shape: torch.Size) -> None:
+        super()._explain(error, shape)
         tensors = self.named_parameters(recurse=False), self.named_buffers(recurse=False)
         for name, value in (*chain(*tensors), *self.named_memories()):
             if not isinstance(value, Tensor) or broadcasts(value.shape, shape):
