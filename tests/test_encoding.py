@@ -481,6 +481,14 @@ def test_population_with_a_range_per_feature():
     torch.testing.assert_close(both[0, 1], PopulationEncoder(6, -10, 10).activity(x)[0, 1])
 
 
+def test_ranges_of_features_fit_the_features():
+    encoder = PopulationEncoder(4, torch.zeros(2), torch.ones(2))
+    assert encoder.activity(torch.rand(3, 2)).shape == (3, 2, 4)
+    for features in (1, 3):
+        with pytest.raises(ShapeError, match=r"`x` must be \[N, 2\], a value for each range of `x_min`, got"):
+            encoder.activity(torch.rand(3, features))
+
+
 def test_population_errors():
     with pytest.raises(ValueError, match="`num_neurons` must be at least 3, got 2"):
         PopulationEncoder(2)

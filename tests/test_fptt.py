@@ -98,3 +98,8 @@ def test_wrong_arguments():
         functional.fptt_online_training(net, optimizer, x[:0], torch.rand(0, 4, 2), F.mse_loss, 0.5, average)
     with pytest.raises(ShapeError, match="one target for each of 2 time steps, got 3"):
         functional.fptt_online_training(net, optimizer, x, torch.rand(3, 4, 2), F.mse_loss, 0.5, average)
+    net = nn.Sequential(net, neuron.LIFNode(step_mode="m"))
+    with pytest.raises(
+        ValueError, match=r"fptt_online_training gives .* `step_mode` of LIFNode '1' must be 's'"
+    ):
+        functional.fptt_online_training(net, optimizer, x, torch.rand(2, 4, 2), F.mse_loss, 0.5, average)

@@ -432,10 +432,16 @@ def test_firing_rate_mse_by_hand():
     assert_close("mse", torch.tensor(0.125), functional.firing_rate_mse(SPIKES, LABELS))
 
 
-def test_labels_of_no_class():
+@pytest.mark.parametrize(
+    "loss", [functional.firing_rate_mse, functional.temporal_efficient_training_cross_entropy]
+)
+def test_labels_of_no_class(loss):
     for wrong in (3, -1):
-        with pytest.raises(ValueError, match=f"`labels` must be from 0 to 2, got {wrong}"):
-            functional.firing_rate_mse(torch.rand(5, 2, 3), torch.tensor([0, wrong]))
+        with pytest.raises(ValueError, match=f"must be from 0 to 2, got {wrong}"):
+            loss(torch.rand(5, 2, 3), torch.tensor([0, wrong]))
+    with pytest.raises(TypeError, match=r"must be whole numbers, got torch\.float32"):
+        loss(torch.rand(5, 2, 3), torch.zeros(2))
+    assert loss(torch.rand(5, 2, 3), torch.tensor([0, 2], dtype=torch.int32)).dim() == 0
 
 
 def test_labels_for_spikes_without_time():

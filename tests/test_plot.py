@@ -143,7 +143,7 @@ def test_heatmap(ax):
 
 def test_heatmap_in_other_units_of_time(ax):
     plot.heatmap(torch.rand(T, NEURONS), ax, colorbar=False, x_max=0.5)
-    assert ax.get_xlim() == (-0.5, 0.5)
+    assert ax.get_xlim() == (0.0, 0.5)  # half a step is no half of another unit
     assert len(ax.figure.axes) == 1
 
 

@@ -119,3 +119,14 @@ def test_standardised_layers_without_gain_or_with_one_weight():
     assert list(layer.WSLinear(4, 2, gain=False).state_dict()) == ["weight", "bias"]
     with pytest.raises(ValueError, match="2 weights"):
         layer.WSConv2d(2, 2, 1, groups=2)
+
+
+@pytest.mark.parametrize("parameters", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("given", [torch.bfloat16, torch.float16])
+def test_normalisation_through_time_of_halves(given, parameters):
+    norm = layer.BatchNormThroughTime2d(3, 2, step_mode="m").to(parameters)
+    x = torch.randn(3, 8, 2, 4, 4) * 3 + 1
+    wanted = layer.BatchNormThroughTime2d(3, 2, step_mode="m")(x)
+    output = norm(x.to(given))
+    assert output.dtype is given
+    torch.testing.assert_close(output.float(), wanted, rtol=0.03, atol=0.05)

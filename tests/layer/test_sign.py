@@ -82,6 +82,8 @@ def test_wrong_arguments():
     for sign in (0, "positive", None):
         with pytest.raises(ValueError, match="`sign` must be 1 or -1"):
             layer.constrain_sign(nn.Linear(2, 2), sign)
+    with pytest.raises(ValueError, match=r"`weight` of .*Linear must have no sign yet"):
+        layer.constrain_sign(layer.constrain_sign(nn.Linear(2, 2)), -1)
     for shape in ((3,), (2, 2, 2)):
         with pytest.raises(ShapeError, match="`sign`"):
             layer.constrain_sign(nn.Linear(2, 2), torch.ones(shape))

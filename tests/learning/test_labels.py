@@ -42,6 +42,13 @@ def test_silent_neurons_do_not_vote_and_without_votes_there_is_no_class():
     assert labels.predict(torch.tensor([[9, 0], [9, 1]])).tolist() == [-1, 1]
 
 
+def test_responses_leave_no_graph_behind():
+    labels = NeuronLabels(neurons=2, num_classes=3)
+    labels.add(torch.ones(1, 2, requires_grad=True) * 2, torch.tensor([1], dtype=torch.int32))
+    assert not labels.sums.requires_grad
+    assert labels.assigned().tolist() == [1, 1]
+
+
 def test_what_does_not_fit_is_refused():
     labels = NeuronLabels(neurons=2, num_classes=3)
     with pytest.raises(ShapeError, match=r"`responses` must be \[N, 2\], got \[1, 3\]"):
@@ -50,5 +57,7 @@ def test_what_does_not_fit_is_refused():
         labels.add(torch.zeros(1, 2), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"`labels` must lie in 0..2, got 0..3"):
         labels.add(torch.zeros(2, 2), torch.tensor([3, 0]))
+    with pytest.raises(TypeError, match=r"`labels` must be whole numbers, got torch\.float32"):
+        labels.add(torch.zeros(1, 2), torch.tensor([0.0]))
     with pytest.raises(ValueError, match="`neurons` must be at least 1, got 0"):
         NeuronLabels(0, 3)

@@ -250,3 +250,24 @@ def test_autocast_makes_no_change_coarser(synapse):
         synapse.weight.grad = None
         learner.close()
     assert_same("gradient", *changes)
+
+
+@pytest.mark.parametrize("kind", ["pair", "triplet", "reward"])
+def test_half_weights_learn_from_sums_in_full(kind):
+    changes = []
+    generator = torch.Generator().manual_seed(0)
+    pre, post = ((torch.rand(600, 2, size, generator=generator) < 0.4).float() for size in (5, 3))
+    for dtype in (torch.float32, torch.bfloat16):
+        fc, sn = nn.Linear(5, 3, dtype=dtype), nn.Identity()
+        nn.init.constant_(fc.weight, 0.5)
+        if kind == "reward":
+            learner = learning.MSTDPLearner("s", fc, sn, 500.0, 500.0)
+        elif kind == "pair":
+            learner = learning.STDPLearner("s", fc, sn, 500.0, 500.0, *learning.additive(0.5, 1.0))
+        else:
+            learner = learning.TripletSTDPLearner("s", fc, sn)
+        for before, behind in zip(pre.to(dtype), post.to(dtype), strict=True):
+            fc(before), sn(behind)
+        changes.append(learner.step(*([1.0] if kind == "reward" else []), on_grad=False))
+    assert changes[1].dtype is torch.bfloat16
+    assert_same("change", changes[0].bfloat16(), changes[1])

@@ -16,6 +16,18 @@ def clamped(weight):
     return torch.clamp(weight, -1.0, 0.3)
 
 
+def test_a_wrong_reward_loses_no_spikes():
+    fc, sn = parts()
+    learner, other = (learning.MSTDPLearner("s", fc, sn, 2.0, 4.0) for _ in range(2))
+    for before, behind in zip(PRE[:3], POST[:3], strict=True):
+        fc(before), sn(behind)
+        with pytest.raises(ShapeError, match="`reward` must be a number or"):
+            learner.step(torch.ones(7))
+        changes = [one.step(1.0, on_grad=False) for one in (learner, other)]
+        assert_same("change", *changes)
+    assert changes[0].any()
+
+
 def test_values_of_spikingjelly():
     """SpikingJelly 2.0.0, torch 2.13.0, 2026-11-22; the weight is changed after each step."""
     fc, sn = parts()

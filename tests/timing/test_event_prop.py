@@ -11,7 +11,7 @@ from torch import nn
 from compare import assert_close, assert_gradient
 from spikeloom import loom
 from spikeloom.errors import BackendError, ShapeError
-from spikeloom.timing import EventProp, PeakPotential, firing_report
+from spikeloom.timing import EventProp, PeakPotential, SpikeProp, firing_report
 
 over_backends = pytest.mark.parametrize("backend", ["torch", "numba"])
 over_spikes = pytest.mark.parametrize("num_spikes", [1, 4])
@@ -221,6 +221,16 @@ def test_nothing_finite_becomes_nan(backend):
         fired.sum().backward()
         assert fired.isfinite().all()
         assert net.weight.grad.isfinite().all()
+
+
+@over_backends
+@pytest.mark.parametrize("make", [EventProp, PeakPotential, SpikeProp])
+def test_weights_that_are_no_numbers_are_not_taken_for_silence(make, backend):
+    for wrong in (float("nan"), float("inf")):
+        net = make(3, 2, backend=backend)
+        net.weight.data[0, 0] = wrong
+        with pytest.raises(ValueError, match=r"`weight` must be finite, .*smaller learning rate"):
+            net(torch.ones(1, 3))
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

@@ -8,6 +8,7 @@ import torch
 from compare import assert_same
 from spikeloom import data, functional, layer, neuron
 from spikeloom.encoding import PoissonEncoder, SampleGenerator
+from spikeloom.errors import ShapeError
 from spikeloom.train import checkpoint
 from spikeloom.train.augment import cutout, random_affine, random_crop
 from spikeloom.train.experiment import Experiment
@@ -163,6 +164,12 @@ def test_wrong_sizes_of_windows_and_holes_are_refused():
         random_crop(spot(1, 1), random(0), padding=-1)
     with pytest.raises(ValueError, match="`size` must be at least 0, got -2"):
         cutout(spot(1, 1), random(0), size=-2)
+
+
+def test_what_is_no_batch_of_images_is_refused():
+    for change in (lambda x: random_crop(x, random(0), padding=1), lambda x: cutout(x, random(0), size=2)):
+        with pytest.raises(ShapeError, match=r"`images` must be \[N, C, H, W\], got \[3, 3, 1, 8, 8\]"):
+            change(torch.rand(3, 3, 1, 8, 8))
 
 
 SEEN = []  # by `augment`, of each call the images before

@@ -1,14 +1,16 @@
 """What would train wrongly in silence is refused; what is only for looking at does not end a training."""
 
+import dataclasses
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from spikeloom import data, functional, layer, neuron, surrogate
-from spikeloom.errors import RunError
+from spikeloom.errors import CheckpointError, RunError
 from spikeloom.recipe import RECIPES
 from spikeloom.recipe.trained import opened
 from spikeloom.train.experiment import Experiment
@@ -41,25 +43,30 @@ NETS = {
 }
 
 
-def trainer(folder, make_net, step_mode="m", **changes):
+SGD = partial(torch.optim.SGD, lr=0.1)
+OF_EXPERIMENT = {field.name for field in dataclasses.fields(Experiment)}
+
+
+def trainer(folder, make_net, step_mode="m", optimizer=SGD, **changes):
     def build():
         net = make_net()
         if step_mode:
             functional.set_step_mode(net, step_mode)
+        given = {
+            "data": data.load("iris").take(64, 30),
+            "encode": lambda x, _random: x.expand(T, *x.shape),
+            "loss": lambda output, labels: nn.functional.cross_entropy(output.mean(0), labels),
+            "predict": lambda output: output.mean(0).argmax(-1),
+            "optimizer": optimizer(net.parameters()),
+        }
         return Experiment(
-            net,
-            data.load("iris").take(64, 30),
-            encode=lambda x, _random: x.expand(T, *x.shape),
-            loss=lambda output, labels: nn.functional.cross_entropy(output.mean(0), labels),
-            predict=lambda output: output.mean(0).argmax(-1),
-            optimizer=torch.optim.SGD(net.parameters(), 0.1),
-            **{name: one for name, one in changes.items() if name in ("draw", "before_epoch")},
+            net, **given | {name: one for name, one in changes.items() if name in OF_EXPERIMENT}
         )
 
     fabric = make_fabric("cpu")
     fabric.launch()
-    run = Run.create(folder, "none", {})
-    options = {name: one for name, one in changes.items() if name not in ("draw", "before_epoch")}
+    run = Run.create(folder, "none", {}) if not folder.exists() else Run.open(str(folder))
+    options = {name: one for name, one in changes.items() if name not in OF_EXPERIMENT}
     return Trainer(fabric, build_seeded(build, 0), run, **{"epochs": 1, "batch_size": 16, **options})
 
 
@@ -110,6 +117,110 @@ def test_a_network_that_loops_over_time_itself_trains(tmp_path):
             return torch.stack([super(Looping, self).forward(step) for step in x])
 
     assert len(trainer(tmp_path / "run", Looping, step_mode=None).fit()) == 1
+
+
+def test_as_many_time_steps_as_samples_hide_nothing(tmp_path):
+    with pytest.raises(RunError, match=r"LIFNode '1' is in single-step mode, but got a sequence of 5 time"):
+        trainer(tmp_path / "run", Unused, step_mode=None, batch_size=T).fit()
+
+
+WRONG_EXPERIMENTS = {
+    "classes in a column": (
+        {"predict": lambda output: output.mean(0).argmax(-1, keepdim=True)},
+        r"`predict` of the experiment must give one class for each of 16 samples, \[16\], got \[16, 1\]",
+    ),
+    "a loss for each sample": (
+        {
+            "loss": lambda output, labels: nn.functional.cross_entropy(
+                output.mean(0), labels, reduction="none"
+            )
+        },
+        r"`loss` of the experiment must give one number, got a tensor \[16\]",
+    ),
+    "notes under a name of the row": (
+        {"before_epoch": lambda epoch: {"epoch": 99}},
+        r"`before_epoch` of the experiment must give numbers of its own, not \['epoch'\]",
+    ),
+    "nothing to test on": (
+        {"data": data.load("iris").take(64, 0)},
+        "must have at least one test sample, got none",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_EXPERIMENTS)
+def test_experiments_that_would_be_counted_wrongly(tmp_path, what):
+    changes, message = WRONG_EXPERIMENTS[what]
+    with pytest.raises(RunError, match=message):
+        trainer(tmp_path / "run", NETS["no neurons"], **changes).fit()
+
+
+def test_notes_of_any_type_of_number(tmp_path):
+    notes = {"a": torch.tensor(0.5), "b": np.float32(0.25), "c": np.int64(3)}
+    (row,) = trainer(tmp_path / "run", NETS["no neurons"], before_epoch=lambda _epoch: notes).fit()
+    assert (row["a"], row["b"], row["c"]) == (0.5, 0.25, 3.0)
+
+
+def test_networks_that_return_several_things(tmp_path):
+    class Both(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    changes = {
+        "loss": lambda output, labels: nn.functional.cross_entropy(output[0].mean(0), labels),
+        "predict": lambda output: output[0].mean(0).argmax(-1),
+    }
+    assert len(trainer(tmp_path / "run", lambda: Both(4, 3), **changes).fit()) == 1
+
+
+def test_settings_of_a_trainer_that_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`gradient` must be one of .* got 'x'"):
+        trainer(tmp_path / "gradient", Unused, gradient="x")
+    with pytest.raises(ValueError, match="`time_chunk` must be at least 1, got 0"):
+        trainer(tmp_path / "chunk", Unused, time_chunk=0)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(RunError, match="`mixup` must be a finite number of at least 0"):
+            trainer(tmp_path / "mixup", Unused, mixup=wrong)
+
+
+def interrupted(folder, **changes):
+    """Train to the middle of the first epoch, and stop there."""
+    one = trainer(folder, Unused, checkpoint_minutes=1e-9, **changes)
+
+    step = one.train_step
+
+    def train_step(*arguments):
+        if one.progress.step == 2:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    one.train_step = train_step
+    with pytest.raises(KeyboardInterrupt):
+        one.fit()
+    assert one.progress.step == 2
+
+
+def test_within_an_epoch_batches_stay_what_they_are(tmp_path):
+    interrupted(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"of 64 samples in batches of 16, .* with 64 in batches of 8"):
+        trainer(tmp_path / "run", Unused, batch_size=8)
+    with pytest.raises(CheckpointError, match="with 32 in batches of 16"):
+        trainer(tmp_path / "run", Unused, data=data.load("iris").take(32, 30))
+    assert len(trainer(tmp_path / "run", Unused).fit()) == 1
+    assert len(trainer(tmp_path / "run", Unused, batch_size=8, epochs=2).fit()) == 2
+
+
+def test_another_optimiser_or_scheduler_is_named(tmp_path):
+    interrupted(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="begun with another optimiser, and cannot go on with Adam"):
+        trainer(tmp_path / "run", Unused, optimizer=torch.optim.Adam)
+    net = Unused()
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    with pytest.raises(
+        CheckpointError, match="begun with another scheduler, and cannot go on with ConstantLR"
+    ):
+        trainer(tmp_path / "run", lambda: net, scheduler=scheduler)
 
 
 def test_time_is_not_cut_for_layers_that_need_all_of_it(tmp_path):

@@ -7,6 +7,7 @@ from spikeloom.checks import checked_count, checked_inside, checked_range
 from spikeloom.encoding.poisson import PoissonEncoder
 from spikeloom.encoding.random import UniformSource
 from spikeloom.encoding.values import as_float, check_range
+from spikeloom.errors import ShapeError
 
 
 class PopulationEncoder(PoissonEncoder):
@@ -71,8 +72,18 @@ class PopulationEncoder(PoissonEncoder):
             )
 
     def activity(self, x: Tensor) -> Tensor:
-        """How strongly ``x`` ``[*]`` drives each neuron: ``[*, m]``, in [0, 1]."""
+        """How strongly ``x`` ``[*]`` drives each neuron: ``[*, m]``, in [0, 1].
+
+        Raises:
+            ShapeError: there are ranges for each feature, and ``x`` has others.
+        """
         x = as_float(x)
+        for name in ("x_min", "x_max"):
+            given = getattr(self, name)
+            if given.dim() and x.shape[-1:] != given.shape:
+                raise ShapeError(
+                    f"`x` must be [N, {len(given)}], a value for each range of `{name}`, got {list(x.shape)}."
+                )
         low, high = self.x_min.to(x)[..., None], self.x_max.to(x)[..., None]  # [k, 1] or [1]
         step = (high - low) / (self.num_neurons - 2)
         place = (

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_inside
 from spikeloom.errors import ShapeError
-from spikeloom.functional.networks import check_time, detach_net
+from spikeloom.functional.networks import check_time, detach_net, require_single_step
 from spikeloom.memory import load_memory_states, memory_states
 
 
@@ -48,7 +48,7 @@ def fptt_online_training(
     Returns:
         the loss of each step before its update, ``[T]``
     Raises:
-        ValueError: ``alpha`` is not greater than 0.
+        ValueError: ``alpha`` is not greater than 0, or a module of ``model`` is in multi-step mode.
         ShapeError: there are no time steps, or not one target for each.
     Differs from: SpikingJelly, which takes the mean over a weight's numbers for the norm, and :math:`g_t`
         from the memories after the step.
@@ -65,6 +65,7 @@ def fptt_online_training(
     """
     checked_inside("alpha", alpha, 0)
     check_time(x_seq, "x_seq")
+    require_single_step("fptt_online_training", [model])
     if len(target_seq) != len(x_seq):
         raise ShapeError(
             f"`target_seq` must have one target for each of {len(x_seq)} time steps, got {len(target_seq)}."

@@ -59,7 +59,7 @@ def temporal_efficient_training_cross_entropy(
     Returns:
         a scalar
     Raises:
-        ShapeError: outputs and classes do not fit.
+        ShapeError, TypeError, ValueError: outputs and classes do not fit.
     Source: Deng et al., Temporal efficient training of spiking neural network, ICLR 2022.
     """
     check_time(x_seq, "x_seq")
@@ -68,8 +68,9 @@ def temporal_efficient_training_cross_entropy(
             f"`x_seq` must be [T, N, C] and `target` classes [N], got {list(x_seq.shape)} and "
             f"{list(target.shape)}."
         )
+    _check_labels("target", target, x_seq.shape[2])
     num_steps = x_seq.shape[0]
-    logits, targets = x_seq.flatten(0, 1), target.repeat(num_steps)
+    logits, targets = x_seq.flatten(0, 1), target.long().repeat(num_steps)
     loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     if mse_weight:
         loss = (1 - mse_weight) * loss + mse_weight * F.mse_loss(x_seq, torch.full_like(x_seq, mse_target))
@@ -124,13 +125,15 @@ def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
             f"`labels` must hold one class for each sample of `spikes` [T, N, C], got {list(labels.shape)} "
             f"for spikes of shape {list(spikes.shape)}.{no_time if labels.shape == spikes.shape[:1] else ''}"
         )
-    if labels.is_floating_point():
-        raise TypeError(f"`labels` must be whole numbers, got {labels.dtype}. Use labels.long().")
-    if (
-        len(labels)
-        and not labels.is_cuda
-        and not 0 <= int(labels.min()) <= int(labels.max()) < rates.shape[1]
-    ):
-        wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
-        raise ValueError(f"`labels` must be from 0 to {rates.shape[1] - 1}, got {wrong}.")
+    _check_labels("labels", labels, rates.shape[1])
     return rates
+
+
+def _check_labels(name: str, labels: Tensor, num_classes: int) -> None:
+    if labels.is_floating_point():
+        raise TypeError(f"`{name}` must be whole numbers, got {labels.dtype}. Use {name}.long().")
+    if labels.is_cuda or torch.compiler.is_compiling() or not len(labels):
+        return  # without waiting for the device
+    low, high = int(labels.min()), int(labels.max())
+    if not 0 <= low <= high < num_classes:
+        raise ValueError(f"`{name}` must be from 0 to {num_classes - 1}, got {low if low < 0 else high}.")

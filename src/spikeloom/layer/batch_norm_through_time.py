@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.layer import synchronised
-from spikeloom.memory import MemoryModule
+from spikeloom.memory import HALF, MemoryModule
 
 
 class _ThroughTime(MemoryModule):
@@ -62,7 +62,9 @@ class _ThroughTime(MemoryModule):
                 f"{describe(self)} has statistics for T = {self.T} time steps, and gets one more. Call "
                 "functional.reset_net(net) before the next sequence, or build it with a larger T."
             )
-        normalised = self.bn_list[self.t](x)
+        norm = self.bn_list[self.t]
+        kind = getattr(norm.weight, "dtype", None)
+        normalised = norm(x.to(kind) if kind in HALF else x)  # without a bias PyTorch mixes no types
         self.t = self.t + 1
         return normalised
 

@@ -66,6 +66,13 @@ def constrain_sign(module: Module, sign: int | Tensor = 1, name: str = "weight")
             f"`sign` must broadcast against {name} {list(parameter.shape)}, got {list(signs.shape)}. "
             "Give it one value for each input, [in], or for each output, [out, 1]."
         )
+    if parametrize.is_parametrized(module, name) and any(
+        isinstance(one, _Signed)
+        for one in module.parametrizations[name]  # type: ignore[index,union-attr]
+    ):
+        raise ValueError(
+            f"`{name}` of {type(module).__name__} must have no sign yet: with two it may only be 0."
+        )
     parametrize.register_parametrization(module, name, _Signed(signs))
     return module
 

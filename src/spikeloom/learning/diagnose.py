@@ -106,7 +106,7 @@ def check_learning(
     Args:
         weight: of the layer before the neurons; a convolution's output channels are its neurons.
         spikes: how often each neuron fired, counted over time and over some hundred samples.
-        theta: what the threshold of each neuron has risen to.
+        theta: how far the threshold of each neuron has risen since the start.
         bounds: the smallest and the largest weight.
     Shape:
         weight ``[neurons, *]``; spikes and theta ``[neurons]``.

@@ -68,13 +68,13 @@ class MSTDPETLearner(RewardLearner):
                 f"`reward` of {type(self).__name__} must be one number, since its trace is the sum over the "
                 f"batch, got {list(reward.shape)}. Give it one sample at a time, or use MSTDPLearner."
             )
-        nothing = torch.zeros_like(self.synapse.weight)
+        nothing = torch.zeros_like(self._weight)
         before = nothing if self.trace_e is None else self.trace_e
         new = nothing if self.eligibility is None else self.eligibility
         self.trace_e = before * self._decay + new / self.tau_trace
         return reward.reshape(()) * self.trace_e
 
     def _remember(self, pre: Tensor, post: Tensor, trace_pre: Tensor, trace_post: Tensor) -> None:
-        weight = self.synapse.weight.detach()
+        weight = self._weight
         stronger = self.f_post(weight) * correlate(self.synapse, trace_pre, post)
         self.eligibility = stronger - self.f_pre(weight) * correlate(self.synapse, pre, trace_post)

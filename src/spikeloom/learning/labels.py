@@ -48,6 +48,7 @@ class NeuronLabels:
             responses ``[N, neurons]``; labels int64 ``[N]``.
         Raises:
             ShapeError: the shapes do not fit.
+            TypeError: the labels are no whole numbers.
             ValueError: a label is out of range.
         """
         self._check(responses)
@@ -58,8 +59,10 @@ class NeuronLabels:
             raise ValueError(
                 f"`labels` must lie in 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}."
             )
-        self.sums.index_add_(0, labels, responses.double())
-        self.samples += torch.bincount(labels, minlength=classes)
+        if labels.is_floating_point():
+            raise TypeError(f"`labels` must be whole numbers, got {labels.dtype}. Use labels.long().")
+        self.sums.index_add_(0, labels.long(), responses.detach().double())
+        self.samples += torch.bincount(labels.long(), minlength=classes)
 
     def assigned(self) -> Tensor:
         """The label of each neuron, int64 ``[neurons]``; -1 for one that never fired."""

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from spikeloom.checks import checked_range
 from spikeloom.errors import ShapeError, SpikeloomError
 from spikeloom.learning.correlation import SYNAPSES, Synapse, check_activities
-from spikeloom.memory import MemoryModule
+from spikeloom.memory import HALF, MemoryModule
 from spikeloom.monitor import BaseMonitor, InputMonitor, OutputMonitor
 
 Modulation = Callable[[Tensor], Any]
@@ -98,14 +98,21 @@ class SynapseLearner(MemoryModule):
             monitor.close()
         self.reset()
 
+    @property
+    def _weight(self) -> Tensor:
+        """The weight to compute with: without gradient, in at least float32, as halves cannot count."""
+        weight = self.synapse.weight.detach()
+        return weight.float() if weight.dtype in HALF else weight
+
     def _monitors(self) -> tuple[InputMonitor, OutputMonitor]:
         return self.in_spike_monitor, self.out_spike_monitor
 
     def _take_spikes(self, scale: float) -> tuple[Tensor, Tensor] | None:
         """The spikes before and behind since the last step, ``[T, ...]`` each; nothing if learning is paused.
+        They are forgotten by :meth:`_give`, when nothing can go wrong any more.
 
         Raises:
-            TypeError, ValueError: ``scale``, of which the spikes are not lost, is no finite number.
+            TypeError, ValueError: ``scale`` is no finite number.
             SpikeloomError: no spikes were seen.
             ShapeError: they do not belong together.
         """
@@ -115,10 +122,8 @@ class SynapseLearner(MemoryModule):
             return None
         if not self.in_spike_monitor.hooks or not pre or len(pre) != len(post):
             raise SpikeloomError(self._missing(len(pre), len(post)))
-        weight = self.synapse.weight
-        joined = [self._joined(name, values).to(weight) for name, values in (("in", pre), ("out", post))]
+        joined = [self._joined(name, one).to(self._weight) for name, one in (("in", pre), ("out", post))]
         check_activities(self.synapse, *joined)
-        self._forget_spikes()
         return joined[0], joined[1]
 
     def _forget_spikes(self) -> None:
@@ -177,9 +182,10 @@ class SynapseLearner(MemoryModule):
 
     def _give(self, change: Tensor, on_grad: bool) -> Tensor | None:
         """Return the weight change; or hand its negative to the optimiser as a gradient."""
+        weight, change = self.synapse.weight, change.to(self.synapse.weight.dtype)
+        self._forget_spikes()
         if not on_grad:
             return change
-        weight = self.synapse.weight
         if is_parametrized(self.synapse, "weight"):  # computed from the parameter that the optimiser holds
             with torch.enable_grad():
                 self.synapse.weight.backward(-change)

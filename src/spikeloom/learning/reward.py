@@ -69,9 +69,9 @@ class RewardLearner(SynapseLearner):
         spikes = self._take_spikes(scale)
         if spikes is None:
             return None
-        weight = self.synapse.weight
+        weight = self._weight
         reward = torch.as_tensor(reward, dtype=weight.dtype, device=weight.device)
-        change = torch.zeros_like(self.synapse.weight)
+        change = torch.zeros_like(weight)
         for pre, post in zip(*spikes, strict=True):
             starts = self._started("trace_pre", pre), self._started("trace_post", post)
             change += self._rewarded(reward, post)
@@ -150,12 +150,12 @@ class MSTDPLearner(RewardLearner):
                 f"{list(reward.shape)}."
             )
         if self.last is None:
-            return torch.zeros_like(self.synapse.weight)
+            return torch.zeros_like(self._weight)
         pre, post, trace_pre, trace_post, f_pre, f_post = self.last
         reward = reward.view(-1, *[1] * (post.dim() - 1)) if reward.dim() else reward
         stronger = correlate(self.synapse, trace_pre, reward * post)
         return f_post * stronger - f_pre * correlate(self.synapse, pre, reward * trace_post)
 
     def _remember(self, pre: Tensor, post: Tensor, trace_pre: Tensor, trace_post: Tensor) -> None:
-        weight = self.synapse.weight.detach().clone()
+        weight = self._weight.clone()
         self.last = pre, post, trace_pre, trace_post, self.f_pre(weight), self.f_post(weight)

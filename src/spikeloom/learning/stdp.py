@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from spikeloom.learning.correlation import Synapse, correlate
 from spikeloom.learning.learner import Modulation, SynapseLearner, identity
 from spikeloom.learning.traces import euler_decay, trace_sequence
+from spikeloom.memory import HALF
 
 
 class STDPLearner(SynapseLearner):
@@ -140,6 +141,7 @@ def stdp_multi_step(
         the traces before and behind after the last step, and the change, as the weight
     """
     weight = layer.weight.detach()
+    weight = weight.float() if weight.dtype in HALF else weight  # halves cannot count
     traces = [
         trace_sequence(spikes, _as_trace(start, spikes[0]), euler_decay(name, tau), nearest)
         for name, tau, spikes, start in (
@@ -150,7 +152,7 @@ def stdp_multi_step(
     stronger = correlate(layer, traces[0], out_spike.to(weight))
     weaker = correlate(layer, in_spike.to(weight), traces[1])
     change = f_post(weight) * stronger - f_pre(weight) * weaker
-    return traces[0][-1].clone(), traces[1][-1].clone(), change
+    return traces[0][-1].clone(), traces[1][-1].clone(), change.to(layer.weight.dtype)
 
 
 def stdp_single_step(

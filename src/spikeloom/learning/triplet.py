@@ -87,7 +87,7 @@ class TripletSTDPLearner(SynapseLearner):
         r2, o2 = self._trace("r2", pre, before=True), self._trace("o2", post, before=True)
         stronger = correlate(self.synapse, r1, post * (self.a2_plus + self.a3_plus * o2))
         weaker = correlate(self.synapse, pre * (self.a2_minus + self.a3_minus * r2), o1)
-        weight = self.synapse.weight.detach()
+        weight = self._weight
         change = self.f_post(weight) * stronger - self.f_pre(weight) * weaker
         return self._give(change * scale, on_grad)
 

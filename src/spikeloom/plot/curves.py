@@ -80,7 +80,7 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, part: str, measure: str, color
     if not there.any():
         raise ShapeError(f"The {part} {measure} must have at least one finite value, got none.")
     x, y = x[there], y[there]
-    smaller = any(word in measure for word in _SMALLER_IS_BETTER)
+    smaller = any(word in measure.lower() for word in _SMALLER_IS_BETTER)
     best = int(y.argmin() if smaller else y.argmax())
     text = f"{part}: best {y[best]:.4g} at {x[best]:g}, last {y[-1]:.4g}"
     ax.plot(x, y, color=color, linewidth=1.5, label=text)

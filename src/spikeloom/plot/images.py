@@ -43,7 +43,7 @@ def heatmap(
         xlabel, ylabel, colorbar_label: texts.
         colorbar: whether to draw what the colours stand for.
         cmap: colour map.
-        x_max: the time at the right edge, for an axis in other units than steps.
+        x_max: the time at the right edge, for an axis in other units than steps, which begins at 0.
         int_x_ticks, int_y_ticks: whether ticks stand at whole numbers only.
         figsize, dpi: of the new figure, in inches and dots per inch.
     Shape:
@@ -62,10 +62,10 @@ def heatmap(
     values = time_by_neuron("array", array, sample)
     num_steps, num_neurons = values.shape
     ax = axes_or_new(ax, figsize, dpi)
-    right = num_steps - 0.5 if x_max is None else x_max
-    if right <= -0.5:
+    left, right = (-0.5, num_steps - 0.5) if x_max is None else (0.0, x_max)
+    if right <= left:
         raise ValueError(f"`x_max` must be positive, got {x_max}.")
-    image = ax.imshow(values.T, aspect="auto", cmap=cmap, extent=(-0.5, right, num_neurons - 0.5, -0.5))
+    image = ax.imshow(values.T, aspect="auto", cmap=cmap, extent=(left, right, num_neurons - 0.5, -0.5))
     neuron_rows(ax, num_neurons, int_y_ticks)
     integer_ticks(ax, x=int_x_ticks, y=False)
     if title is None:

@@ -86,6 +86,8 @@ class SpikeProp(Validated, Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.fill(epochs=EPOCHS[self.dataset], drive=DRIVE[self.dataset])
+        if self.T < LATE:
+            raise ValueError(f"`T` must be at least {LATE:g}, the latest target, got {self.T}.")
 
     @property
     def _central(self) -> bool:

@@ -59,6 +59,11 @@ class SpikePropXor(Recipe):
     min_slope: float = 0.1
     """Slope of the potential below which gradients are clipped, per ms."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.T < LATE:
+            raise ValueError(f"`T` must be at least {LATE:g}, the latest target, got {self.T}.")
+
     @property
     def dataset_name(self) -> str:
         return "xor"

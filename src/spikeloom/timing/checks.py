@@ -1,5 +1,7 @@
 """What is asked of spike times and sizes in more than one place."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,18 @@ def check_window(times: Tensor, T: float) -> None:
         raise ValueError(
             f"`times` must be at most T = {T:g}, got a spike at {latest:g}. No spike is written as -1; else "
             "make T larger, or do not set `extrapolate` in the layer before."
+        )
+
+
+def check_weights(name: str, weights: Tensor) -> None:
+    """Raise if a weight is NaN or infinite: neurons would look silent."""
+    if torch.compiler.is_compiling() or not weights.numel():
+        return
+    low, high = weights.detach().aminmax()
+    if not (low > -math.inf and high < math.inf):  # NaN is neither
+        raise ValueError(
+            f"`{name}` must be finite, got NaN or infinity. If the layer was being trained, take a smaller "
+            "learning rate."
         )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spikeloom.checks import checked_count
 from spikeloom.encoding import UniformSource
+from spikeloom.errors import ShapeError
 
 
 def random_affine(
@@ -73,12 +74,14 @@ def random_crop(images: Tensor, random: UniformSource, *, padding: int = 4, flip
     Shape:
         the same as ``images``.
     Raises:
+        ShapeError: these are no images.
         ValueError: ``padding`` is negative.
     Example:
         >>> from spikeloom.encoding import SampleGenerator
         >>> random_crop(torch.ones(2, 3, 8, 8), SampleGenerator(0, [3, 5]), padding=2, flip=True).shape
         torch.Size([2, 3, 8, 8])
     """
+    _check_images(images)
     checked_count("padding", padding, least=0)
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 3), images.device, torch.float32)  # [N, 3]
@@ -104,6 +107,7 @@ def cutout(images: Tensor, random: UniformSource, *, size: int) -> Tensor:
     Shape:
         the same as ``images``.
     Raises:
+        ShapeError: these are no images.
         ValueError: ``size`` is negative.
     Source: DeVries & Taylor, Improved regularization of convolutional neural networks with cutout, 2017.
     Example:
@@ -112,6 +116,7 @@ def cutout(images: Tensor, random: UniformSource, *, size: int) -> Tensor:
         >>> int((cut == 0).sum())  # 2 x 2 pixels of 3 channels
         12
     """
+    _check_images(images)
     checked_count("size", size, least=0)
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 2), images.device, torch.float32)  # [N, 2]
@@ -120,3 +125,8 @@ def cutout(images: Tensor, random: UniformSource, *, size: int) -> Tensor:
     columns = torch.arange(width, device=images.device) - left  # [N, W]
     inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None]
     return images.masked_fill(inside[:, None], 0.0)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dim() != 4:
+        raise ShapeError(f"`images` must be [N, C, H, W], got {list(images.shape)}.")

@@ -4,13 +4,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from spikeloom import functional
 from spikeloom.data import as_float
 from spikeloom.diagnose import FiringCheck
 from spikeloom.encoding import SampleGenerator, derive_seed
-from spikeloom.train.experiment import Experiment
+from spikeloom.memory import HALF
+from spikeloom.train.experiment import Experiment, require_answers
 
 TEST_BATCH = 500  # samples, over all processes; more where a training has large batches
 
@@ -44,10 +45,12 @@ def evaluate(
             x = as_float(x).to(dtype)
             with functional.fresh_state(net), fabric.autocast():
                 output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
-            if output.is_floating_point() and output.itemsize < 4:  # as Fabric gives it in training
+            if isinstance(output, Tensor) and output.dtype in HALF:  # as Fabric gives it in training
                 output = output.float()
             loss = experiment.loss(output, labels)
-            correct = (experiment.predict(output) == labels).sum()
+            predicted = experiment.predict(output)
+            require_answers(loss, predicted, labels)
+            correct = (predicted == labels).sum()
             if count:
                 totals += torch.tensor([loss.item() * count, correct.item(), count], dtype=torch.float64)
     loss, correct, count = summed(fabric, totals.tolist())

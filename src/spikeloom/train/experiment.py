@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from spikeloom.checks import is_number
 from spikeloom.data import Dataset, as_float
 from spikeloom.encoding import SampleGenerator
+from spikeloom.errors import RunError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +61,10 @@ class Experiment:
     draw: Callable[[nn.Module, Tensor, str], Mapping[str, Figure]] | None = None
     done: Callable[[Mapping[str, Any]], bool] | None = None
 
+    def __post_init__(self) -> None:
+        if not (is_number(self.mixup) and 0 <= self.mixup < math.inf):
+            raise ValueError(f"`mixup` must be a finite number of at least 0, got {self.mixup!r}.")
+
     def encoded_test(self, seed: int, indices: Sequence[int] | Tensor) -> Tensor:
         """Test samples as the network gets them in a test."""
         which = torch.as_tensor(indices)
@@ -66,3 +73,16 @@ class Experiment:
     def has_time(self, seed: int) -> bool:
         """Whether encoded samples are ``[T, N, *]`` and not ``[N, *]``: then two are as long as one."""
         return len(self.encoded_test(seed, [0])) == len(self.encoded_test(seed, [0, 0]))
+
+
+def require_answers(loss: Tensor, predicted: Tensor, labels: Tensor) -> None:
+    """Refuse an experiment whose loss is not one number, or that does not give one class for each sample."""
+    if loss.dim():
+        raise RunError(
+            f"`loss` of the experiment must give one number, got a tensor {list(loss.shape)}. Take its mean."
+        )
+    if predicted.shape != labels.shape:
+        raise RunError(
+            f"`predict` of the experiment must give one class for each of {len(labels)} samples, "
+            f"{list(labels.shape)}, got {list(predicted.shape)}."
+        )

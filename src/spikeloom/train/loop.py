@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from spikeloom.errors import RunError
 from spikeloom.train import checkpoint, refusals
 from spikeloom.train.cuda_graph import CudaGraph
 from spikeloom.train.evaluation import TEST_BATCH, advice_after_collapse, evaluate, summed
-from spikeloom.train.experiment import Experiment
+from spikeloom.train.experiment import Experiment, require_answers
 from spikeloom.train.interrupt import interrupt_noted
 from spikeloom.train.processes import is_orphan, is_spawned
 from spikeloom.train.progress import Progress, restore
@@ -37,6 +38,7 @@ from spikeloom.train.samples import Prepared, TrainingSamples
 from spikeloom.train.shard import gathered, is_sharded
 from spikeloom.train.time_chunks import InTimeChunks
 
+GRADIENTS = ("bptt", "sltt", "ottt")
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
 
 
@@ -63,7 +65,8 @@ class Trainer:
         cuda_graph: whether steps are replayed as a :class:`~spikeloom.train.cuda_graph.CudaGraph`, after the
             first ones.
     Raises:
-        CheckpointError: the checkpoints are damaged, or belong to another network.
+        CheckpointError: the checkpoints are damaged, belong to another network or optimiser, or stand within
+            an epoch of other batches.
         TypeError, ValueError: a number is out of range.
         RunError: there are too few samples for the processes, they cannot share a batch equally, or the
             experiment cannot be sharded.
@@ -91,13 +94,16 @@ class Trainer:
         self.micro_batch = None if micro_batch is None else checked_count("micro_batch", micro_batch)
         self.checkpoint_seconds = 60.0 * checked_positive("checkpoint_minutes", checkpoint_minutes)
         checked_count("batch_size", batch_size)
+        if gradient not in GRADIENTS:
+            raise ValueError(f"`gradient` must be one of {GRADIENTS}, got {gradient!r}.")
         self.num_samples = len(experiment.data.train_y)
         refusals.require_shares(fabric, experiment, batch_size)
         if cuda_graph:
             refusals.require_whole_steps(fabric, micro_batch or time_chunk, gradient)
         self.batch_size = min(batch_size, self.num_samples - self.num_samples % fabric.world_size)
         self.num_steps = self.num_samples // self.batch_size
-        if time_chunk:
+        if time_chunk is not None:
+            checked_count("time_chunk", time_chunk)
             refusals.require_time_in_parts(experiment.net)
         state = checkpoint.load_last(run.checkpoints)
         if fabric.world_size > 1:
@@ -106,6 +112,7 @@ class Trainer:
         net = InTimeChunks(net, time_chunk) if time_chunk else net
         self.net, self.optimizer = fabric.setup(net, experiment.optimizer)
         self.progress = restore(experiment, run, state) if state else Progress()
+        self.progress.continue_with(batch_size, self.num_samples)
         if state and state.get("precision"):
             fabric.strategy.precision.load_state_dict(state["precision"])
         refusals.require_agreement(fabric, run, self.progress.epoch * self.num_steps + self.progress.step)
@@ -162,7 +169,7 @@ class Trainer:
         """Train on every sample once, from the step on at which a killed run stood."""
         progress, first_step = self.progress, self.progress.step
         if self.experiment.before_epoch and first_step == 0:
-            progress.notes = dict(self.experiment.before_epoch(progress.epoch))
+            progress.notes = refusals.notes_of(self.experiment.before_epoch(progress.epoch))
         order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
         checked = progress.epoch == 0 and first_step < min(CHECKED_STEPS, self.num_steps)
         check = FiringCheck(self.experiment.net) if checked else None
@@ -274,10 +281,13 @@ class Trainer:
         """
         output = self.net(x)
         if self.eager_steps == 0:
-            refusals.require_sequences(self.experiment.net, x, classes.shape[1])
+            has_time = partial(self.experiment.has_time, self.seed)
+            refusals.require_sequences(self.experiment.net, x, classes.shape[1], has_time)
         losses = torch.stack([self.experiment.loss(output, labels) for labels in classes])
+        predicted = self.experiment.predict(output)
+        require_answers(losses[0], predicted, classes[0])
         loss = (shares.to(losses) * losses).sum()
-        correct = (self.experiment.predict(output) == classes[0]).sum()
+        correct = (predicted == classes[0]).sum()
         self.fabric.backward(loss * weight)
         functional.reset_net(self.net)
         return loss.detach(), correct
@@ -310,8 +320,7 @@ class Trainer:
     def _write_epoch(self, row: dict[str, Any]) -> None:
         """Write the curves of an epoch to TensorBoard."""
         if self.writer:
-            curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second")
-            for key in (*curves, *self.progress.notes):
+            for key in (*refusals.ROW, "samples_per_second", *self.progress.notes):
                 self.writer.add_scalar(f"epoch/{key}", row[key], row["epoch"] * self.num_steps)
             self.writer.flush()
 

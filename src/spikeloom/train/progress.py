@@ -21,6 +21,23 @@ class Progress:
     notes: dict[str, float] = field(default_factory=dict)  # of this epoch: what `before_epoch` returned
     seconds: float = 0.0  # of training, in all
     history: list[dict[str, Any]] = field(default_factory=list)
+    batch_size: int | None = None  # with which, and on how many samples, it got there
+    num_samples: int | None = None
+
+    def continue_with(self, batch_size: int, num_samples: int) -> None:
+        """Go on with batches of this size, of so many samples.
+
+        Raises:
+            CheckpointError: within an epoch they were others: some samples would be left out, or come twice.
+        """
+        before = (self.batch_size, self.num_samples)
+        if self.step and None not in before and before != (batch_size, num_samples):
+            raise CheckpointError(
+                f"The training stands within epoch {self.epoch + 1}, of {before[1]} samples in batches of "
+                f"{before[0]}, and cannot go on with {num_samples} in batches of {batch_size}. Finish the "
+                "epoch as it was begun."
+            )
+        self.batch_size, self.num_samples = batch_size, num_samples
 
 
 def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress:
@@ -28,7 +45,7 @@ def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress
     format already, and say where the training stands.
 
     Raises:
-        CheckpointError: the state belongs to another network.
+        CheckpointError: the state belongs to another network, optimiser or scheduler.
     """
     load_weights(run, experiment, state)
     if "optimizer" not in state:
@@ -36,6 +53,12 @@ def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress
             f"The last checkpoint in {run.checkpoints} has weights only, as the best one has, and cannot be "
             "continued. `spikeloom test` can use it."
         )
+    if bool(experiment.scheduler) != bool(state["scheduler"]):
+        raise _begun_otherwise(run, "scheduler", experiment.scheduler)
+    states = experiment.optimizer.state_dict(), state["optimizer"]
+    own, saved = (one["param_groups"][0].keys() for one in states)
+    if own - saved and saved - own:  # another version of PyTorch's adds settings, or drops some
+        raise _begun_otherwise(run, "optimiser", experiment.optimizer)
     try:
         experiment.optimizer.load_state_dict(state["optimizer"])
         shard_state(experiment.optimizer)
@@ -56,6 +79,14 @@ def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> Non
         load_whole(experiment.net, state["net"])
     except (RuntimeError, KeyError, AttributeError) as error:
         raise misfit(run, error) from None
+
+
+def _begun_otherwise(run: Run, what: str, given: Any) -> CheckpointError:
+    now = f"with {type(given).__name__}" if given else "without"
+    return CheckpointError(
+        f"The training in {run.folder} was begun with another {what}, and cannot go on {now}. Give it the "
+        "one that it had, or train into another folder."
+    )
 
 
 def misfit(run: Run, error: Exception) -> CheckpointError:

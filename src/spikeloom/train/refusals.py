@@ -1,5 +1,8 @@
 """What a training refuses, with the reason and the cure; each raises a RunError or a CheckpointError."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -12,10 +15,15 @@ from spikeloom.train.experiment import Experiment
 from spikeloom.train.run import Run
 from spikeloom.train.shard import ShardedStrategy
 
+ROW = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+"""What an epoch's row has of each part of the data."""
+
 
 def require_shares(fabric: Fabric, experiment: Experiment, batch_size: int) -> None:
     """Refuse what the processes cannot share."""
     size, num_samples = fabric.world_size, len(experiment.data.train_y)
+    if not len(experiment.data.test_y):
+        raise RunError("`data` of the experiment must have at least one test sample, got none.")
     if num_samples < size:
         raise RunError(f"{num_samples} training samples are too few for {size} processes.")
     if batch_size % size:
@@ -70,9 +78,9 @@ def require_whole_steps(fabric: Fabric, parts: int | None, gradient: str) -> Non
         raise RunError(f"`cuda_graph` must be off here: {reason}. Leave out --cuda-graph.")
 
 
-def require_sequences(net: nn.Module, x: Tensor, num_samples: int) -> None:
+def require_sequences(net: nn.Module, x: Tensor, num_samples: int, has_time: Callable[[], bool]) -> None:
     """Refuse neurons that have taken the time of an input ``[T, N, *]`` for its batch."""
-    if x.dim() < 3 or x.shape[1] != num_samples or x.shape[0] == num_samples:
+    if x.dim() < 3 or x.shape[1] != num_samples or (x.shape[0] == num_samples and not has_time()):
         return
     for name, module in net.named_modules():
         seen = module._step_shape if isinstance(module, MemoryModule) else None
@@ -81,6 +89,14 @@ def require_sequences(net: nn.Module, x: Tensor, num_samples: int) -> None:
                 f"{type(module).__name__} '{name}' is in single-step mode, but got a sequence of "
                 f"{len(x)} time steps, as a batch. Call functional.set_step_mode(net, 'm')."
             )
+
+
+def notes_of(found: Mapping[str, Any]) -> dict[str, float]:
+    """What is noted before an epoch, as plain numbers; refuse names that the epoch's row has already."""
+    taken = found.keys() & {"epoch", "seconds", "samples_per_second", *ROW}
+    if taken:
+        raise RunError(f"`before_epoch` of the experiment must give numbers of its own, not {sorted(taken)}.")
+    return {name: float(value) for name, value in found.items()}
 
 
 def require_agreement(fabric: Fabric, run: Run, place: int) -> None:

@@ -55,6 +55,7 @@ class Run:
             OSError: it cannot be written.
         """
         run = cls(folder)
+        folder = run.folder
         run._refuse_to_overwrite()
         own = (folder / "config.json", folder / "environment.json", folder / lock.NAME)
         own += (run.tensorboard, run.checkpoints, run.figures)
@@ -97,6 +98,7 @@ class Run:
         Raises:
             RunError: it does not.
         """
+        folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise RunError(
                 f"{folder} is not a run folder: it has no config.json. Runs are usually in ./runs."

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
 from spikeloom.loom import checked_backend
 from spikeloom.loom.backends import ON_CPU
-from spikeloom.timing.checks import check_times
+from spikeloom.timing.checks import check_times, check_weights
 from spikeloom.timing.event_prop.function import by_arrival, firing_times, highest_potentials
 from spikeloom.timing.event_prop.response import CurrentResponse
 from spikeloom.timing.spike_response import Fired, Settings
@@ -53,6 +53,7 @@ class _Layer(nn.Module):
         """When input spikes arrive ``[N, in_features * S]``, infinite for none, and the weights
         ``[in_features, out_features]``; in float64."""
         check_times(times, self.in_features, self.T)
+        check_weights("weight", self.weight)
         times = times.double().flatten(1)
         return torch.where(times < 0, torch.inf, times), self.weight.t().double().contiguous()
 

@@ -10,7 +10,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from spikeloom.checks import checked_inside, checked_part, checked_range
 from spikeloom.errors import BackendError, ShapeError
 from spikeloom.loom import checked_backend
-from spikeloom.timing.checks import check_window
+from spikeloom.timing.checks import check_weights, check_window
 from spikeloom.timing.rel_psp.function import Settings, firing_times
 from spikeloom.timing.rel_psp.geometry import Geometry
 from spikeloom.timing.spike_response import Fired
@@ -117,12 +117,7 @@ class ReLPSP(nn.Module):
             )
         check_window(times, self.T)
         for name, one, _shape in weights:
-            low, high = one.detach().aminmax()
-            if not (low > -math.inf and high < math.inf):  # NaN is neither
-                raise ValueError(
-                    f"`{name}` must be finite, got NaN or infinity. If the layer was being trained, take a "
-                    "smaller learning rate."
-                )
+            check_weights(name, one)
 
     @abstractmethod
     def _check_shape(self, times: Tensor) -> None: ...

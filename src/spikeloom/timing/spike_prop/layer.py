@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
 from spikeloom.loom import checked_backend
 from spikeloom.loom.backends import ON_CPU
-from spikeloom.timing.checks import check_times
+from spikeloom.timing.checks import check_times, check_weights
 from spikeloom.timing.spike_prop.function import firing_times
 from spikeloom.timing.spike_response import Fired, Settings, SpikeResponse
 
@@ -131,6 +131,7 @@ class SpikeProp(nn.Module):
     def terminals(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """What each terminal does: when its spike arrives ``[N, terminals]``, infinite for none, and its
         weight for each neuron ``[out_features, terminals]``; in float64."""
+        check_weights("weight", self.weight)
         times = times.double() if times.dim() == 3 else times.double()[..., None]  # [N, in, S]
         spikes = torch.where(times < 0, torch.inf, times)
         arrivals = spikes[..., None] + self.delays  # [N, in, S, K]
