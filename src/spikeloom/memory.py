@@ -354,7 +354,7 @@ class MemoryModule(nn.Module, StepModule):
     def _explain(self, error: RuntimeError, shape: torch.Size) -> None:
         """Raise an error that says more than one of PyTorch's, if there is one, about an input of a shape."""
         half = next((name for name, one in self.named_parameters() if one.dtype in HALF), None)
-        if half and self.computes_in_float32:
+        if half and self.computes_in_float32 and re.search("dtype|scalar type", str(error)):
             raise TypeError(
                 f"{describe(self)} computes in float32, but its parameter '{half}' is of a half type. Write "
                 f"computes_in_float32 = False into {type(self).__name__}, or keep its parameters in float32."

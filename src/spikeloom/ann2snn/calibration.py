@@ -14,8 +14,7 @@ from spikeloom.errors import ShapeError
 
 
 class _Mean:
-    """The mean over all rows ``[N, C, *]`` that it was given: ``[C, *]``; ``per_channel`` over all places,
-    too: ``[C, 1, ...]``."""
+    """The mean over rows ``[N, C, *]``: ``[C, *]``, or ``per_channel`` over places too, ``[C, 1, ...]``."""
 
     def __init__(self, per_channel: bool) -> None:
         self.per_channel = per_channel

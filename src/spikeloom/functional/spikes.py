@@ -132,8 +132,8 @@ def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
 def _check_labels(name: str, labels: Tensor, num_classes: int) -> None:
     if labels.is_floating_point():
         raise TypeError(f"`{name}` must be whole numbers, got {labels.dtype}. Use {name}.long().")
-    if labels.is_cuda or torch.compiler.is_compiling() or not len(labels):
-        return  # without waiting for the device
+    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not len(labels):
+        return  # nobody waits for another device
     low, high = int(labels.min()), int(labels.max())
     if not 0 <= low <= high < num_classes:
         raise ValueError(f"`{name}` must be from 0 to {num_classes - 1}, got {low if low < 0 else high}.")

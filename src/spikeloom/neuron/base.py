@@ -5,7 +5,6 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable
-from itertools import chain
 from typing import Any
 
 import torch
@@ -206,8 +205,8 @@ class BaseNode(MemoryModule):
 
     def _explain(self, error: RuntimeError, shape: torch.Size) -> None:
         super()._explain(error, shape)
-        tensors = self.named_parameters(recurse=False), self.named_buffers(recurse=False)
-        for name, value in (*chain(*tensors), *self.named_memories()):
+        values = {"v_threshold": self.v_threshold, "v_reset": self.v_reset, **dict(self.named_memories())}
+        for name, value in values.items() if "must match the size" in str(error) else ():
             if not isinstance(value, Tensor) or broadcasts(value.shape, shape):
                 continue
             channels = value.dim() == 1 and len(shape) > 2 and len(value) == shape[1]
