@@ -30,6 +30,7 @@ from spikeloom.train.cuda_graph import CudaGraph
 from spikeloom.train.evaluation import TEST_BATCH, advice_after_collapse, evaluate, summed
 from spikeloom.train.experiment import Experiment, require_answers
 from spikeloom.train.interrupt import interrupt_noted
+from spikeloom.train.online import GRADIENTS, online
 from spikeloom.train.processes import is_orphan, is_spawned
 from spikeloom.train.progress import Progress, restore
 from spikeloom.train.report import draw_curves, draw_sample
@@ -38,7 +39,6 @@ from spikeloom.train.samples import Prepared, TrainingSamples
 from spikeloom.train.shard import gathered, is_sharded
 from spikeloom.train.time_chunks import InTimeChunks
 
-GRADIENTS = ("bptt", "sltt", "ottt")
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
 
 
@@ -108,7 +108,7 @@ class Trainer:
         state = checkpoint.load_last(run.checkpoints)
         if fabric.world_size > 1:
             layer.synchronise_batch_norm(experiment.net, sync_norm)
-        net = experiment.net if gradient == "bptt" else refusals.online(gradient, experiment.net)
+        net = experiment.net if gradient == "bptt" else online(gradient, experiment.net)
         net = InTimeChunks(net, time_chunk) if time_chunk else net
         self.net, self.optimizer = fabric.setup(net, experiment.optimizer)
         self.progress = restore(experiment, run, state) if state else Progress()

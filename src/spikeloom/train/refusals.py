@@ -6,7 +6,6 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from spikeloom import learning
 from spikeloom.errors import CheckpointError, RunError
 from spikeloom.functional.recomputing import require_parts
 from spikeloom.memory import MemoryModule
@@ -47,20 +46,6 @@ def require_time_in_parts(net: nn.Module) -> None:
             f"`time_chunk` must be off for this network: {error} On the command line: leave out "
             "--time-chunk, and use --micro-batch."
         ) from None
-
-
-def online(gradient: str, net: nn.Module) -> nn.Module:
-    """The network with the gradient of online training; refuse one that has none."""
-    try:
-        found = {"sltt": learning.SLTT, "ottt": learning.OTTT}[gradient](net)
-        if found.step_mode == "m":
-            return found
-        reason = "It has no modules that take sequences. Call functional.set_step_mode(net, 'm')."
-    except ValueError as error:
-        reason = str(error)
-    raise RunError(
-        f"`gradient` must be 'bptt' for this network: {reason} On the command line: leave out --gradient."
-    )
 
 
 def require_whole_steps(fabric: Fabric, parts: int | None, gradient: str) -> None:
