@@ -19,6 +19,12 @@ Modulation = Callable[[Tensor], Any]
 MANY_BYTES = 2**30  # of spikes: what waits longer for a step is probably forgotten
 
 
+def in_full(weight: Tensor) -> Tensor:
+    """A weight to compute with: without gradient, in at least float32, as halves cannot count."""
+    weight = weight.detach()
+    return weight.float() if weight.dtype in HALF else weight
+
+
 def identity(weight: Tensor) -> Tensor:
     """The weight itself: what the factors of a weight change are if nothing else is given."""
     return weight
@@ -100,9 +106,7 @@ class SynapseLearner(MemoryModule):
 
     @property
     def _weight(self) -> Tensor:
-        """The weight to compute with: without gradient, in at least float32, as halves cannot count."""
-        weight = self.synapse.weight.detach()
-        return weight.float() if weight.dtype in HALF else weight
+        return in_full(self.synapse.weight)
 
     def _monitors(self) -> tuple[InputMonitor, OutputMonitor]:
         return self.in_spike_monitor, self.out_spike_monitor
@@ -122,7 +126,8 @@ class SynapseLearner(MemoryModule):
             return None
         if not self.in_spike_monitor.hooks or not pre or len(pre) != len(post):
             raise SpikeloomError(self._missing(len(pre), len(post)))
-        joined = [self._joined(name, one).to(self._weight) for name, one in (("in", pre), ("out", post))]
+        weight = self._weight
+        joined = [self._joined(name, values).to(weight) for name, values in (("in", pre), ("out", post))]
         check_activities(self.synapse, *joined)
         return joined[0], joined[1]
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.learning.correlation import Synapse, correlate
-from spikeloom.learning.learner import Modulation, SynapseLearner, identity
+from spikeloom.learning.learner import Modulation, SynapseLearner, identity, in_full
 from spikeloom.learning.traces import euler_decay, trace_sequence
-from spikeloom.memory import HALF
 
 
 class STDPLearner(SynapseLearner):
@@ -140,8 +139,7 @@ def stdp_multi_step(
     Returns:
         the traces before and behind after the last step, and the change, as the weight
     """
-    weight = layer.weight.detach()
-    weight = weight.float() if weight.dtype in HALF else weight  # halves cannot count
+    weight = in_full(layer.weight)
     traces = [
         trace_sequence(spikes, _as_trace(start, spikes[0]), euler_decay(name, tau), nearest)
         for name, tau, spikes, start in (
