@@ -1,4 +1,4 @@
-"""Checks of the numbers that users give: each returns the number, or says what it must be.
+"""Checks of what users give: a number is returned, or the error says what it must be.
 
 Numbers are integers or floats, NumPy's too, but no booleans, and not NaN. Where a setting may be a tensor,
 the rule holds for all of its elements.
@@ -8,6 +8,7 @@ import math
 import numbers
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -45,6 +46,23 @@ def checked_count(name: str, value: Any, least: int = 1, most: int | None = None
     if most is not None and count > most:
         raise ValueError(f"`{name}` must be at most {most}, got {count}.")
     return count
+
+
+def check_classes(name: str, labels: Tensor, num_classes: int) -> None:
+    """Refuse labels that are no whole numbers, or out of range; on another device, and in a graph that is
+    being made, the range is not looked at: nobody waits for it.
+
+    Raises:
+        TypeError: they are no whole numbers.
+        ValueError: one is negative, or at least ``num_classes``.
+    """
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"`{name}` must be whole numbers, got {labels.dtype}. Use {name}.long().")
+    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if not 0 <= low <= high < num_classes:
+        raise ValueError(f"`{name}` must be from 0 to {num_classes - 1}, got {low if low < 0 else high}.")
 
 
 # The checks below take a number, which they return as a float, or a tensor, which they return as it is. They

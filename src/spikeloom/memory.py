@@ -279,14 +279,14 @@ class MemoryModule(nn.Module, StepModule):
             output = self._woven_step(x) if self.step_mode == "s" and not (args[1:] or kwargs) else None
             if output is None:
                 output = step(x, *args[1:], **kwargs)
-            self._step_shape, before = self._shape_of_step(x), {}
-        except RuntimeError as error:
-            self.__dict__.update(before)
-            self._explain(error, self._shape_of_step(x))
+            self._step_shape = self._shape_of_step(x)
+        except BaseException as error:
+            self.__dict__.update(before)  # a step that failed remembers nothing
+            if isinstance(error, RuntimeError):
+                self._explain(error, self._shape_of_step(x))
             raise
         finally:
             self._stepping = False
-            self.__dict__.update(before)  # a step that failed remembers nothing
         if self.step_mode == "s" and isinstance(output, Tensor) and self._shares(output):
             output = output.clone()
         if not torch.compiler.is_compiling():

@@ -58,6 +58,11 @@ def test_wrong_settings(make, error, message):
         make()
 
 
+def test_a_layer_that_drops_connections_takes_its_features():
+    with pytest.raises(ShapeError, match=r"DropConnectLinear expects 3 features, got \[2, 4\]"):
+        layer.DropConnectLinear(3, 2)(torch.ones(2, 4))
+
+
 def test_a_recurrent_container_whose_module_gives_other_features():
     net = layer.LinearRecurrentContainer(layer.Linear(4, 3), 4, 5, step_mode="m")
     with pytest.raises(ShapeError, match=r"expects out_features=5 of its `sub_module`, got \[2, 3\]"):

@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_refused():
         labels.add(torch.zeros(1, 3), torch.tensor([0]))
     with pytest.raises(ShapeError, match=r"`labels` must be \[1\], got \[2\]"):
         labels.add(torch.zeros(1, 2), torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match=r"`labels` must lie in 0..2, got 0..3"):
+    with pytest.raises(ValueError, match="`labels` must be from 0 to 2, got 3"):
         labels.add(torch.zeros(2, 2), torch.tensor([3, 0]))
     with pytest.raises(TypeError, match=r"`labels` must be whole numbers, got torch\.float32"):
         labels.add(torch.zeros(1, 2), torch.tensor([0.0]))

@@ -303,6 +303,7 @@ def test_what_its_backward_pass_cannot_do_is_refused():
     [
         ({"tau": 0.0}, r"`tau` must be .* greater than 0"),
         ({"tau_s": -1.0}, r"`tau_s` must be .* greater than 0"),
+        ({"tau_s": None}, r"`tau_s` must be a number, got None"),
         ({"tau_s": 20.001}, r"`tau_s` must be `tau`, or differ from it by a thousandth"),
         ({"tau_s": 0.01}, r"`T` must be at most 500 times `tau_s`"),
         ({"num_spikes": 0}, r"`num_spikes` must be"),
@@ -312,7 +313,7 @@ def test_what_its_backward_pass_cannot_do_is_refused():
     ],
 )
 def test_bad_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         EventProp(2, 2, **settings)
 
 

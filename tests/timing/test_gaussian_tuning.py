@@ -78,3 +78,5 @@ def test_jitter_moves_spikes_in_training_only_and_keeps_silence():
     assert early.max() == 49
     with pytest.raises(ValueError, match="`std` must be"):
         Jitter(-1.0, 10)
+    with pytest.raises(TypeError, match=r"`times` must be floating-point numbers, got torch.int64"):
+        jitter.train()(torch.tensor([3, -1]))

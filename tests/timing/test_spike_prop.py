@@ -411,6 +411,7 @@ def test_bad_times_are_refused_with_a_cure(times, error, message):
         ({"tau": 0.0}, "`tau` must be a finite number greater than 0"),
         ({"v_threshold": -1.0}, "`v_threshold` must be a finite number greater than 0"),
         ({"T": math.nan}, "`T` must be a number, got NaN"),
+        ({"tau": None}, "`tau` must be a number, got None"),
         ({"T": 1e6}, "`T` must be at most 500 times `tau`"),
         ({"refractory": 0.0}, "`refractory` must be a finite number greater than 0"),
         ({"num_spikes": 0}, "`num_spikes` must be at least 1"),

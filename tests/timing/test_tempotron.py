@@ -283,6 +283,7 @@ def test_bad_times_are_refused_with_a_cure(times, error, message):
         ({"in_features": 0}, "`in_features` must be at least 1"),
         ({"T": 2.5}, "`T` must be an integer"),
         ({"tau": -1.0}, "`tau` must be a finite number greater than 0"),
+        ({"tau": "15"}, "`tau` must be a number, got '15'"),
         ({"tau_s": 15.0}, "`tau_s` must be less than `tau`"),
         ({"v_threshold": 0.0}, "`v_threshold` must be a finite number greater than 0"),
     ],

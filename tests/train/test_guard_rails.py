@@ -223,6 +223,17 @@ def test_another_optimiser_or_scheduler_is_named(tmp_path):
         trainer(tmp_path / "run", lambda: net, scheduler=scheduler)
 
 
+def test_what_needs_more_than_a_step_gives_is_refused():
+    parameters = [nn.Parameter(torch.zeros(1))]
+    plain = torch.optim.SGD(parameters)
+    given = (nn.Identity(), data.blobs(), lambda x, _: x, None, None)
+    with pytest.raises(TypeError, match=r"`optimizer` must make its .*LBFGS.* 'closure'"):
+        Experiment(*given, torch.optim.LBFGS(parameters))
+    with pytest.raises(TypeError, match=r"`scheduler` must make its .*ReduceLROnPlateau.* 'metrics'"):
+        Experiment(*given, plain, torch.optim.lr_scheduler.ReduceLROnPlateau(plain))
+    assert Experiment(*given, plain, torch.optim.lr_scheduler.StepLR(plain, 1)).optimizer is plain
+
+
 def test_time_is_not_cut_for_layers_that_need_all_of_it(tmp_path):
     with pytest.raises(RunError, match=r"`time_chunk` must be off for this .*leave out --time-chunk"):
         trainer(tmp_path / "run", normalised, time_chunk=2)

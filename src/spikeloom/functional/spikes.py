@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_classes, checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.functional.networks import check_time
 
@@ -68,7 +68,7 @@ def temporal_efficient_training_cross_entropy(
             f"`x_seq` must be [T, N, C] and `target` classes [N], got {list(x_seq.shape)} and "
             f"{list(target.shape)}."
         )
-    _check_labels("target", target, x_seq.shape[2])
+    check_classes("target", target, x_seq.shape[2])
     num_steps = x_seq.shape[0]
     logits, targets = x_seq.flatten(0, 1), target.long().repeat(num_steps)
     loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
@@ -125,15 +125,5 @@ def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:
             f"`labels` must hold one class for each sample of `spikes` [T, N, C], got {list(labels.shape)} "
             f"for spikes of shape {list(spikes.shape)}.{no_time if labels.shape == spikes.shape[:1] else ''}"
         )
-    _check_labels("labels", labels, rates.shape[1])
+    check_classes("labels", labels, rates.shape[1])
     return rates
-
-
-def _check_labels(name: str, labels: Tensor, num_classes: int) -> None:
-    if labels.is_floating_point():
-        raise TypeError(f"`{name}` must be whole numbers, got {labels.dtype}. Use {name}.long().")
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not len(labels):
-        return  # nobody waits for another device
-    low, high = int(labels.min()), int(labels.max())
-    if not 0 <= low <= high < num_classes:
-        raise ValueError(f"`{name}` must be from 0 to {num_classes - 1}, got {low if low < 0 else high}.")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeloom.checks import checked_count, checked_range
+from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.shapes import Shapes
 from spikeloom.memory import MemoryModule
 
@@ -32,6 +33,7 @@ class DropConnectLinear(MemoryModule):
         ``out_features``.
     Raises:
         ValueError: ``p`` is not between 0 and 1, or ``samples_num`` is less than 1.
+        ShapeError: the input has another shape.
     Source: Wan et al., Regularization of neural networks using DropConnect, ICML 2013.
     Example:
         >>> fc = DropConnectLinear(4, 2, invariant=True)
@@ -74,6 +76,8 @@ class DropConnectLinear(MemoryModule):
 
     def forward(self, x: Tensor) -> Tensor:
         self._shapes.check(self, x)
+        if x.shape[-1] != self.in_features:
+            raise ShapeError(f"{describe(self)} expects {self.in_features} features, got {list(x.shape)}.")
         return super().forward(x)
 
     def single_step_forward(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_classes, checked_count
 from spikeloom.errors import ShapeError
 
 NONE = -1
@@ -52,17 +52,11 @@ class NeuronLabels:
             ValueError: a label is out of range.
         """
         self._check(responses)
-        classes = len(self.samples)
         if labels.shape != responses.shape[:1]:
             raise ShapeError(f"`labels` must be [{len(responses)}], got {list(labels.shape)}.")
-        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
-            raise ValueError(
-                f"`labels` must lie in 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}."
-            )
-        if labels.is_floating_point():
-            raise TypeError(f"`labels` must be whole numbers, got {labels.dtype}. Use labels.long().")
+        check_classes("labels", labels, len(self.samples))
         self.sums.index_add_(0, labels.long(), responses.detach().double())
-        self.samples += torch.bincount(labels.long(), minlength=classes)
+        self.samples += torch.bincount(labels.long(), minlength=len(self.samples))
 
     def assigned(self) -> Tensor:
         """The label of each neuron, int64 ``[neurons]``; -1 for one that never fired."""

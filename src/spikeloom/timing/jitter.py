@@ -16,6 +16,7 @@ class Jitter(nn.Module):
         spike times of any shape; output the same. Negative times, no spike, stay as they are.
     Raises:
         ValueError: ``std`` is negative.
+        TypeError: spike times that would be moved are integers.
     Example:
         >>> jitter = Jitter(std=1.0, T=10)
         >>> jitter.eval()(torch.tensor([3.0, -1.0]))
@@ -29,6 +30,8 @@ class Jitter(nn.Module):
     def forward(self, times: Tensor) -> Tensor:
         if not self.training or self.std == 0:
             return times
+        if not times.is_floating_point():
+            raise TypeError(f"`times` must be floating-point numbers, got {times.dtype}. Use times.float().")
         moved = torch.randn_like(times).mul_(self.std).add_(times).clamp_(0, self.T - 1)
         return torch.where(times < 0, times, moved)
 

@@ -43,7 +43,7 @@ class DoubleExponential:
 
     def __post_init__(self) -> None:
         for name in ("tau", "tau_s", "peak"):
-            checked_inside(name, getattr(self, name), 0)
+            object.__setattr__(self, name, float(checked_inside(name, getattr(self, name), 0)))
         if self.tau_s >= self.tau:
             raise ValueError(f"`tau_s` must be less than `tau`, got {self.tau_s} and {self.tau}.")
 

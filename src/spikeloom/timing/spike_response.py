@@ -79,7 +79,7 @@ class SpikeResponse:
 
     def __post_init__(self) -> None:
         for name in ("tau", "v_threshold", "T", "refractory"):
-            checked_inside(name, getattr(self, name), 0)
+            object.__setattr__(self, name, float(checked_inside(name, getattr(self, name), 0)))
         if self.T / self.tau > LONGEST:
             raise ValueError(f"`T` must be at most {LONGEST} times `tau`, got {self.T} and {self.tau}.")
         checked_count("num_spikes", self.num_spikes)

@@ -117,7 +117,7 @@ class Tempotron(nn.Module):
         self.out_features = checked_count("out_features", out_features)
         self.T, self.shunt = checked_count("T", T), shunt
         self.v_threshold = float(checked_inside("v_threshold", v_threshold, 0))
-        self.kernel = DoubleExponential(float(tau), float(tau_s), float(v_threshold))
+        self.kernel = DoubleExponential(tau, tau_s, self.v_threshold)
         self.fc = nn.Linear(in_features, out_features, bias=False)
         self.register_load_state_dict_pre_hook(_take_other_names)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +34,7 @@ class Experiment:
         loss: the network's output and the classes ``[N]``, to a scalar that is a mean over the samples.
         predict: the network's output to classes, int64 ``[N]``.
         optimizer: of the network's parameters.
-        scheduler: stepped once per optimiser step.
+        scheduler: stepped once per optimiser step, without a metric.
         augment: raw samples ``[N, *]`` and a source of random numbers, to changed samples of the same shape,
             before ``encode``; in training only.
         mixup: in training, each sample is mixed with another one before ``encode``, with a share that is
@@ -46,6 +47,9 @@ class Experiment:
             membrane potentials of the network's neurons.
         done: the row of an epoch, as :meth:`Trainer.fit() <spikeloom.train.loop.Trainer.fit>` returns it, to
             whether training ends with it.
+    Raises:
+        ValueError: ``mixup`` is out of range.
+        TypeError: the optimiser wants a closure, as LBFGS does, or the scheduler a metric.
     """
 
     net: nn.Module
@@ -64,6 +68,14 @@ class Experiment:
     def __post_init__(self) -> None:
         if not (is_number(self.mixup) and 0 <= self.mixup < math.inf):
             raise ValueError(f"`mixup` must be a finite number of at least 0, got {self.mixup!r}.")
+        for name, one in (("optimizer", self.optimizer), ("scheduler", self.scheduler)):
+            try:
+                _ = one is None or signature(type(one).step).bind(one)
+            except TypeError as error:
+                raise TypeError(
+                    f"`{name}` must make its steps without arguments, but {type(one).__name__}.step() is "
+                    f"{error}, which the training loop does not have."
+                ) from error
 
     def encoded_test(self, seed: int, indices: Sequence[int] | Tensor) -> Tensor:
         """Test samples as the network gets them in a test."""

@@ -136,8 +136,7 @@ class EventProp(_Layer):
         wake: float = 0.0,
         backend: str = "auto",
     ):
-        threshold = float(v_threshold)
-        response = CurrentResponse(float(tau), threshold, float(T), threshold, num_spikes, float(tau_s))
+        response = CurrentResponse(tau, v_threshold, T, v_threshold, num_spikes, tau_s)
         super().__init__(in_features, out_features, response, backend)
         self.min_slope = float(checked_inside("min_slope", min_slope, 0))
         self.wake = float(checked_range("wake", wake, 0))
@@ -213,7 +212,7 @@ class PeakPotential(_Layer):
         *,
         backend: str = "auto",
     ):
-        response = CurrentResponse(float(tau), 1.0, float(T), 1.0, tau_s=float(tau_s))
+        response = CurrentResponse(tau, 1.0, T, 1.0, tau_s=tau_s)
         super().__init__(in_features, out_features, response, backend)
 
     def forward(self, times: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class CurrentResponse(SpikeResponse):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_inside("tau_s", self.tau_s, 0)
+        object.__setattr__(self, "tau_s", float(checked_inside("tau_s", self.tau_s, 0)))
         if self.T / self.tau_s > LONGEST:
             raise ValueError(f"`T` must be at most {LONGEST} times `tau_s`, got {self.T} and {self.tau_s}.")
         if 0 < abs(self.tau - self.tau_s) < 1e-3 * self.tau:

@@ -93,7 +93,7 @@ class SpikeProp(nn.Module):
         self.min_slope = float(checked_inside("min_slope", min_slope, 0))
         self.wake, self.backend = float(checked_range("wake", wake, 0)), checked_backend(backend)
         refractory = v_threshold if refractory is None else refractory
-        self.response = SpikeResponse(float(tau), float(v_threshold), float(T), float(refractory), num_spikes)
+        self.response = SpikeResponse(tau, v_threshold, T, refractory, num_spikes)
         self.register_buffer("delays", _checked_delays(delays))
         self.weight = nn.Parameter(torch.empty(out_features, in_features, len(self.delays)))
         self.reset_parameters()
