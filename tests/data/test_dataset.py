@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeloom.data import Dataset, as_float
+from spikeloom.data import Dataset, as_float, blobs
 
 
 def table(train, test, num_classes=2):
@@ -113,6 +113,15 @@ def test_what_is_held_out_comes_from_the_training_part_of_every_class():
         assert torch.equal(x.flatten().long() % 3, y)
     assert not torch.equal(whole.held_out(seed=2).test_x, held.test_x)
     assert len(whole.held_out(fraction=0.5).test_y) == 30
+
+
+def test_what_is_held_out_of_made_points_is_shuffled():
+    """And not in the order of the numbers that the points were made from."""
+    held = blobs().held_out()
+    centres = torch.stack([held.train_x[held.train_y == one].mean(0) for one in (0, 1)])
+    distances = (held.train_x - centres[held.train_y]).norm(dim=1)
+    places = torch.arange(len(distances)).float()
+    assert abs(torch.corrcoef(torch.stack([places, distances]))[0, 1]) < 0.15
 
 
 def test_scaling_needs_training_samples():

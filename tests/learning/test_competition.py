@@ -105,6 +105,10 @@ def test_it_takes_a_learner():
     assert learner.step(on_grad=False).abs().sum() > 0
 
 
+def test_strengths_are_numbers():
+    assert "strength=2," in repr(learning.LateralInhibition(neuron.LIFNode(), torch.tensor(2.0)))
+
+
 def test_wrong_settings():
     for strength in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="`strength`"):

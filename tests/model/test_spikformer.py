@@ -53,7 +53,7 @@ def test_the_threshold_behind_attention_is_half_as_published_unless_the_neuron_i
 
 
 def test_channels_are_divided_evenly():
-    with pytest.raises(ValueError, match="`width` must be a multiple of num_heads=5, got 12"):
+    with pytest.raises(ValueError, match="`channels` must be a multiple of num_heads=5, got 12"):
         model.SpikingSelfAttention(12, 5, 0.125, neuron.IFNode, layer.BatchNorm2d, neuron.IFNode)
     with pytest.raises(ValueError, match="`width` must be a multiple of 8, got 12"):
         model.create("spikformer-4-384", width=12)

@@ -113,6 +113,14 @@ def test_connect_reaches_the_blocks_and_other_networks_do_without():
     net = made("sew-resnet", connect="IAND").build().net
     assert {block.connect for block in net.modules() if isinstance(block, model.SEWBlock)} == {"IAND"}
     assert made("sew-resnet", net="spiking-resnet-mini-cifar").build().net
+    with pytest.raises(TypeError, match="`connect` is no option of model"):
+        made("sew-resnet", net="spiking-resnet-mini-cifar", connect="AND").build()
+
+
+def test_settings_that_may_be_zero():
+    recipe = made("sew-resnet", weight_decay=0.0, label_smoothing=0.0, mixup=0.0)
+    assert recipe.build().optimizer.param_groups[0]["weight_decay"] == 0
+    assert type(recipe).from_settings({"mixup": None}).mixup == 0  # as runs of before have it
 
 
 def test_dspike_is_the_network_that_it_claims():
@@ -149,7 +157,8 @@ def test_without_adaptation_the_temperature_stays():
     ("settings", "message"),
     [
         ({"label_smoothing": 1.0}, "`label_smoothing` must be less than 1"),
-        ({"mixup": -1.0}, "`mixup` must be a number greater than 0"),
+        ({"mixup": -1.0}, "`mixup` must be a number of at least 0"),
+        ({"lr": 0.0}, "`lr` must be a number greater than 0"),
         ({"cutout": 0}, "`cutout` must be at least 1"),
         ({"T": 0}, "`T` must be at least 1"),
     ],

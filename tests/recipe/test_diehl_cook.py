@@ -125,6 +125,15 @@ def test_a_long_epoch_shows_that_it_goes_on(tmp_path, capfd):
     assert re.search(r"epoch 1/2  96 images  running \d", capfd.readouterr().out)
 
 
+def test_without_figures_a_training_goes_on(tmp_path, monkeypatch, capfd):
+    def fail(_trainer):
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr("spikeloom.train.unsupervised_report.draw", fail)
+    assert train(tmp_path / "run") == 0
+    assert "No figures were drawn: RuntimeError: no disk" in capfd.readouterr().out
+
+
 def test_pictures_do_not_take_longer_than_the_learning(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(

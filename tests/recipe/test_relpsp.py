@@ -94,6 +94,7 @@ def test_options_reach_what_they_name():
         ({"T": 0.5}, "`T` must be at least 1"),
         ({"tau": -0.1}, "`tau` must be a number greater than 0"),
         ({"net": "cnn"}, "`net` must be 'fc' on digits"),
+        ({"net": "cnn", "dataset": "mnist", "hidden": 77}, "`hidden` must be left out with `net` 'cnn'"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):

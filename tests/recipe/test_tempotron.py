@@ -62,10 +62,10 @@ def test_options_reach_what_they_name(tmp_path):
     ("wrong", "message"),
     [
         ({"m": 2}, "`m` must be at least 3"),
-        ({"jitter": -1.0}, "`jitter` must be a number greater than 0"),
-        ({"shift": 0.0}, "`shift` must be a number greater than 0"),
-        ({"weight_decay": -0.1}, "`weight_decay` must be a number greater than 0"),
-        ({"margin": 0.0}, "`margin` must be a number greater than 0"),
+        ({"jitter": -1.0}, "`jitter` must be a number of at least 0"),
+        ({"shift": -1.0}, "`shift` must be a number of at least 0"),
+        ({"weight_decay": -0.1}, "`weight_decay` must be a number of at least 0"),
+        ({"margin": -1.0}, "`margin` must be a number of at least 0"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):

@@ -65,3 +65,26 @@ def test_what_cannot_be_drawn_is_refused():
         draw_pattern(Tempotron(3, 2, T=4), torch.ones(2, 3))
     with pytest.raises(ValueError, match="`net` must have a layer on spike times"):
         draw_spike_times(nn.Sequential(nn.Flatten()), torch.ones(1, 3))
+
+
+class Elsewhere(torch.Tensor):
+    """As a tensor on another device: NumPy gets it from the CPU only."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    def numpy(self, *args, **kwargs):
+        raise TypeError("can't convert a tensor on another device to numpy")
+
+    __array__ = numpy
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Sequential(EventProp(2, 2, backend="torch"), PeakPotential(2, 2, backend="torch")),
+        nn.Sequential(SpikeProp(2, 2, backend="torch")),
+    ],
+)
+def test_potentials_are_fetched_from_another_device(net):
+    assert len(draw_potentials(net, torch.tensor([[1.0, 2.0]]).as_subclass(Elsewhere))) == 2

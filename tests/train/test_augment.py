@@ -167,7 +167,11 @@ def test_wrong_sizes_of_windows_and_holes_are_refused():
 
 
 def test_what_is_no_batch_of_images_is_refused():
-    for change in (lambda x: random_crop(x, random(0), padding=1), lambda x: cutout(x, random(0), size=2)):
+    for change in (
+        lambda x: random_crop(x, random(0), padding=1),
+        lambda x: cutout(x, random(0), size=2),
+        lambda x: random_affine(x, random(0), shift=1),
+    ):
         with pytest.raises(ShapeError, match=r"`images` must be \[N, C, H, W\], got \[3, 3, 1, 8, 8\]"):
             change(torch.rand(3, 3, 1, 8, 8))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from compare import assert_same
 from spikeloom import cli
@@ -85,6 +86,15 @@ def test_processes_that_torchrun_did_not_start_are_refused(monkeypatch, environm
         monkeypatch.setenv(name, value)
     with pytest.raises(RunError, match=message):
         make_fabric("cpu", **settings)
+
+
+def test_without_cuda_the_processor_is_chosen(monkeypatch):
+    """And no other accelerator that Fabric may know."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("spikeloom.train.launch.Fabric", lambda accelerator, **_: chosen.append(accelerator))
+    make_fabric("auto")
+    assert chosen == ["cpu"]
 
 
 def wait_for_checkpoints(path, process, number):

@@ -72,3 +72,9 @@ def test_an_input_without_time_is_no_raster(tmp_path, monkeypatch):
     figures = figures_of(Repeats(with_weights(neuron.IFNode)), tmp_path / "run", monkeypatch, T=0)
     (axes,) = figures["raster"].axes
     assert "64 neurons" in axes.get_title()
+
+
+def test_a_network_without_spikes_has_potentials(tmp_path, monkeypatch):
+    net = with_weights(neuron.NonSpikingIFNode)
+    figures = figures_of(Repeats(net), tmp_path / "run", monkeypatch, T=0)
+    assert [*figures] == ["membrane"]

@@ -103,7 +103,7 @@ class Dataset:
             seed: another seed, another split.
             fraction: the part of each class that becomes the test part; in (0, 1).
         """
-        parts = stratified_split(self.train_y.numpy(), fraction, seed)
+        parts = stratified_split(self.train_y.numpy(), fraction, seed, stream=2)
         train, test = map(torch.from_numpy, parts)
         x, y = self.train_x, self.train_y
         return replace(self, train_x=x[train], train_y=y[train], test_x=x[test], test_y=y[test])

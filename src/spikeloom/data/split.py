@@ -6,14 +6,17 @@ from spikeloom.checks import checked_count
 
 
 def random_words(count: int, *seed: int) -> np.ndarray:
-    """``count`` random 64-bit words. NumPy keeps this stream from version to version, not ``Generator``'s."""
+    """``count`` random 64-bit words. NumPy keeps this stream from version to version, not ``Generator``'s.
+
+    Zeros at the end of ``seed`` make no stream of their own.
+    """
     for number in seed:
         checked_count("seed", number, least=0)
     return np.random.PCG64(list(seed)).random_raw(count)
 
 
 def stratified_split(
-    labels: np.ndarray, test_fraction: float, seed: int = 0
+    labels: np.ndarray, test_fraction: float, seed: int = 0, stream: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shuffled indices of a training and a test part that both hold every class in the same proportion.
 
@@ -21,6 +24,8 @@ def stratified_split(
         labels: one integer per sample, ``[N]``.
         test_fraction: share of each class that goes to the test part, rounded to whole samples; in (0, 1).
         seed: another seed, another split.
+        stream: another number, other splits for the same seeds; below 2 they are drawn from the numbers that
+            made sets such as :func:`blobs`.
     Shape:
         two integer arrays, which together hold 0..N-1 once.
     Raises:
@@ -32,7 +37,7 @@ def stratified_split(
     """
     if not 0 < test_fraction < 1:
         raise ValueError(f"`test_fraction` must lie between 0 and 1, got {test_fraction}.")
-    words = random_words(2 * len(labels), seed)
+    words = random_words(2 * len(labels), seed, stream)
     draw, order = np.argsort(words.reshape(2, -1), axis=1, kind="stable")  # [N] each, independent
     in_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

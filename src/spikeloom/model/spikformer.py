@@ -64,7 +64,7 @@ class SpikingSelfAttention(nn.Module):
     ):
         super().__init__()
         if channels % checked_count("num_heads", num_heads):
-            raise ValueError(f"`width` must be a multiple of num_heads={num_heads}, got {channels}.")
+            raise ValueError(f"`channels` must be a multiple of num_heads={num_heads}, got {channels}.")
         self.num_heads = num_heads
         self.scale = scale
         self.query, self.key, self.value = (_unit(channels, channels, 1, neuron, norm) for _ in range(3))
@@ -145,6 +145,8 @@ def spikformer(
     """
     if checked_count("width", width) % 8:
         raise ValueError(f"`width` must be a multiple of 8, got {width}.")
+    if width % checked_count("num_heads", num_heads):
+        raise ValueError(f"`width` must be a multiple of num_heads={num_heads}, got {width}.")
     if attention_neuron is None:
         attention_neuron = partial(leaky, v_threshold=0.5) if neuron is leaky else neuron
     unit = partial(_unit, neuron=neuron, norm=norm)

@@ -56,6 +56,7 @@ class Ann2Snn(Validated, Recipe):
     claim: ClassVar[str] = "99.2 % on MNIST (T=32), 77 % on CIFAR-10 (T=64), nothing lost to the ANN (qcfs)"
     cost: ClassVar[str] = "digits: half a minute; MNIST: 14 minutes, CIFAR-10: 17 (2 cores)"
     OVER_TIME: ClassVar[bool] = False
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"weight_decay"})
 
     dataset: Literal["digits", "mnist", "cifar10"] = "digits"
     """Images to classify; digits needs no download."""

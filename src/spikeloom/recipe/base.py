@@ -58,6 +58,8 @@ class BaseRecipe:
     """The time that it takes, and where."""
     UNUSED: ClassVar[frozenset[str]] = frozenset()
     """Settings that a recipe of its kind has, and this one no use for; its help leaves them out."""
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset()
+    """Settings that are numbers of at least 0; others, but counts, are greater than 0."""
 
     seed: int = 0
     """Of every random number: weights, order of samples, spikes."""
@@ -80,7 +82,7 @@ class BaseRecipe:
         for field in fields(self):
             value, hint = getattr(self, field.name), hints[field.name]
             if not (value is None and NoneType in get_args(hint)):
-                _check(field.name, value, hint)
+                _check(field.name, value, hint, field.name in self.MAY_BE_ZERO)
                 if isinstance(value, float) and float not in (hint, *get_args(hint)):  # 3.0 for 3
                     object.__setattr__(self, field.name, int(value))
 
@@ -179,7 +181,8 @@ class BaseRecipe:
             )
         try:
             folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
-            return cls(**{**settings, **folders})
+            given = {key: value for key, value in settings.items() if value is not None}
+            return cls(**{**given, **folders})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
 
@@ -367,7 +370,7 @@ class Recipe(BaseRecipe):
         return warmup_cosine(optimizer, num_steps, int(part * num_steps))
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
+def _check(name: str, value: Any, hint: Any, may_be_zero: bool) -> None:
     """Refuse what a setting's type does not allow; and a count below 1, a size that is not positive."""
     kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -375,8 +378,9 @@ def _check(name: str, value: Any, hint: Any) -> None:
     if get_origin(hint) is Literal and value not in get_args(hint):
         choices = ", ".join(map(repr, get_args(hint)))
         raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
-    if float in kinds and not (number and 0 < value < math.inf):
-        raise ValueError(f"`{name}` must be a number greater than 0, got {value!r}.")
+    if float in kinds and not (number and 0 <= value < math.inf and (value or may_be_zero)):
+        rule = "of at least 0" if may_be_zero else "greater than 0"
+        raise ValueError(f"`{name}` must be a number {rule}, got {value!r}.")
     if int in kinds and not whole:
         raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
     if name == "seed" and not 0 <= value < 2**63:

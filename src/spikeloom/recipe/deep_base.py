@@ -29,6 +29,7 @@ class Deep(Validated, Recipe):
     """A deep spiking network on static images, which its first convolution encodes. A subclass says which
     network, and how long it is trained."""
 
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"weight_decay", "label_smoothing", "mixup"})
     EPOCHS: ClassVar[int]
     """Of a full training."""
     QUICK_EPOCHS: ClassVar[int] = 10
@@ -59,10 +60,10 @@ class Deep(Validated, Recipe):
     """Decay of the weights per step, as a part of the learning rate."""
     loss: Literal["every-step", "mean"] = "every-step"
     """Cross-entropy of the output of every time step (temporal efficient training), or of their mean."""
-    label_smoothing: float | None = None
-    """Part of the probability that all classes share alike. Default: none."""
-    mixup: float | None = None
-    """Mix images in pairs, with shares from Beta(mixup, mixup). Default: none."""
+    label_smoothing: float = 0.0
+    """Part of the probability that all classes share alike."""
+    mixup: float = 0.0
+    """Mix images in pairs, with shares from Beta(mixup, mixup); 0 does not."""
     cutout: int | None = None
     """Sides of a square that is cut out of each training image, in pixels. Default: none."""
     augment: bool = True
@@ -70,7 +71,7 @@ class Deep(Validated, Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.label_smoothing is not None and self.label_smoothing >= 1:
+        if self.label_smoothing >= 1:
             raise ValueError(f"`label_smoothing` must be less than 1, got {self.label_smoothing}.")
         if self.quick or self.dataset == "digits":
             self.fill(epochs=self.QUICK_EPOCHS, net=self.QUICK_NET)
@@ -114,7 +115,7 @@ class Deep(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=self.changed,
-            mixup=self.mixup or 0.0,
+            mixup=self.mixup,
             draw=_draw,
         )
 
@@ -125,8 +126,9 @@ class Deep(Validated, Recipe):
         output = output.float()
         if self.loss == "mean":
             output = output.mean(0, keepdim=True)
-        smoothing = self.label_smoothing or 0.0
-        return functional.temporal_efficient_training_cross_entropy(output, labels, label_smoothing=smoothing)
+        return functional.temporal_efficient_training_cross_entropy(
+            output, labels, label_smoothing=self.label_smoothing
+        )
 
     def changed(self, x: Tensor, random: SampleGenerator) -> Tensor:
         """Training images ``[N, C, H, W]``, augmented."""

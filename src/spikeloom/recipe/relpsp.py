@@ -84,6 +84,10 @@ class ReLPSP(Validated, Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         is_fc, dataset = self.net == "fc", self.dataset
+        if not is_fc and self.hidden not in (None, HIDDEN[dataset]):
+            raise ValueError(
+                f"`hidden` must be left out with `net` 'cnn', of fixed layers, got {self.hidden}."
+            )
         epochs = FC_EPOCHS[dataset] if is_fc else CNN_EPOCHS
         lr = FC_LR[dataset] if is_fc else CNN_LR
         self.fill(hidden=HIDDEN[dataset], epochs=epochs, lr=lr, tau=TAU[self.net], black=not is_fc)

@@ -33,12 +33,12 @@ class SewResNet(Deep):
     NET: ClassVar[str] = "sew-resnet18-cifar"
     QUICK_NET: ClassVar[str] = "sew-resnet-mini-cifar"
 
-    connect: Literal["ADD", "AND", "IAND"] = "ADD"
-    """How a block joins its spikes with those of its shortcut."""
+    connect: Literal["ADD", "AND", "IAND"] | None = None
+    """How a block of a sew-resnet joins its spikes with those of its shortcut. Default: ADD."""
 
     def network(self, name, dataset):
         from spikeloom import model
 
         classes, channels = dataset.num_classes, dataset.sample_shape[0]
         create = partial(model.create, name, num_classes=classes, in_channels=channels, T=self.T)
-        return create(connect=self.connect) if name.startswith("sew-") else create()
+        return create() if self.connect is None else create(connect=self.connect)

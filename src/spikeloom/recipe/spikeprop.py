@@ -56,6 +56,7 @@ class SpikeProp(Validated, Recipe):
     claim: ClassVar[str] = "96.1 % on iris, 97.1 % on breast-cancer, 90.1 % on landsat (last epoch, mean)"
     cost: ClassVar[str] = "iris and breast-cancer: ten seconds a split; landsat: half a minute (one core)"
     OVER_TIME: ClassVar[bool] = False
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"noise"})
 
     batch_size: BatchSize = 25
     """Samples in a batch, over all processes together."""

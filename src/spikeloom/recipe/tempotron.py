@@ -32,6 +32,7 @@ class Tempotron(Validated, Recipe):
     claim: ClassVar[str] = "93 % on digits, 93 % on MNIST (margin loss, last epoch)"
     cost: ClassVar[str] = "digits: under ten seconds; MNIST: three minutes (one core)"
     OVER_TIME: ClassVar[bool] = False
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"margin", "weight_decay", "jitter", "shift"})
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
     """Images to classify; digits needs no download."""
@@ -52,12 +53,12 @@ class Tempotron(Validated, Recipe):
     """Whether a neuron takes no more input after it has fired."""
     lr: float = 1e-3
     """Highest learning rate of Adam; it rises over a tenth of the steps, and falls to 0."""
-    weight_decay: float | None = None
-    """Decay of the weights per step, as a part of the learning rate. Default: none."""
-    jitter: float | None = None
-    """Standard deviation of noise on the training images' spike times, in time steps. Default: none."""
-    shift: float | None = None
-    """Largest shift of a training image to each side, in pixels. Default: none."""
+    weight_decay: float = 0.0
+    """Decay of the weights per step, as a part of the learning rate."""
+    jitter: float = 0.0
+    """Standard deviation of noise on the training images' spike times, in time steps."""
+    shift: float = 0.0
+    """Largest shift of a training image to each side, in pixels."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,7 +88,7 @@ class Tempotron(Validated, Recipe):
             inputs, dataset.num_classes, self.T, self.tau, self.tau / 4, shunt=self.shunt
         )
         net = nn.Sequential(timing.Jitter(self.jitter, self.T), neuron) if self.jitter else neuron
-        optimizer = torch.optim.AdamW(net.parameters(), self.lr, weight_decay=self.weight_decay or 0.0)
+        optimizer = torch.optim.AdamW(net.parameters(), self.lr, weight_decay=self.weight_decay)
         return Experiment(
             net,
             dataset,
@@ -96,9 +97,7 @@ class Tempotron(Validated, Recipe):
             predict=lambda v_max: v_max.argmax(-1),
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
-            augment=(lambda x, random: random_affine(x, random, shift=self.shift or 0))
-            if self.shift
-            else None,
+            augment=(lambda x, random: random_affine(x, random, shift=self.shift)) if self.shift else None,
             draw=lambda _net, times, title: draw_pattern(neuron, times, title),
         )
 

@@ -38,29 +38,25 @@ def draw_pattern(neuron: Tempotron, times: Tensor, title: str = "") -> dict[str,
         >>> sorted(draw_pattern(Tempotron(4, 2, T=20), torch.tensor([3.0, 5.0, -1.0, 0.0])))
         ['membrane', 'raster']
     """
-    from matplotlib.figure import Figure
-
     times = times[None] if times.dim() == 1 else times
     _check_one(times, "[in_features]")
-    v = neuron(times, "v")[0].t()  # [T, out]
-    spikes = list_spikes(times)
+    v = neuron(times, "v")[0].t().cpu()  # [T, out]
+    spikes = list_spikes(times.cpu())
     trains = torch.zeros(neuron.T, neuron.in_features)
     trains[spikes.time.long(), spikes.source] = 1
     shown = min(neuron.out_features, 10)
-    figures = {name: Figure(figsize=(8, 4), layout="constrained") for name in ("raster", "membrane")}
-    figures["membrane"].set_size_inches(8, 3 + 0.45 * shown)
-    for figure in figures.values():
-        figure.suptitle(title)
+    raster, (input_panel,) = stacked(title, 1, 3.6)
+    membrane, (potential_panel,) = stacked(title, 1, 2.6 + 0.45 * shown)
     counted = f"input: {neuron.in_features} neurons, {len(spikes.time)} spikes"
-    plot.raster(trains, figures["raster"].subplots(), title=counted)
+    plot.raster(trains, input_panel, title=counted)
     plot.membrane(
         v,
-        ax=figures["membrane"].subplots(),
+        ax=potential_panel,
         v_threshold=neuron.v_threshold,
         neurons=range(shown),
         title="potentials of the output neurons",
     )
-    return figures
+    return {"raster": raster, "membrane": membrane}
 
 
 @torch.no_grad()

@@ -46,7 +46,7 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
     figures["membrane"], panels = stacked(title, len(layers), 2.8, sharex=True)
     for ax, (name, layer) in zip(panels, layers, strict=True):
         at = torch.linspace(0, layer.T, POINTS)
-        potentials = layer.potential(times, at)[0, :SHOWN]  # [neurons, POINTS]
+        potentials = layer.potential(times, at)[0, :SHOWN].cpu()  # [neurons, POINTS]
         times = layer(times)
         ax.plot(at, potentials.t(), linewidth=1.2)
         ax.set_title(f"layer '{name}': {len(potentials)} of {layer.out_features} neurons, {_fires(layer)}")
@@ -55,7 +55,7 @@ def draw_potentials(net: nn.Sequential, times: Tensor, title: str = "") -> dict[
             ax.plot(at[where], most, "k.", markersize=6)
             ax.set_ylabel("potential")
             continue
-        threshold, spikes = layer.response.v_threshold, times[0, : len(potentials)].flatten()
+        threshold, spikes = layer.response.v_threshold, times[0, : len(potentials)].flatten().cpu()
         spikes = spikes[spikes >= 0]
         ax.axhline(threshold, color="grey", linestyle="dashed", linewidth=0.8)
         ax.plot(spikes, torch.full_like(spikes, threshold), "k|", markersize=12)

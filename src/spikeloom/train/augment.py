@@ -35,6 +35,7 @@ def random_affine(
         the same as ``images``; no value leaves the range of the images and 0.
     Raises:
         ValueError: an amount is negative, or ``scale`` is 1 or more.
+        ShapeError: the images have another shape.
     Example:
         >>> from spikeloom.encoding import SampleGenerator
         >>> moved = random_affine(torch.ones(2, 1, 8, 8), SampleGenerator(0, [3, 5]), shift=2)
@@ -46,6 +47,7 @@ def random_affine(
             f"`shift`, `degrees` and `scale` must be at least 0, and `scale` below 1, got {shift}, {degrees} "
             f"and {scale}."
         )
+    _check_images(images)
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 4), images.device, images.dtype) * 2 - 1  # [N, 4], from -1 to 1
     angle, size, across, down = drawn.view(-1, 4, 1, 1).unbind(1)  # [N, 1, 1] each

@@ -43,7 +43,7 @@ def start(
     Args:
         run: where results go, and whose checkpoint is continued.
         build: makes the experiment, in each process; it must be picklable for more than one.
-        device: ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
+        device: ``'cpu'``, ``'cuda'``, ``'mps'``; or ``'auto'``, CUDA where it is, else the CPU.
         devices: number of devices, or of processes on CPU, of each machine.
         nodes: number of machines. For more than one, ``torchrun`` must start the processes on each.
         shard: whether each process keeps a part of parameters, gradients and the optimiser's state only.
@@ -85,6 +85,8 @@ def make_fabric(
             "`device` is 'cuda', but PyTorch sees no CUDA device. Use --device cpu, or install a CUDA build."
         )
     strategy = processes.strategy(devices, nodes, shard)
+    if device == "auto":  # no 'mps': it has no float64, which spike times are computed in
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return Fabric(
             accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision

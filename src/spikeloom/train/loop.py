@@ -1,7 +1,8 @@
 """The training loop, in plain sight.
 
 All random numbers of an epoch are drawn from (seed, epoch, step or sample), so a run that was killed goes on
-with the numbers that it would have seen, and several processes together see what one would.
+with the numbers that it would have seen; and several processes together see what one would, but for what
+layers such as dropout draw, of which each process has numbers of its own.
 """
 
 import math

@@ -117,6 +117,8 @@ def _draw_membranes(
 def _draw_rasters(run: Run, title: str, coded: Tensor | None, layers: dict[str, Tensor]) -> None:
     if coded is not None and bool(((coded == 0) | (coded == 1)).all()):  # spikes, and not currents
         layers = {"input": coded, **layers}
+    if not layers:
+        return
     figure, panels = stacked(title, len(layers), 2.8)
     for panel, (name, spikes) in zip(panels, layers.items(), strict=True):
         flat = spikes[:, 0].flatten(1)  # [T, neurons]

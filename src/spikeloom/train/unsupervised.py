@@ -99,7 +99,7 @@ class UnsupervisedTrainer:
         if progress.history:
             self.run.write_metrics(progress.history)  # a crash may have left one that is ahead or damaged
         if progress.epoch >= self.epochs:  # it may have been killed before it had reported
-            self.report(self)
+            self._report()
         with interrupt_noted() as interrupt:
             while progress.epoch < self.epochs:
                 self._learn_epoch(interrupt)
@@ -126,7 +126,7 @@ class UnsupervisedTrainer:
                 if interrupt.noted:
                     raise KeyboardInterrupt
                 if due:
-                    self.report(self)
+                    self._report()
                     if bar.disable:  # the output goes to a file
                         tqdm.write(f"{title}  {progress.sample} images  running {running}")
                     saved = time.perf_counter()
@@ -191,7 +191,14 @@ class UnsupervisedTrainer:
         )
         if epoch == self.epochs:  # before, neurons may well be alike
             self._advise()
-        self.report(self)
+        self._report()
+
+    def _report(self) -> None:
+        """Draw the figures, without which a training goes on."""
+        try:
+            self.report(self)
+        except Exception as error:
+            tqdm.write(f"No figures were drawn: {type(error).__name__}: {error}")
 
     def _advise(self) -> None:
         """Say what is wrong with the network, by its responses to the samples that labelled it."""

@@ -37,7 +37,7 @@ def draw_decision(net: EProp, x_seq: Tensor, title: str = "") -> dict[str, Figur
     thresholds = [torch.zeros(net.num_neurons)]
     for z in z_seq:
         thresholds.append(net.rho * thresholds[-1] + z)
-    rise = torch.stack(thresholds[1:]) * torch.as_tensor(net.beta, device="cpu")  # [T, neurons]
+    rise = torch.stack(thresholds[:-1]) * torch.as_tensor(net.beta, device="cpu")  # [T, neurons]
     highest = rise.amax(0).argsort(descending=True, stable=True)[:SHOWN].sort().values
     figure, panels = stacked(title, 4, 2.4, sharex=True)
     for ax, spikes, kind in ((panels[0], x_seq[:, 0].cpu(), "input"), (panels[1], z_seq, "recurrent")):
