@@ -32,7 +32,7 @@ ORDER = [
     ("loom",),
     ("base",),
     ("memory",),
-    ("surrogate",),
+    ("surrogate", "steps"),
     ("registry", "checks", "files"),
     ("errors",),
 ]

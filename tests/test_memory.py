@@ -14,7 +14,8 @@ from torch import nn
 from compare import assert_same
 from spikeloom import functional, layer, neuron
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError
-from spikeloom.memory import MemoryModule, StepModule, loop_over_time
+from spikeloom.memory import MemoryModule
+from spikeloom.steps import StepModule, loop_over_time
 
 
 class Total(MemoryModule):
@@ -585,3 +586,68 @@ def test_a_neuron_that_reset_net_cannot_find_is_told_so():
     functional.reset_net(net)
     with pytest.raises(ForgottenResetError, match="a neuron in a plain list is no part of a network"):
         net(torch.rand(4, 3))
+
+
+class Pair(MemoryModule):
+    """Returns its memory, which it changes in place, and its input, in a tuple."""
+
+    def __init__(self, step_mode="s"):
+        super().__init__(step_mode)
+        self.register_memory("v", 0.0)
+
+    def single_step_forward(self, x):
+        if not isinstance(self.v, torch.Tensor):
+            self.v = torch.zeros_like(x)
+        self.v += x
+        return self.v, x
+
+
+@torch.no_grad()
+def test_memories_in_a_tuple_stay_as_they_were_returned():
+    assert Pair("m")(torch.ones(3, 1))[0].flatten().tolist() == [1, 2, 3]
+    net = Pair()
+    first = net(torch.ones(1))[0]
+    net(torch.ones(1))
+    assert first.tolist() == [1]
+
+
+def test_half_outputs_in_a_tuple_are_cast_back():
+    with torch.no_grad():
+        outputs = Pair()(torch.ones(2, dtype=torch.bfloat16))
+    assert [one.dtype for one in outputs] == [torch.bfloat16, torch.bfloat16]
+
+
+class Last(MemoryModule):
+    """Gives what came a step before."""
+
+    def __init__(self, step_mode="s", part=slice(None)):
+        super().__init__(step_mode)
+        self.part = part
+        self.register_memory("last", 0.0)
+
+    def single_step_forward(self, x):
+        before, self.last = self.last, x[self.part]
+        return before + 0 * x[self.part]
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(1)])
+def test_the_callers_buffer_is_no_memory(part):
+    net, buffer = Last(part=part), torch.ones(2)
+    net(buffer)
+    buffer.fill_(5.0)
+    assert net(buffer)[0] == 1
+    net = Last("m", part)
+    sequence = torch.ones(3, 2)
+    net(sequence)
+    sequence.fill_(5.0)
+    assert net(sequence)[0, 0] == 1
+
+
+def test_a_saved_state_can_be_loaded_again_and_again():
+    net = neuron.IFNode(store_v_seq=True)
+    net(torch.ones(2))
+    state = net.memory_state()
+    for copied in (False, True, False):
+        net.load_memory_state(state, copy=copied)
+        net(torch.ones(2))
+        assert len(net.v_seq) == 2

@@ -450,3 +450,20 @@ def test_what_a_backward_pass_computes_again_is_recorded_once(x_seq):
     name = next(iter(recording))
     assert len(recording[name]["v"]) == len(recording[name]["spike"]) == NUM_STEPS
     assert len(monitor.records) == 1
+
+
+def test_a_call_that_fails_is_not_recorded():
+    class Fails(neuron.IFNode):
+        def neuronal_charge(self, x):
+            if bool((x < 0).any()):
+                raise ValueError("negative")
+            super().neuronal_charge(x)
+
+    net = nn.Sequential(Fails(step_mode="m"))
+    with record(net, "v", "spike") as recording:
+        net(torch.ones(2, 1))
+        with pytest.raises(ValueError, match="negative"):
+            net(torch.tensor([[1.0], [-1.0]]))
+        assert len(recording["0", "v"]) == 2
+        net(torch.ones(2, 1))
+    assert len(recording["0", "v"]) == len(recording["0", "spike"]) == 4

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeloom.memory import MemoryModule, StepModule, load_memory_states, memory_states
+from spikeloom.memory import MemoryModule, load_memory_states, memory_states
+from spikeloom.steps import StepModule
 
 __all__ = [
     "MemoryModule",

@@ -88,7 +88,7 @@ class Firing:
             more = "Lower v_threshold, or give it more input: larger initial weights, decay_input=False."
             less = "Its input is far below 0: lower the learning rate, or take smaller initial weights."
             threshold = self.node.v_threshold
-            threshold = threshold.max().item() if isinstance(threshold, Tensor) else threshold
+            threshold = threshold.min().item() if isinstance(threshold, Tensor) else threshold
             highest = self.nearest * threshold if self._counts else self.nearest + threshold
             cure = less if self.distances and highest < -FAR else more
             return f"{layer} did not fire once in {self.calls} forward passes. {self._gradient()}{cure}"

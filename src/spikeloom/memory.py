@@ -11,7 +11,7 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
+from spikeloom.steps import StepModule, loop_over_time, map_tensors
 
-STEP_MODES = ("s", "m")
 BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
 HALF = (torch.float16, torch.bfloat16)
@@ -42,14 +42,6 @@ def _run_as_it_is(function: Any) -> None:
 
 
 _run_as_it_is(describe)  # which walks the stack
-
-
-def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
-    """Apply ``step`` to each step of ``x_seq`` ``[T, ...]`` and stack the results, tuples part by part."""
-    outputs = [step(x) for x in x_seq]
-    if isinstance(outputs[0], tuple):
-        return tuple(torch.stack(parts) for parts in zip(*outputs, strict=True))
-    return torch.stack(outputs)
 
 
 @contextlib.contextmanager
@@ -89,31 +81,6 @@ def _expect_assignments(names: Iterable[str]) -> None:
     warnings.filterwarnings(
         "ignore", rf"The tensor attributes? {name}(, {name})* w\w+ assigned during export"
     )
-
-
-class StepModule:
-    """Something with a ``step_mode``: ``'s'`` takes one time step ``[N, ...]``, ``'m'`` a sequence ``[T, N,
-    ...]``."""
-
-    _step_mode = "s"
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        """The step modes that this module can be set to."""
-        return STEP_MODES
-
-    @property
-    def step_mode(self) -> str:
-        """``'s'`` for one time step at a time, ``'m'`` for whole sequences."""
-        return self._step_mode
-
-    @step_mode.setter
-    def step_mode(self, value: str) -> None:
-        if value not in self.supported_step_mode():
-            raise ValueError(
-                f"`step_mode` of {type(self).__name__} must be one of {self.supported_step_mode()}, got "
-                f"{value!r}."
-            )
-        self._step_mode = value
 
 
 class _Graph:
@@ -242,9 +209,9 @@ class MemoryModule(nn.Module, StepModule):
     def load_memory_state(self, state: dict[str, Any], copy: bool = False) -> None:
         """Go back to where :meth:`memory_state` was called; with ``copy`` to copies, so that a step that
         changes its memories in place leaves the state as it is."""
-        if copy:
-            state = {name: one.clone() if isinstance(one, Tensor) else one for name, one in state.items()}
-        self.__dict__.update(state)
+        for name, one in state.items():
+            found = one.clone() if copy and isinstance(one, Tensor) else one
+            self.__dict__[name] = list(found) if isinstance(found, list) else found
 
     def memories(self) -> Iterator[Any]:
         """The current value of each memory."""
@@ -287,13 +254,13 @@ class MemoryModule(nn.Module, StepModule):
             raise
         finally:
             self._stepping = False
-        if self.step_mode == "s" and isinstance(output, Tensor) and self._shares(output):
-            output = output.clone()
+        if self.step_mode == "s":
+            output = map_tensors(lambda one: one.clone() if self._shares(one) else one, output)
         if not torch.compiler.is_compiling():
-            for one in (output, *self.memories()):  # a loss may be of either
+            for one in (output, *self._owned(x)):  # a loss may be of either
                 self._graph.watch(one)
-        if given.dtype in HALF and isinstance(output, Tensor) and output.is_floating_point():
-            output = output.to(given.dtype)
+        if given.dtype in HALF:
+            output = map_tensors(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
         return output
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -323,7 +290,7 @@ class MemoryModule(nn.Module, StepModule):
                 MemoryModule.detach(self)
             output = self.single_step_forward(x, *args, **kwargs)
             # The next step may change its memories in place.
-            return output.clone() if self._is_memory(output) else output
+            return map_tensors(lambda one: one.clone() if self._is_memory(one) else one, output)
 
         return loop_over_time(step, x_seq)
 
@@ -371,6 +338,14 @@ class MemoryModule(nn.Module, StepModule):
     def _woven_step(self, _x: Tensor) -> Tensor | None:
         """A time step by what runs it faster than :meth:`single_step_forward`, if something does."""
         return None
+
+    def _owned(self, x: Tensor) -> Iterator[Any]:
+        """The memories, after a copy was made of those that are, or look at, the input ``x``: it is the
+        caller's, who may write into it."""
+        for name, value in self.named_memories():
+            if isinstance(value, Tensor) and _whole(value) is _whole(x):
+                self.__dict__[name] = value.clone()
+            yield self.__dict__[name]
 
     def _is_memory(self, output: Any) -> bool:
         return any(output is value for value in self.memories() if isinstance(value, Tensor))
@@ -480,6 +455,11 @@ class MemoryModule(nn.Module, StepModule):
         state["_graph"], state["_memories"] = _Graph(), dict(self._memories)
         state["cuts_memories"] = False  # a copy may be made in the middle of a call
         return state
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor that a view looks at."""
+    return tensor._base if tensor._is_view() and tensor._base is not None else tensor
 
 
 def _start(name: str, value: Any) -> Any:

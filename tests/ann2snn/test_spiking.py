@@ -154,3 +154,15 @@ def test_a_converted_network_with_maximum_pooling_runs_within_others():
         functional.reset_net(snn)
         functional.set_step_mode(snn, "m")
         assert torch.equal(functional.checkpoint_time(snn, x_seq, 2), expected)
+
+
+def test_a_calibrated_network_is_saved_and_loaded():
+    ann, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.rand(8, 3)
+    plain = ann2snn.convert(ann, x)
+    calibrated = [ann2snn.convert(ann, x, calibrate=what, T=4) for what in ("bias", "potential")]
+    for source in (*calibrated, plain):
+        for target in (ann2snn.convert(ann, x), *calibrated):
+            target.load_state_dict(source.state_dict())
+            assert source.state_dict().keys() == target.state_dict().keys()
+            outputs = [ann2snn.outputs_over_time(one, x, 4) for one in (source, target)]
+            torch.testing.assert_close(*outputs, rtol=0, atol=0)

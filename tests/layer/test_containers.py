@@ -111,3 +111,26 @@ def test_sequences_without_steps_or_batch_are_refused():
 def test_stateful_must_be_a_boolean():
     with pytest.raises(TypeError, match="stateful"):
         layer.StepModeContainer(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda *modules: layer.StepModeContainer(True, *modules),
+        lambda *modules: layer.MultiStepContainer(*modules, step_mode="s"),
+        lambda *modules: layer.TLastMultiStepContainer(*modules, step_mode="s"),
+    ],
+)
+def test_a_part_of_a_container_is_one_too(make):
+    whole = make(nn.Linear(3, 2), neuron.IFNode(), nn.Linear(2, 2)).eval()
+    part = whole[:2]
+    assert (type(part), part.step_mode, part.stateful, part.training, len(part)) == (
+        type(whole),
+        "s",
+        True,
+        False,
+        2,
+    )
+    assert part[0] is whole[0]
+    assert whole[-1] is whole[2]
+    assert part(torch.ones(5, 3)).shape == (5, 2)

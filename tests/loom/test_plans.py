@@ -55,8 +55,13 @@ def change_the_input_in_place(node, x):
     node.v = node.v + x
 
 
+def fill_a_new_one(node, x):
+    node.v = node.v + x.new_full(x.shape, 0.125) + x
+
+
 @pytest.mark.parametrize(
-    "function", [add_in_place, scale_in_place, set_where_in_place, change_the_input_in_place]
+    "function",
+    [add_in_place, scale_in_place, set_where_in_place, change_the_input_in_place, fill_a_new_one],
 )
 def test_steps_in_place_are_woven(function):
     node = Charge(function)

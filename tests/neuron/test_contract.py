@@ -303,3 +303,55 @@ def test_repr_shows_what_a_neuron_of_ones_own_was_given():
 
     shown = "gain=2, v_threshold=1.0, v_reset=None, detach_reset=False, step_mode=s"
     assert Mine(2, v_reset=None).extra_repr() == shown
+
+
+class Mixed(neuron.LIFNode):
+    """Has a weight in bfloat16, and says so."""
+
+    computes_in_float32 = False
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.mix = nn.Linear(2, 2, bias=False, dtype=torch.bfloat16)
+
+    def neuronal_charge(self, x):
+        super().neuronal_charge(self.mix(x))
+
+
+def test_a_neuron_of_half_weights_runs_in_both_step_modes():
+    x = torch.ones(3, 1, 2, dtype=torch.bfloat16)
+    node = Mixed()
+    steps = torch.stack([node(one) for one in x])
+    node.reset()
+    node.step_mode = "m"
+    assert_same("a sequence", steps, node(x))
+
+
+def test_an_infinite_threshold_cannot_be_subtracted():
+    for infinite in (torch.inf, torch.tensor([1.0, torch.inf])):
+        with pytest.raises(ValueError, match="`v_threshold` must be finite where it is subtracted"):
+            neuron.IFNode(v_threshold=infinite, v_reset=None)
+
+
+def test_a_subclass_may_set_a_setting_again():
+    node = neuron.LIFNode()
+    for value in (torch.tensor([2.0, 3.0]), 4.0, nn.Parameter(torch.tensor(5.0)), torch.tensor(6.0)):
+        node.add_setting("tau", value)
+        assert torch.equal(torch.as_tensor(node.tau), torch.as_tensor(value))
+    assert [*dict(node.named_buffers())] == ["tau"]
+    assert not [*node.parameters()]
+
+
+def test_potentials_of_a_sequence_that_fails_are_forgotten():
+    class Fails(neuron.IFNode):
+        def neuronal_charge(self, x):
+            if bool((x == 3).any()):
+                raise RuntimeError("no more")
+            super().neuronal_charge(x)
+
+    node = Fails(step_mode="m", store_v_seq=True)
+    x = torch.tensor([[0.25], [0.5]])
+    node(x)
+    with pytest.raises(RuntimeError, match="no more"):
+        node(torch.cat([x, torch.full((1, 1), 3.0)]))
+    assert node.v_seq.tolist() == [[0.25], [0.75]]

@@ -193,3 +193,8 @@ def test_clif_resets_by_more_than_the_threshold():
     expected = 1.5 - (1 + torch.tensor(1.0, dtype=torch.float64).sigmoid().item())
     assert node.v.item() == pytest.approx(expected, abs=1e-12)
     assert node.m.item() == 1.0
+
+
+def test_a_gate_that_is_rounded_to_its_end_is_fixed():
+    node = GLIFNode(alpha=1 - 1e-9, beta=1e-60)
+    assert (node.w_alpha, node.w_beta) == (1.0, 0.0)

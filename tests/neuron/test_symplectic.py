@@ -72,3 +72,8 @@ def test_settings_are_checked():
         SEAdLIFNode(tau_w=0.0)
     with pytest.raises(ValueError, match="`a` must be a finite number of at least 0"):
         SEAdLIFNode(a=-1.0)
+
+
+def test_without_a_leak_nothing_swings():
+    for endless in ({"tau": torch.inf}, {"tau_w": torch.inf}, {"tau": torch.tensor([20.0, torch.inf])}):
+        assert SEAdLIFNode(**endless)(torch.ones(1, 2)).isfinite().all()

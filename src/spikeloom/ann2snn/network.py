@@ -9,7 +9,7 @@ from spikeloom.ann2snn.report import Report
 from spikeloom.ann2snn.spiking import SpikingActivation, SpikingMaxPool
 from spikeloom.layer.shapes import Shapes
 from spikeloom.layer.time_wise import fold, unfold
-from spikeloom.memory import StepModule
+from spikeloom.steps import StepModule
 
 Replacements = dict[str, SpikingActivation | SpikingMaxPool]
 

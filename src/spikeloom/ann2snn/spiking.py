@@ -49,6 +49,13 @@ class SpikingActivation(nn.Module):
         spikes = self.node(_over_time(x, num_steps))
         return (spikes * self.node.v_threshold).flatten(0, 1)
 
+    def _load_from_state_dict(self, state_dict, prefix, *args):  # pyright: ignore[reportIncompatibleMethodOverride]
+        initial, shift = (state_dict.get(prefix + name) for name in ("initial", "shift"))
+        if initial is not None:  # calibration gives it another shape
+            self.initial = self.initial.new_zeros(initial.shape)
+        self.shift = None if shift is None else self.initial.new_zeros(shift.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def start_memories(self) -> None:
         """Set the potential to what it starts from: a buffer, which is calibrated, saved and moved."""
         self.node.v = self.initial

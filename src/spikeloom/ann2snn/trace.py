@@ -18,8 +18,8 @@ from spikeloom.ann2snn.report import Row
 from spikeloom.errors import ConversionError
 from spikeloom.event.record import copied
 from spikeloom.layer.synchronised import plain_batch_norm
-from spikeloom.memory import StepModule
 from spikeloom.monitor.hooks import has_hooks
+from spikeloom.steps import StepModule
 
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _NOTHING_BY_NAME = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"}

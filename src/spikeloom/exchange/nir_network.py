@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.memory import MemoryModule, StepModule
+from spikeloom.memory import MemoryModule
+from spikeloom.steps import StepModule
 
 INPUT, OUTPUT = "input", "output"
 Sources = Mapping[str, Sequence[str]]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
-from spikeloom.memory import MemoryModule, loop_over_time
+from spikeloom.memory import MemoryModule
+from spikeloom.steps import loop_over_time
 
 Module = nn.Module | Callable[[Tensor], Tensor]
 

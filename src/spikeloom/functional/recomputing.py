@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.functional.networks import check_time, in_one_step_mode, require_multi_step
-from spikeloom.memory import StepModule, load_memory_states, memory_states, recomputing
+from spikeloom.memory import load_memory_states, memory_states, recomputing
+from spikeloom.steps import StepModule
 
 
 def checkpoint(module: nn.Module, x: Tensor) -> Tensor:

@@ -95,13 +95,18 @@ def set_threshold_margin(
         label_one_hot: classes of the samples that come next, ``[N, C]``.
         eval_threshold: threshold of all where the layer is in evaluation mode.
         threshold0, threshold1: thresholds of the other neurons, and of the class's.
+    Raises:
+        TypeError: the threshold of the layer is a parameter.
     """
+    now = output_layer.v_threshold
+    if isinstance(now, nn.Parameter):
+        raise TypeError("`output_layer` must have a threshold that is set, not one that is learned.")
     if not output_layer.training:
         is_buffer = "v_threshold" in output_layer._buffers
-        output_layer.v_threshold = torch.tensor(eval_threshold) if is_buffer else eval_threshold
+        output_layer.v_threshold = now.new_tensor(eval_threshold) if is_buffer else eval_threshold
         return
     margin = torch.where(label_one_hot == 1, threshold1, threshold0)
-    output_layer.v_threshold = margin.to(device=label_one_hot.device, dtype=torch.get_default_dtype())
+    output_layer.v_threshold = margin.to(torch.get_default_dtype())
 
 
 @torch.no_grad()

@@ -113,7 +113,7 @@ def redundant_one_hot(labels: Tensor, num_classes: int, n: int) -> Tensor:
         >>> redundant_one_hot(torch.tensor([1]), 2, 3)
         tensor([[0., 0., 0., 1., 1., 1.]])
     """
-    return F.one_hot(labels, num_classes).float().repeat_interleave(n, 1)
+    return F.one_hot(labels.long(), num_classes).float().repeat_interleave(n, 1)
 
 
 def _rates_for(spikes: Tensor, labels: Tensor) -> Tensor:

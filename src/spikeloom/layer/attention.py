@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
-from spikeloom.memory import StepModule
+from spikeloom.steps import StepModule
 
 
 class _Attention(StepModule, nn.Module):

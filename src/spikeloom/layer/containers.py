@@ -1,5 +1,6 @@
 """Stacks of single-step modules applied to sequences."""
 
+from collections import OrderedDict
 from typing import Any
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from spikeloom.functional.networks import check_time, require_single_step, require_stateless
 from spikeloom.layer.shapes import Shapes
 from spikeloom.layer.time_wise import fold, unfold
-from spikeloom.memory import StepModule, loop_over_time
+from spikeloom.steps import StepModule, loop_over_time
 
 
 class StepModeContainer(StepModule, nn.Sequential):
@@ -57,6 +58,14 @@ class StepModeContainer(StepModule, nn.Sequential):
             return loop_over_time(super().forward, input)
         self._shapes.check(self, input)
         return unfold(super().forward(fold(input)), input.shape[:2])
+
+    def __getitem__(self, index: int | slice) -> Any:  # type: ignore[override]
+        if not isinstance(index, slice):
+            return super().__getitem__(index)
+        part = type(self).__new__(type(self))  # each class has arguments of its own
+        nn.Sequential.__init__(part, OrderedDict(list(self._modules.items())[index]))
+        part.stateful, part.step_mode, part.training = self.stateful, self.step_mode, self.training
+        return part
 
     def _check_modules(self) -> None:
         if not self.stateful:

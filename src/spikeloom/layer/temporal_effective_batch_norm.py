@@ -45,6 +45,7 @@ class _TemporalEffective(TimeWise):
         return ("m",)
 
     def forward(self, input: Tensor) -> Tensor:
+        input = self._readable(input)
         self._check(input)
         if input.shape[0] != self.T:
             raise ShapeError(

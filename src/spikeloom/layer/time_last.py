@@ -4,10 +4,17 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeloom.layer.containers import MultiStepContainer, SeqToANNContainer
+from spikeloom.layer.containers import MultiStepContainer, SeqToANNContainer, StepModeContainer
 
 
-class TLastMultiStepContainer(MultiStepContainer):
+class _TimeLast(StepModeContainer):
+    def forward(self, input: Tensor) -> Any:
+        if self.step_mode == "s":
+            return super().forward(input)
+        return super().forward(input.movedim(-1, 0)).movedim(0, -1)
+
+
+class TLastMultiStepContainer(_TimeLast, MultiStepContainer):
     """:class:`MultiStepContainer` for sequences ``[N, *, T]``.
 
     Example:
@@ -18,13 +25,8 @@ class TLastMultiStepContainer(MultiStepContainer):
         torch.Size([4, 2, 5])
     """
 
-    def forward(self, input: Tensor) -> Any:
-        if self.step_mode == "s":
-            return super().forward(input)
-        return super().forward(input.movedim(-1, 0)).movedim(0, -1)
 
-
-class TLastSeqToANNContainer(SeqToANNContainer):
+class TLastSeqToANNContainer(_TimeLast, SeqToANNContainer):
     """:class:`SeqToANNContainer` for sequences ``[N, *, T]``.
 
     Example:
@@ -33,8 +35,3 @@ class TLastSeqToANNContainer(SeqToANNContainer):
         >>> TLastSeqToANNContainer(nn.Conv2d(1, 2, 3))(torch.rand(4, 1, 8, 8, 5)).shape
         torch.Size([4, 2, 6, 6, 5])
     """
-
-    def forward(self, input: Tensor) -> Any:
-        if self.step_mode == "s":
-            return super().forward(input)
-        return super().forward(input.movedim(-1, 0)).movedim(0, -1)

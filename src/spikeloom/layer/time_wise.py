@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.errors import describe
 from spikeloom.layer.shapes import Shapes
-from spikeloom.memory import STEP_MODES, StepModule
+from spikeloom.steps import STEP_MODES, StepModule
 
 
 class TimeWise(StepModule, nn.Module):

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from spikeloom import functional, layer, neuron
 from spikeloom.errors import describe
 from spikeloom.functional.networks import in_one_step_mode, require_single_step
-from spikeloom.memory import MemoryModule, StepModule
+from spikeloom.memory import MemoryModule
 from spikeloom.rnn import SpikingRNNBase
+from spikeloom.steps import StepModule
 
 # What takes whole sequences of a module with memories one step after the other, or keeps none of their graph.
 _STEP_BY_STEP = frozenset(

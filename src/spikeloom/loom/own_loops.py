@@ -41,7 +41,7 @@ def runs_compiled(layer: str, backend: str, x: Tensor, weight: Tensor) -> bool:
     wanted = effective_backend(checked_backend(backend))
     if wanted == "torch":
         return False
-    reason = _unsuited(x) or _unsuited(weight) or unavailable("numba")
+    reason = _unsuited(weight, "its weights have") or _unsuited(x, "its input has") or unavailable("numba")
     if wanted == "triton":
         reason = "it has no Triton kernels"
     if reason and wanted != "auto":
@@ -49,12 +49,12 @@ def runs_compiled(layer: str, backend: str, x: Tensor, weight: Tensor) -> bool:
     return reason is None
 
 
-def _unsuited(x: Tensor) -> str | None:
+def _unsuited(x: Tensor, name: str) -> str | None:
     """Why compiled loops cannot run on this input or these weights."""
     if type(x) not in (Tensor, torch.nn.Parameter):
         return f"it got a {type(x).__name__}, not a plain tensor"
     if x.device.type != "cpu":
         return f"it got a tensor on {x.device}"
     if x.dtype not in (torch.float32, torch.float64):
-        return f"its weights have the type {x.dtype}"
+        return f"{name} the type {x.dtype}"
     return None

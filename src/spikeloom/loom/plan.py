@@ -186,7 +186,7 @@ class PlanBuilder:
         if name in FILLED:
             return self.any(FILLED[name])
         if name in ("full_like", "full", "new_full", "fill", "copy", "scalar_tensor"):
-            return self.any(args[0 if name == "scalar_tensor" else 1])
+            return self.any(args[{"scalar_tensor": 0, "new_full": 2}.get(name, 1)])
         if name == "_to_copy":
             return self.truth(args[0]) if dtype == torch.bool else self.number(args[0])
         if not kwargs and _changes_nothing(name, *args[1:]):

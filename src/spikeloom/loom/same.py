@@ -76,7 +76,7 @@ class _Seen(NamedTuple):
     version: int
 
 
-_seen: dict[type, _Seen] = {}
+_seen: dict[type, _Seen] = {}  # never emptied: a class that ran stays, with what it holds
 
 
 def class_version(cls: type) -> int:
@@ -109,8 +109,6 @@ class _Elsewhere(NamedTuple):
         """The numbers, names and short containers among it: global variables, attributes of modules and of
         the class, and what functions have in their closures."""
         for owner, name in self.read:
-            if isinstance(owner, weakref.ref):
-                owner = owner()
             if isinstance(owner, types.CellType):
                 yield name, _brief(next(iter(held_by(owner)), None), self.names)
             else:
@@ -171,7 +169,7 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
     """What a user's function, or those of a class, name that is not the neuron's own; with those they call.
 
     Returns:
-        owners (a reference to a class, a dictionary of variables, a module, a cell of a closure) and names;
+        owners (a class, a dictionary of variables, a module, a cell of a closure) and names;
         and all names, also of attributes
     """
     read: list[tuple[Any, str]] = []
@@ -186,7 +184,7 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
             elif not name.startswith("__"):
-                read.append((weakref.ref(base), name))  # or no class that was asked about would ever be freed
+                read.append((base, name))
     while waiting:
         function = waiting.pop()
         if id(function) in seen or of_library(function):

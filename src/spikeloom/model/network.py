@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from spikeloom import functional
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
-from spikeloom.memory import MemoryModule, StepModule
+from spikeloom.memory import MemoryModule
+from spikeloom.steps import StepModule
 
 Layers = Mapping[str, nn.Module]
 """Layers by name, in order."""

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikeloom.errors import UnknownNameError, suggest
-from spikeloom.monitor.hooks import map_tensors
+from spikeloom.steps import map_tensors
 
 Instance = type | tuple[type, ...]
 

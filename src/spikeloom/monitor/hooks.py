@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from spikeloom.memory import is_recomputing
 
@@ -93,20 +93,6 @@ def _restore(module: nn.Module, previous: Any) -> None:
         del module.single_step_forward
     else:
         module.single_step_forward = previous
-
-
-def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """``function`` of each tensor in ``value``, also in tuples, lists, dictionaries; the rest as it is."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, tuple | list):
-        parts = [map_tensors(function, part) for part in value]
-        if isinstance(value, tuple):
-            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-        return parts
-    if isinstance(value, dict):
-        return {key: map_tensors(function, part) for key, part in value.items()}
-    return value
 
 
 def single(values: tuple[Any, ...]) -> Any:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from spikeloom.errors import ShapeError, SpikeloomError, UnknownNameError, suggest
 from spikeloom.memory import MemoryModule
 from spikeloom.monitor.base import Instance
-from spikeloom.monitor.hooks import Hook, Step, attributes, inputs_of, map_tensors
+from spikeloom.monitor.hooks import Hook, Step, attributes, inputs_of
+from spikeloom.steps import map_tensors
 
 _CALLS = ("spike", "input")  # recorded names that are no attributes
 
@@ -186,11 +187,28 @@ def _attach(module: nn.Module, kept: ModuleRecord, on_exit: contextlib.ExitStack
             after_step()
         elif not seen:
             kept.unseen.update(names)
+        finish()
+
+    lengths: dict[str, int] = {}  # of what was recorded before a call that has not come to its end
+
+    def before_call(_args: Any, _kwargs: Any) -> None:
+        lengths.update((name, len(chunks[name])) for name in names)
+
+    def finish() -> None:
+        lengths.clear()
         if step is not None:
             step.seen = False  # in the next call
 
-    handle = module.register_forward_hook(Hook(module, after_call), with_kwargs=True)
-    on_exit.callback(handle.remove)
+    def after_failure(_args: Any, _kwargs: Any, _output: Any) -> None:
+        for name, length in lengths.items():
+            del chunks[name][length:]
+        finish()
+
+    before = module.register_forward_pre_hook(Hook(module, before_call), with_kwargs=True)
+    after = module.register_forward_hook(Hook(module, after_call), with_kwargs=True)
+    always = module.register_forward_hook(Hook(module, after_failure), with_kwargs=True, always_call=True)
+    for handle in (before, after, always):
+        on_exit.callback(handle.remove)
 
 
 def _is_one_step(output: Any, x_seq: Any) -> bool:

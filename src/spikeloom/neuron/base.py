@@ -91,7 +91,7 @@ class BaseNode(MemoryModule):
             backend, store_v_seq = "auto", backend
         self.v_reset = None if v_reset is None else checked_number("v_reset", v_reset)
         self.add_setting("v_threshold", v_threshold)
-        if self.v_reset is None and is_number(v_threshold) and v_threshold in (math.inf, -math.inf):
+        if self.v_reset is None and _is_infinite(v_threshold):
             raise ValueError(
                 f"`v_threshold` must be finite where it is subtracted (v_reset=None), got {v_threshold}."
             )
@@ -99,7 +99,7 @@ class BaseNode(MemoryModule):
         self.detach_reset = detach_reset
         self.backend = backend
         self.store_v_seq = store_v_seq
-        self._v_steps: list[Tensor] = []
+        self._v_steps: list[Tensor] = []  # [t, N, *], of one step or several
         self._v_seq: Any = None
         self.register_memory("v", self.rest)
 
@@ -112,7 +112,7 @@ class BaseNode(MemoryModule):
     def v_seq(self) -> Any:
         """The potential after each step ``[T, N, *]``, with ``store_v_seq``; else what was assigned, such as
         a list that a hook fills, or ``None``."""
-        return torch.stack(self._v_steps) if self._v_steps else self._v_seq
+        return torch.cat(self._v_steps) if self._v_steps else self._v_seq
 
     @v_seq.setter
     def v_seq(self, value: Any) -> None:
@@ -174,7 +174,7 @@ class BaseNode(MemoryModule):
                 "setting or a memory does not broadcast to its input."
             )
         if self.store_v_seq:
-            self._v_steps.append(self.v.clone())  # which the next step may change in place
+            self._v_steps.append(self.v[None].clone())  # which the next step may change in place
         return spike
 
     def _woven_step(self, x: Tensor) -> Tensor | None:
@@ -182,20 +182,28 @@ class BaseNode(MemoryModule):
             return None
         spike = loom.run_step(self, x)
         if spike is not None and self.store_v_seq:
-            self._v_steps.append(self.v.clone())
+            self._v_steps.append(self.v[None].clone())
         return spike
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        self._v_steps = []
+        before, self._v_steps = self._v_steps, []
+        try:
+            return self._sequence(x_seq)
+        except BaseException:
+            self._v_steps = before  # as the memories, which are set back too
+            raise
+
+    def _sequence(self, x_seq: Tensor) -> Tensor:
         keep = ("v",) if self.store_v_seq else ()
         if torch.compiler.is_compiling():
             woven = loom.graph.run(self, x_seq, keep)
         else:
             woven = loom.run(self, x_seq, keep, self._window)
         if woven is None:
-            return super().multi_step_forward(x_seq.float() if x_seq.dtype in HALF else x_seq)
+            as_float = x_seq.dtype in HALF and self.computes_in_float32
+            return super().multi_step_forward(x_seq.float() if as_float else x_seq)
         output, sequences = woven
-        self._v_steps = list(sequences.get("v", ()))
+        self._v_steps = [*sequences.values()]
         return output
 
     @property
@@ -240,14 +248,16 @@ class BaseNode(MemoryModule):
 
     def add_setting(self, name: str, value: float | Tensor) -> None:
         """Set the attribute ``name``: a number as a float, a tensor as a buffer, a parameter as such."""
-        if isinstance(value, Tensor) and not value.is_meta and bool(value.isnan().any()):
+        if not isinstance(value, Tensor):
+            value = checked_number(name, value)
+        elif not value.is_meta and bool(value.isnan().any()):
             raise ValueError(f"`{name}` must not contain NaN.")
-        if isinstance(value, nn.Parameter):
-            setattr(self, name, value)
-        elif isinstance(value, Tensor):
+        for held in (self.__dict__, self._parameters, self._buffers):  # a subclass may set it again
+            held.pop(name, None)
+        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             self.register_buffer(name, value)
         else:
-            setattr(self, name, checked_number(name, value))
+            setattr(self, name, value)
 
     def memory_state(self) -> dict[str, Any]:
         return super().memory_state() | {"_v_steps": list(self._v_steps)}
@@ -258,7 +268,7 @@ class BaseNode(MemoryModule):
 
     def detach(self) -> None:
         super().detach()
-        self._v_steps = [v.detach() for v in self._v_steps]
+        self._v_steps = [v.detach() if v.requires_grad else v for v in self._v_steps]
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -324,6 +334,12 @@ class SimpleBaseNode(BaseNode):
         super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, step_mode)
         self.set_reset_value("v", 0.0)
         self.v = 0.0
+
+
+def _is_infinite(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not value.is_meta and bool(value.isinf().any())
+    return is_number(value) and math.isinf(value)
 
 
 def _is_shown(value: Any) -> bool:

@@ -92,7 +92,7 @@ class GLIFNode(BaseNode):
 
     def _add(self, name: str, start: float) -> None:
         _refuse_tensor(name, start)
-        start = checked_range(name, start, 0.0, 1.0)
+        start = torch.tensor(checked_range(name, start, 0.0, 1.0)).item()  # as a parameter rounds it
         fixed = start in (0.0, 1.0)
         logit = torch.full(_as_tuple(self._shape), start).logit()
         self._parameters.pop(f"w_{name}", None)

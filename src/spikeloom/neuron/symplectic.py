@@ -78,10 +78,11 @@ class SEAdLIFNode(BaseNode):
         self.add_setting("a", checked_range("a", a, 0.0))
         self.add_setting("b", checked_range("b", b, 0.0))
         alpha, beta = (function("exp", -1.0 / one) for one in (self.tau, self.tau_w))
-        most = torch.as_tensor((1.0 + alpha) * (1.0 + beta) / ((1.0 - alpha) * (1.0 - beta)))
-        if not bool(torch.as_tensor(self.a < most).all()):
+        above, below = (1.0 + alpha) * (1.0 + beta), (1.0 - alpha) * (1.0 - beta)
+        if not bool(torch.as_tensor(self.a * below < above).all()):
+            most = torch.as_tensor(above / below).min().item()
             raise ValueError(
-                f"`a` must be less than {most.min().item():.4g} with these time constants, or a swing would "
+                f"`a` must be less than {most:.4g} with these time constants, or a swing would "
                 f"grow; got {a}. Take shorter time steps, which are larger time constants."
             )
         self.register_memory("w", 0.0)
