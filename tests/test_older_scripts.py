@@ -53,6 +53,93 @@ def test_a_neuron_whose_step_is_a_function():
         base.MemoryModule()(torch.ones(1))
 
 
+def test_a_step_that_is_made_of_another_ones():
+    class Doubled(neuron.LIFNode):
+        def single_step_functional_forward(self, inputs, states, **kwargs):
+            (spike,), after = super().single_step_functional_forward(inputs, states, **kwargs)
+            return (2 * spike,), after
+
+    x = 3 * torch.rand(6, 5)
+    node, plain = Doubled(step_mode="m", store_v_seq=True), neuron.LIFNode(step_mode="m", store_v_seq=True)
+    assert torch.equal(node(x), 2 * plain(x))
+    assert torch.equal(node.v_seq, plain.v_seq)
+
+
+def test_a_neuron_as_a_function_sets_nothing():
+    node, x = neuron.AdExNode(store_v_seq=True), torch.rand(5)
+    node(x)
+    before, states = torch.stack([*node.memories()]), torch.rand(2, 5)
+    kept = states.clone()
+    (spike,), after = node.functional_forward((x,), tuple(states))
+    assert_same("memories", before, torch.stack([*node.memories()]))
+    assert_same("states", kept, states)
+    assert len(node.v_seq) == 1
+    node.v, node.w = states.clone()
+    assert torch.equal(node(x), spike)
+    assert_same("states after", torch.stack(after), torch.stack([*node.memories()]))
+
+
+def test_a_sequence_that_is_a_function():
+    class Sum(neuron.BaseNode):
+        def single_step_functional_forward(self, inputs, states, **kwargs):
+            v = states[0] + inputs[0]
+            return (v,), (v,)
+
+        def multi_step_functional_forward(self, inputs, states, **kwargs):
+            v_seq = states[0] + inputs[0].cumsum(0)
+            return (10 * v_seq,), (v_seq[-1],)
+
+    node = Sum(step_mode="m")
+    assert node(torch.ones(3, 1)).flatten().tolist() == [10, 20, 30]
+    assert node(torch.ones(1, 1)).flatten().tolist() == [40]
+    assert "overrides" in loom.explain(node)
+    by_steps, _ = base.MemoryModule.multi_step_functional_forward(node, (torch.ones(3, 1),), (1.0,))
+    assert by_steps[0].flatten().tolist() == [2, 3, 4]
+
+
+class Sums(neuron.LIFNode):
+    """Has a sequence of its own, and the step of the neuron that it derives from."""
+
+    def multi_step_functional_forward(self, inputs, states, **kwargs):
+        return (inputs[0].cumsum(0),), states
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sequence_that_is_a_function_is_not_woven(dtype):
+    assert "overrides multi_step_functional_forward" in loom.explain(Sums())
+    output = Sums(step_mode="m")(torch.ones(3, 1, dtype=dtype))
+    assert (output.dtype, output.flatten().tolist()) == (dtype, [1, 2, 3])
+
+
+def test_states_that_a_module_makes():
+    class Late(base.MemoryModule):
+        def __init__(self):
+            super().__init__()
+            self.register_memory("v", None)
+
+        def materialize_states(self, inputs, states, step_mode):
+            return tuple(torch.zeros_like(inputs[0]) if one is None else one for one in states)
+
+        def single_step_functional_forward(self, inputs, states, **kwargs):
+            v = 0.5 * states[0] + inputs[0]
+            return (v,), (v,)
+
+    module = Late()
+    assert [module(torch.ones(1)).item() for _ in range(2)] == [1, 1.5]
+    assert module.get_reset_value("v") is None
+
+
+def test_what_older_scripts_ask_a_neuron():
+    node = neuron.IFNode(v_threshold=2.0)
+    assert node.backend in node.supported_backends
+    v, spike = torch.tensor([3.0, 1.0]), torch.tensor([1.0, 0.0])
+    assert node.apply_hard_reset(v, spike, -1.0).tolist() == [-1, 1]
+    assert node.apply_soft_reset(v, spike, 2.0).tolist() == [1, 1]
+    older = neuron.MultiStepLIFNode()
+    older(torch.rand(4, 2, 3))
+    assert older.v_seq.shape == (4, 2, 3)
+
+
 def test_a_function_that_returns_no_tuples():
     class Wrong(Leaky):
         def single_step_functional_forward(self, inputs, states, **kwargs):
@@ -66,6 +153,7 @@ def test_memories_of_a_network():
     net = nn.Sequential(nn.Linear(2, 2), neuron.LIFNode(), nn.Sequential(neuron.IFNode(v_reset=-1.0)))
     assert dict(base.named_memories(net)) == {"1.v": 0.0, "2.0.v": -1.0}
     assert dict(base.named_memories(neuron.IFNode())) == {"v": 0.0}
+    assert dict(base.named_memories(net, prefix="net")) == {"net.1.v": 0.0, "net.2.0.v": -1.0}
     net(torch.rand(3, 2))
     kept = base.extract_memories(net)
     functional.reset_net(net)
@@ -268,7 +356,7 @@ def test_attention_over_channels_and_places():
     factors = sum(channel.channel(seen) for seen in pooled).sigmoid()
     assert_close("channels", (x[:, 1] * factors[:, None, None]).relu(), channel(x)[:, 1])
     places = layer.MultiDimensionalAttention(4, 6, 2, 3, 7, **only | {"use_spatial": True})
-    seen = torch.stack([x[2].mean(1), x[2].amax(1)], 1)
+    seen = torch.stack([x.mean((0, 2)), x.amax((0, 2))], 1)
     assert_close("places", (x[2] * places.spatial(seen).sigmoid()).relu(), places(x)[2])
     whole = layer.MultiDimensionalAttention(4, 6, 2, 3)(x)
     assert whole.shape == x.shape
@@ -307,5 +395,5 @@ def test_norms_of_branches():
 def test_names_of_modules():
     from spikeloom import exchange, nir_exchange, rnn
 
-    assert nir_exchange is exchange
+    assert nir_exchange.export_to_nir is exchange.export_to_nir
     assert rnn.SpikingLSTM.states_num() == 2

@@ -158,6 +158,16 @@ def test_settings_that_are_refused():
         rnn.SpikingLSTMCell(5, 6, True, surrogate.ATan(), surrogate.ATan(spiking=False))
 
 
+def test_layers_of_ones_own():
+    class Own(rnn.SpikingRNNBase):
+        @staticmethod
+        def base_cell():
+            return rnn.SpikingVanillaRNNCell
+
+    output, state = Own(3, 4, 1)(torch.rand(5, 2, 3))
+    assert (output.shape, state.shape) == ((5, 2, 4), (1, 2, 4))
+
+
 def test_it_learns_digits_row_by_row():
     torch.manual_seed(0)
     digits = data.load("digits")

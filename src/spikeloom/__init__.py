@@ -61,9 +61,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a module of the package when it is first used: the command line's help needs none of them."""
-    if name == "nir_exchange":  # of scripts for SpikingJelly
-        name = "exchange"
-    if name in __all__:
+    if name in (*__all__, "nir_exchange"):
         return importlib.import_module(f"spikeloom.{name}")
     raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
 

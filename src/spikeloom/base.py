@@ -19,9 +19,10 @@ __all__ = [
 ]
 
 
-def named_memories(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Each memory of a network, by the path of its module and its own name, as in ``('1.v', 0.0)``."""
-    for path, one in module.named_modules():
+def named_memories(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each memory of a network, by the path of its module, after a ``prefix``, and its own name, as in
+    ``('1.v', 0.0)``."""
+    for path, one in module.named_modules(prefix=prefix):
         if isinstance(one, MemoryModule):
             for name, value in one.named_memories():
                 yield f"{path}.{name}".lstrip("."), value

@@ -11,7 +11,7 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
-from spikeloom.steps import StepModule, loop_over_time, map_tensors
+from spikeloom.steps import StepFunctions, StepModule, loop_over_time, map_tensors
 
 BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
@@ -96,7 +96,7 @@ class _Graph:
         self.freed = self.freed or not _keeps_graph()
 
 
-class MemoryModule(nn.Module, StepModule):
+class MemoryModule(nn.Module, StepModule, StepFunctions):
     """A module with memories: state over time that is reset between sequences.
 
     Subclasses register memories and write :meth:`single_step_forward`; a sequence is a loop over it unless
@@ -151,10 +151,8 @@ class MemoryModule(nn.Module, StepModule):
         """Whether the modules within get single steps of a sequence too, as it is a loop over
         :meth:`single_step_forward`. ``functional.set_step_mode`` then leaves them as they are."""
         cls = type(self)
-        return (cls.forward, cls.multi_step_forward) == (
-            MemoryModule.forward,
-            MemoryModule.multi_step_forward,
-        )
+        defaults = (MemoryModule.forward, MemoryModule.multi_step_forward)
+        return (cls.forward, cls.multi_step_forward) == defaults and not self.has_sequence_function()
 
     def register_memory(self, name: str, value: Any) -> None:
         """Add a memory that starts as ``value`` and returns to it on :meth:`reset`.
@@ -186,6 +184,10 @@ class MemoryModule(nn.Module, StepModule):
                 f"{name!r}."
             )
         self._memories[name] = _start(name, value)
+
+    def get_reset_value(self, name: str) -> Any:
+        """What :meth:`reset` sets the memory ``name`` to."""
+        return self._memories[name]
 
     def reset(self) -> None:
         """Set every memory to its reset value. Call it between sequences: ``functional.reset_net(net)``."""
@@ -264,26 +266,14 @@ class MemoryModule(nn.Module, StepModule):
         return output
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """One time step: input ``[N, *]``. Subclasses write this, or the next one."""
-        outputs, memories = self.single_step_functional_forward((x, *args), tuple(self.memories()), **kwargs)
-        if not isinstance(outputs, tuple) or len(memories) != len(self._memories):
-            raise TypeError(
-                f"single_step_functional_forward of {describe(self)} must return two tuples, of outputs and "
-                f"of its {len(self._memories)} memories."
-            )
-        for name, value in zip(self._memories, memories, strict=True):
-            setattr(self, name, value)
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def single_step_functional_forward(
-        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
-    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The same as a function, from inputs and memories to outputs and memories, which sets nothing."""
-        raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x).")
+        """One time step: input ``[N, *]``. Subclasses write this, or the step as a function."""
+        return self._by_function(self.single_step_functional_forward, (x, *args), "s", kwargs)
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """A sequence: input ``[T, N, *]``; the plain loop over :meth:`single_step_forward`, which is given a
         step of it and all other arguments as they are."""
+        if self.has_sequence_function():
+            return self._by_function(self.multi_step_functional_forward, (x_seq, *args), "m", kwargs)
 
         def step(x: Tensor) -> Any:
             if self.cuts_memories:
@@ -293,6 +283,26 @@ class MemoryModule(nn.Module, StepModule):
             return map_tensors(lambda one: one.clone() if self._is_memory(one) else one, output)
 
         return loop_over_time(step, x_seq)
+
+    def has_sequence_function(self) -> bool:
+        """Whether the class has a :meth:`multi_step_functional_forward` of its own."""
+        own = type(self).multi_step_functional_forward
+        return own is not StepFunctions.multi_step_functional_forward
+
+    def _by_function(
+        self, function: Callable[..., Any], inputs: tuple[Any, ...], step_mode: str, kwargs: dict[str, Any]
+    ) -> Any:
+        """Outputs of a function of inputs and memories, after it said what the memories are then."""
+        states = self.materialize_states(inputs, tuple(self.memories()), step_mode)
+        outputs, memories = function(inputs, states, **kwargs)
+        if not isinstance(outputs, tuple) or len(memories) != len(self._memories):
+            raise TypeError(
+                f"{function.__name__} of {describe(self)} must return two tuples, of outputs and of its "
+                f"{len(self._memories)} memories."
+            )
+        for name, value in zip(self._memories, memories, strict=True):
+            setattr(self, name, value)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def _prepared(self, x: Tensor) -> Tensor:
         """The input in a type to compute in, after the memories were checked against it and moved to it."""

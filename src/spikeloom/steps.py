@@ -34,6 +34,46 @@ class StepModule:
         self._step_mode = value
 
 
+class StepFunctions:
+    """A step and a sequence as functions, from inputs and states to outputs and states, which set nothing. A
+    module with memories may define the first, or both, in place of ``single_step_forward``."""
+
+    step_mode: Any
+
+    def single_step_functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """One time step: inputs ``[N, *]``, and a state for each memory."""
+        raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x).")
+
+    def multi_step_functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """A sequence: inputs ``[T, N, *]``; the loop over :meth:`single_step_functional_forward`. What is
+        defined in its place is what a sequence runs."""
+        steps = []
+        for x in zip(*inputs, strict=True):
+            outputs, states = self.single_step_functional_forward(x, states, **kwargs)
+            steps.append(outputs)
+        return tuple(torch.stack(parts) for parts in zip(*steps, strict=True)), states
+
+    def materialize_states(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], step_mode: str
+    ) -> tuple[Any, ...]:
+        """The states that the functions get: those given, unless a class makes tensors of them that fit
+        ``inputs``, which are a step's (``'s'``) or a sequence's (``'m'``)."""
+        return states
+
+    def functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """One step or a sequence, as ``step_mode`` says."""
+        states = self.materialize_states(inputs, states, self.step_mode)
+        of_sequence = self.step_mode == "m"
+        run = self.multi_step_functional_forward if of_sequence else self.single_step_functional_forward
+        return run(inputs, states, **kwargs)
+
+
 def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
     """Apply ``step`` to each step of ``x_seq`` ``[T, ...]`` and stack the results, tuples part by part."""
     outputs = [step(x) for x in x_seq]

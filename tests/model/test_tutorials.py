@@ -92,6 +92,17 @@ def test_spiking_vgg_pools_maxima_and_normalises_only_if_asked():
         assert (layer.BatchNorm2d in kinds) == has_norm
 
 
+def test_arguments_that_the_functions_of_tutorials_have():
+    norm = layer.BatchNorm2d
+    with torch.device("meta"):
+        sew_resnet.sew_resnet18(cnf="ADD", spiking_neuron=neuron.IFNode, groups=1, width_per_group=64)
+        spiking_vgg.spiking_vgg11(spiking_neuron=neuron.IFNode, init_weights=True)
+        net = spiking_vgg.spiking_vgg11_bn(False, True, norm, neuron.IFNode, num_classes=10)
+    assert any(isinstance(one, norm) for one in net.modules())
+    with pytest.raises(ValueError, match=r"`groups` must be 1 here. See spikeloom.model.create"):
+        sew_resnet.sew_resnet18(spiking_neuron=neuron.IFNode, groups=32)
+
+
 def test_what_is_wrong_is_refused():
     with pytest.raises(ValueError, match=r"`pretrained` must be False.* there are no weights"):
         sew_resnet.sew_resnet18(pretrained=True, spiking_neuron=neuron.IFNode)

@@ -62,7 +62,7 @@ MultiStepTemporalWiseAttention = TemporalWiseAttention  # its name in older scri
 
 
 class MultiDimensionalAttention(_Attention):
-    """Factors for each time step, then for each channel, then for each place of a step; then a rectifier.
+    """Factors for each time step, then for each channel, then for each place; then a rectifier.
 
     Args:
         T, C: time steps and channels of every sequence.
@@ -111,8 +111,8 @@ class MultiDimensionalAttention(_Attention):
         if self.channel is not None:
             x_seq = x_seq * _factors(self.channel, x_seq, 2)
         if self.spatial is not None:
-            seen = torch.stack([x_seq.mean(2), x_seq.amax(2)], 2)
-            x_seq = x_seq * self.spatial(seen.flatten(0, 1)).unflatten(0, seen.shape[:2]).sigmoid()
+            seen = torch.stack([x_seq.mean((0, 2)), x_seq.amax((0, 2))], 1)  # [N, 2, H, W]
+            x_seq = x_seq * self.spatial(seen).sigmoid()
         return x_seq.relu()
 
 

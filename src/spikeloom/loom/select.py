@@ -18,7 +18,6 @@ from spikeloom.loom.isolate import CHANGES
 from spikeloom.loom.plan import FAILED, FOREIGN
 from spikeloom.loom.running import CannotCompile, Loops
 from spikeloom.loom.same import class_version
-from spikeloom.memory import MemoryModule
 
 _KEPT = 1024  # woven neurons that are remembered; the least recently used is forgotten
 
@@ -256,8 +255,10 @@ def weave_anew(
     for name in ("single_step_forward", "expand_memories"):
         if getattr(type(node), name, None) not in _declared(node, name):
             return f"it overrides {name}"
-    if type(node).single_step_functional_forward is not MemoryModule.single_step_functional_forward:
+    if node.has_step_function():
         return "it overrides single_step_functional_forward"
+    if node.has_sequence_function():
+        return "it overrides multi_step_functional_forward"
     from spikeloom.loom.weave import weave
 
     return weave(node, shape, dtype, target, names)

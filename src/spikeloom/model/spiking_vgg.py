@@ -16,7 +16,6 @@ from spikeloom.model.network import Network, Norm
 
 def _spiking_vgg(
     number: str,
-    norm: Norm | None,
     pretrained: bool = False,
     progress: bool = True,
     spiking_neuron: Callable[..., nn.Module] | None = None,
@@ -31,17 +30,31 @@ def _spiking_vgg(
         settings,
         pretrained,
         num_classes=num_classes,
-        norm=norm and (norm_layer or norm),
+        norm=norm_layer,
         convolutions=vgg.VGG[number],
         pool="max",
     )
 
 
-spiking_vgg11 = partial(_spiking_vgg, "11", None)
-spiking_vgg11_bn = partial(_spiking_vgg, "11", layer.BatchNorm2d)
-spiking_vgg13 = partial(_spiking_vgg, "13", None)
-spiking_vgg13_bn = partial(_spiking_vgg, "13", layer.BatchNorm2d)
-spiking_vgg16 = partial(_spiking_vgg, "16", None)
-spiking_vgg16_bn = partial(_spiking_vgg, "16", layer.BatchNorm2d)
-spiking_vgg19 = partial(_spiking_vgg, "19", None)
-spiking_vgg19_bn = partial(_spiking_vgg, "19", layer.BatchNorm2d)
+def _spiking_vgg_bn(
+    number: str,
+    pretrained: bool = False,
+    progress: bool = True,
+    norm_layer: Norm | None = None,
+    spiking_neuron: Callable[..., nn.Module] | None = None,
+    num_classes: int = 1000,
+    **settings: Any,
+) -> Network:
+    """The same with normalisation: batch normalisation, unless ``norm_layer`` is another."""
+    norm = norm_layer or layer.BatchNorm2d
+    return _spiking_vgg(number, pretrained, progress, spiking_neuron, num_classes, norm, **settings)
+
+
+spiking_vgg11 = partial(_spiking_vgg, "11")
+spiking_vgg11_bn = partial(_spiking_vgg_bn, "11")
+spiking_vgg13 = partial(_spiking_vgg, "13")
+spiking_vgg13_bn = partial(_spiking_vgg_bn, "13")
+spiking_vgg16 = partial(_spiking_vgg, "16")
+spiking_vgg16_bn = partial(_spiking_vgg_bn, "16")
+spiking_vgg19 = partial(_spiking_vgg, "19")
+spiking_vgg19_bn = partial(_spiking_vgg_bn, "19")

@@ -10,6 +10,8 @@ from spikeloom import functional
 from spikeloom.model.network import Network
 
 Class = Callable[..., nn.Module] | None
+_FIXED = {"groups": 1, "width_per_group": 64, "replace_stride_with_dilation": None, "init_weights": True}
+"""Arguments of the tutorials' functions that have one value here."""
 
 
 def made(
@@ -30,7 +32,7 @@ def made(
         options: those of ``build``.
     Raises:
         TypeError: there is no class, or it does not take these settings.
-        ValueError: weights are asked for.
+        ValueError: weights are asked for, or a network that is not here.
     """
     if pretrained:
         raise ValueError(
@@ -42,6 +44,12 @@ def made(
             f"`spiking_neuron` must be a class of neurons, got {type(spiking_neuron).__name__}. "
             "Give spiking_neuron=neuron.IFNode."
         )
+
+    for name, value in _FIXED.items():
+        if settings.pop(name, value) != value:
+            raise ValueError(
+                f"`{name}` must be {value!r} here. See spikeloom.model.create for other networks."
+            )
 
     def neuron() -> nn.Module:
         return spiking_neuron(**copy.deepcopy(settings))

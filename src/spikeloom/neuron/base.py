@@ -119,6 +119,11 @@ class BaseNode(MemoryModule):
         self._v_steps, self._v_seq = [], value
 
     @property
+    def supported_backends(self) -> tuple[str, ...]:
+        """What :attr:`backend` can be set to."""
+        return loom.BACKENDS
+
+    @property
     def backend(self) -> str:
         """What runs the neuron over a sequence: ``'auto'``, ``'torch'``, ``'numba'`` or ``'triton'``."""
         return self._backend
@@ -136,6 +141,16 @@ class BaseNode(MemoryModule):
             f"{type(self).__name__} must define neuronal_charge(x), which updates self.v."
         )
 
+    @staticmethod
+    def apply_hard_reset(v: Tensor, spike: Tensor, v_reset: float) -> Tensor:
+        """``v``, and ``v_reset`` where ``spike`` is 1."""
+        return (1.0 - spike) * v + spike * v_reset
+
+    @staticmethod
+    def apply_soft_reset(v: Tensor, spike: Tensor, v_threshold: float | Tensor) -> Tensor:
+        """``v``, less ``v_threshold`` where ``spike`` is 1."""
+        return v - spike * v_threshold
+
     def neuronal_fire(self) -> Tensor:
         """The spikes ``[N, *]``: 1 where the potential reaches the threshold, with the surrogate's slope."""
         return self.surrogate_function(self.v - self.v_threshold)
@@ -145,15 +160,47 @@ class BaseNode(MemoryModule):
         if self.detach_reset:
             spike = spike.detach()
         if self.v_reset is None:
-            self.v = self.v - spike * self.v_threshold
+            self.v = self.apply_soft_reset(self.v, spike, self.v_threshold)
         elif self.v_reset == 0:
             self.v = (1.0 - spike) * self.v
         else:
-            self.v = (1.0 - spike) * self.v + spike * self.v_reset
+            self.v = self.apply_hard_reset(self.v, spike, self.v_reset)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
-        if type(self).single_step_functional_forward is not MemoryModule.single_step_functional_forward:
-            return super().single_step_forward(x)
+        spike = super().single_step_forward(x) if self.has_step_function() else self._charge_fire_reset(x)
+        if self.store_v_seq:
+            self._v_steps.append(self.v[None].clone())  # which the next step may change in place
+        return spike
+
+    def has_step_function(self) -> bool:
+        """Whether the class has a :meth:`single_step_functional_forward` of its own."""
+        own = type(self).single_step_functional_forward
+        return own is not BaseNode.single_step_functional_forward
+
+    def single_step_functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        before = {name: vars(self)[name] for name in (*self._memories, "_stepping", "_v_steps")}
+        given = [
+            one.clone() if isinstance(one, Tensor) else one for one in states
+        ]  # a step may write into it
+        own = type(self).single_step_forward is BaseNode.single_step_forward
+        step = self._charge_fire_reset if own else self.single_step_forward
+        try:
+            self.__dict__.update(zip(self._memories, given, strict=True), _stepping=True, _v_steps=[])
+            spike = step(*inputs, **kwargs)
+            return (spike,), tuple(self.memories())
+        finally:
+            self.__dict__.update(before)
+
+    def materialize_states(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], step_mode: str
+    ) -> tuple[Any, ...]:
+        """Numbers as tensors like one step's input; what is a tensor stays as it is."""
+        x = inputs[0][0] if step_mode == "m" else inputs[0]
+        return tuple(torch.full_like(x, state) if is_number(state) else state for state in states)
+
+    def _charge_fire_reset(self, x: Tensor) -> Tensor:
         self.expand_memories(x)
         returned: Any = self.neuronal_charge(x)
         if returned is not None and returned is not self.v:
@@ -173,8 +220,6 @@ class BaseNode(MemoryModule):
                 f"{describe(self)} got an input of shape {list(x.shape)} and gives {list(spike.shape)}: a "
                 "setting or a memory does not broadcast to its input."
             )
-        if self.store_v_seq:
-            self._v_steps.append(self.v[None].clone())  # which the next step may change in place
         return spike
 
     def _woven_step(self, x: Tensor) -> Tensor | None:
@@ -209,7 +254,7 @@ class BaseNode(MemoryModule):
     @property
     def gives_single_steps(self) -> bool:
         loops = (BaseNode.multi_step_forward, MemoryModule.multi_step_forward)
-        return type(self).multi_step_forward in loops
+        return type(self).multi_step_forward in loops and not self.has_sequence_function()
 
     def _explain(self, error: RuntimeError, shape: torch.Size) -> None:
         super()._explain(error, shape)

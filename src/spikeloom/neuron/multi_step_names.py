@@ -1,4 +1,7 @@
-"""Names of SpikingJelly 0.0.0.0.12 and before: neurons whose step mode is multi-step from the start."""
+"""Names of SpikingJelly 0.0.0.0.12 and before: neurons that are in multi-step mode from the start.
+
+As there, they keep their potentials in ``v_seq``; with ``store_v_seq = False`` they need less memory.
+"""
 
 from collections.abc import Callable
 
@@ -24,7 +27,7 @@ class MultiStepIFNode(IFNode):
         backend: str = "auto",
         lava_s_cale: int = 64,
     ):
-        super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, "m", backend)
+        super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, "m", backend, True)
 
 
 class MultiStepLIFNode(LIFNode):
@@ -42,7 +45,7 @@ class MultiStepLIFNode(LIFNode):
         lava_s_cale: int = 64,
     ):
         super().__init__(
-            tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, "m", backend
+            tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, "m", backend, True
         )
 
 
@@ -62,7 +65,7 @@ class MultiStepEIFNode(EIFNode):
         backend: str = "auto",
         lava_s_cale: int = 64,
     ):
-        common = (surrogate_function, detach_reset, "m", backend)
+        common = (surrogate_function, detach_reset, "m", backend, True)
         super().__init__(tau, delta_T, theta_rh, v_threshold, v_rest, v_reset, *common)
 
 
@@ -80,5 +83,5 @@ class MultiStepParametricLIFNode(ParametricLIFNode):
         backend: str = "auto",
     ):
         super().__init__(
-            init_tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, "m", backend
+            init_tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, "m", backend, True
         )

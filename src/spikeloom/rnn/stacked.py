@@ -62,7 +62,7 @@ class SpikingRNNBase(nn.Module):
 
         def cells() -> nn.Sequential:
             sizes = [input_size] + [hidden_size * (2 if bidirectional else 1)] * (num_layers - 1)
-            made = (self.CELL(size, hidden_size, bias, *cell, **cell_settings) for size in sizes)
+            made = (self.base_cell()(size, hidden_size, bias, *cell, **cell_settings) for size in sizes)
             return nn.Sequential(*made)
 
         self.cells = cells()
@@ -71,13 +71,13 @@ class SpikingRNNBase(nn.Module):
 
     @classmethod
     def base_cell(cls) -> type[SpikingRNNCellBase]:
-        """The class of its cells."""
+        """The class of its cells; a subclass says ``CELL``, or overrides this."""
         return cls.CELL
 
     @classmethod
     def states_num(cls) -> int:
         """How many states a cell has."""
-        return cls.CELL.NUM_STATES
+        return cls.base_cell().NUM_STATES
 
     def forward(self, x: Tensor, states: Any = None) -> tuple[Tensor, Any]:
         """Outputs and last states of a sequence; without ``states`` they are 0 at first."""
