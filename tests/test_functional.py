@@ -580,3 +580,28 @@ def test_evaluating_gives_back_what_train_does_beside_the_mode():
     with functional.evaluating(net.eval()):
         pass
     assert not any(module.training for module in net.modules())
+
+
+def test_redundant_labels_are_classes():
+    assert functional.redundant_one_hot(torch.tensor([1], dtype=torch.int32), 2, 2).tolist() == [[0, 0, 1, 1]]
+    with pytest.raises(TypeError, match="`labels` must be whole numbers"):
+        functional.redundant_one_hot(torch.tensor([0.7]), 3, 1)
+    with pytest.raises(ValueError, match="`labels` must be from 0 to 2, got 3"):
+        functional.redundant_one_hot(torch.tensor([3]), 3, 1)
+    with pytest.raises(ValueError, match="`n` must be at least 1"):
+        functional.redundant_one_hot(torch.tensor([0]), 3, 0)
+
+
+def test_spikes_of_any_type_have_a_loss_at_every_step():
+    spikes, target = torch.rand(3, 2, 4) < 0.5, torch.tensor([1, 3])
+    loss = functional.temporal_efficient_training_cross_entropy
+    assert_same("loss", loss(spikes.float(), target), loss(spikes, target))
+
+
+def test_what_is_no_tensor_is_named():
+    with pytest.raises(
+        TypeError, match=r"`spikes` must be a tensor, got a list. Use torch.as_tensor\(spikes\)"
+    ):
+        functional.firing_rate([[1.0]])
+    with pytest.raises(TypeError, match=r"`x` of Dropout2d must be a tensor, got a ndarray"):
+        layer.Dropout2d()(torch.ones(1, 2, 3, 3).numpy())

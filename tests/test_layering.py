@@ -92,7 +92,14 @@ def test_heavy_imports_wait_until_they_are_needed(module, forbidden):
 
 
 def test_every_module_is_an_attribute_of_the_package():
-    parts = {part_of(path) for path in FILES} - {"__main__", "cli", "registry", "checks", "files", "nir_exchange"}
+    parts = {part_of(path) for path in FILES} - {
+        "__main__",
+        "cli",
+        "registry",
+        "checks",
+        "files",
+        "nir_exchange",
+    }
     assert parts == set(spikeloom.__all__)
     for name in parts:
         assert getattr(spikeloom, name).__name__ == f"spikeloom.{name}"

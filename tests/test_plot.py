@@ -311,3 +311,14 @@ def test_every_plot_can_draw_on_axes_of_the_user(name):
 def test_importing_does_not_import_matplotlib():
     code = "import sys, spikeloom.plot; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_times_in_other_units_have_ticks():
+    ax = plot.heatmap(np.random.default_rng(0).random((20, 3)), Figure().subplots(), x_max=0.25)
+    assert len([tick for tick in ax.get_xticks() if 0 <= tick <= 0.25]) > 2
+
+
+@pytest.mark.parametrize("sample", [True, 1.5])
+def test_a_sample_is_an_integer(sample):
+    with pytest.raises(TypeError, match=f"`sample` must be an integer, got {sample}"):
+        plot.heatmap(np.ones((5, 3, 4)), Figure().subplots(), sample=sample)

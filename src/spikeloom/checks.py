@@ -48,6 +48,14 @@ def checked_count(name: str, value: Any, least: int = 1, most: int | None = None
     return count
 
 
+def check_tensor(name: str, value: Any) -> None:
+    """Raise TypeError unless ``value`` is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"`{name}` must be a tensor, got a {type(value).__name__}. Use torch.as_tensor({name})."
+        )
+
+
 def check_classes(name: str, labels: Tensor, num_classes: int) -> None:
     """Refuse labels that are no whole numbers, or out of range; on another device, and in a graph that is
     being made, the range is not looked at: nobody waits for it.

@@ -88,3 +88,10 @@ def test_wrong_bounds():
     for total in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="`total`"):
             learning.normalise_weights(nn.Linear(1, 1), total)
+
+
+def test_large_sums_of_halves_are_normalised():
+    fc = nn.Linear(784, 2, bias=False).half()
+    nn.init.constant_(fc.weight, 100.0)
+    learning.normalise_weights(fc, 78.0)
+    assert fc.weight.float().abs().sum(1).tolist() == pytest.approx([78, 78], rel=2e-3)

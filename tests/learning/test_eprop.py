@@ -431,3 +431,23 @@ def test_checkpoints_hold_thresholds_that_differ_and_old_ones_load():
     assert "beta" in net.state_dict()
     old, *_ = sequences(beta=0.4)
     assert list(old.state_dict()) == ["weight", "B", "readout.weight", "readout.bias"]
+
+
+def test_steps_in_evaluation_end_what_was_traced():
+    """The gradient is then that of the steps since, and of no stale trace."""
+    torch.manual_seed(0)
+    net, x = learning.EProp(3, 20, 2), torch.rand(9, 2, 3)
+    seen = []
+    for warm in (net.train, net.eval):
+        net.reset()
+        net.zero_grad()
+        warm()
+        for step in x[:3]:
+            net(step)
+        net.eval()(x[3])
+        net.train()
+        for step in x[4:]:
+            net.learn(net(step) - 1)
+        seen.append(net.weight.grad.clone())
+    assert seen[0].any()
+    assert torch.equal(*seen)

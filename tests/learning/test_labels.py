@@ -61,3 +61,10 @@ def test_what_does_not_fit_is_refused():
         labels.add(torch.zeros(1, 2), torch.tensor([0.0]))
     with pytest.raises(ValueError, match="`neurons` must be at least 1, got 0"):
         NeuronLabels(0, 3)
+
+
+def test_responses_that_are_not_finite_change_nothing():
+    labels = NeuronLabels(neurons=2, num_classes=3)
+    with pytest.raises(ValueError, match="`responses` must be finite"):
+        labels.add(torch.tensor([[torch.nan, 1.0]]), torch.tensor([0]))
+    assert labels.sums.sum() == labels.samples.sum() == 0

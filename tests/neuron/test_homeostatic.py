@@ -170,3 +170,10 @@ def test_wrong_settings():
     with pytest.raises(ShapeError, match=r"thresholds for neurons of shape \[3\], got an input of \[2, 4\]"):
         node(drive(5, 2, 4))
     assert node(drive(5, 2, 3)).shape == (5, 2, 3)  # what was refused is not remembered
+
+
+def test_it_can_be_reset_after_vmap():
+    node = HomeostaticLIFNode(3, tau=2.0, refractory_steps=0)
+    torch.func.vmap(node)(10 * torch.ones(2, 4, 3))
+    functional.reset_net(node)
+    assert node(10 * torch.ones(4, 3)).sum() > 0

@@ -363,3 +363,16 @@ def test_half_precision_regions_do_not_blur_the_potential():
         assert_close("v", net(times, "v"), net(times, "v").float())
         inside = net(times, "v")
     assert torch.equal(inside, net(times, "v"))
+
+
+@pytest.mark.parametrize("returned", ["v_max", "crossing"])
+def test_weights_that_are_not_finite_are_no_silence(returned):
+    net = neuron()
+    torch.nn.init.constant_(net.fc.weight, torch.nan)
+    with pytest.raises(ValueError, match="`weight` must be finite"):
+        net(patterns(), returned)
+
+
+def test_time_constants_that_are_nearly_alike_are_refused():
+    with pytest.raises(ValueError, match="`tau_s` must differ from `tau` by a thousandth"):
+        Tempotron(2, 1, 30, tau=15.0, tau_s=14.999)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.data.split import stratified_split
 
 
@@ -21,6 +21,7 @@ def as_float(x: Tensor) -> Tensor:
         >>> as_float(torch.tensor([0, 1, 7], dtype=torch.int8))
         tensor([0., 1., 7.])
     """
+    check_tensor("x", x)
     return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
 
 

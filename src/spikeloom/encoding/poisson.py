@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spikeloom.checks import checked_count
 from spikeloom.encoding.random import UniformSource, uniform, uniform_sequence
-from spikeloom.encoding.values import as_float, check_range, output_type
+from spikeloom.encoding.values import check_range, in_floating_point, output_type
 from spikeloom.memory import MemoryModule
 
 
@@ -61,7 +61,7 @@ class PoissonEncoder(MemoryModule):
     @torch.no_grad()
     def encode(self, x: Tensor, T: int) -> Tensor:
         """Code one input ``[N, *]`` over ``T`` time steps at once, whatever the step mode: ``[T, N, *]``."""
-        probability = self.probability(as_float(x))
+        probability = self.probability(in_floating_point(x))
         numbers = uniform_sequence(self.generator, checked_count("T", T), probability)
         return numbers.lt_(probability).to(output_type(x))
 

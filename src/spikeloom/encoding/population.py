@@ -6,7 +6,7 @@ from torch import Tensor
 from spikeloom.checks import checked_count, checked_inside, checked_range
 from spikeloom.encoding.poisson import PoissonEncoder
 from spikeloom.encoding.random import UniformSource
-from spikeloom.encoding.values import as_float, check_range
+from spikeloom.encoding.values import check_range, in_floating_point
 from spikeloom.errors import ShapeError
 
 
@@ -77,7 +77,7 @@ class PopulationEncoder(PoissonEncoder):
         Raises:
             ShapeError: there are ranges for each feature, and ``x`` has others.
         """
-        x = as_float(x)
+        x = in_floating_point(x)
         for name in ("x_min", "x_max"):
             given = getattr(self, name)
             if given.dim() and x.shape[-1:] != given.shape:

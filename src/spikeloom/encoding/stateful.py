@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.checks import checked_count
-from spikeloom.encoding.values import as_float, check_static, output_type
+from spikeloom.encoding.values import check_static, in_floating_point, output_type
 from spikeloom.errors import describe
 from spikeloom.memory import MemoryModule
 
@@ -55,7 +55,7 @@ class StatefulEncoder(MemoryModule):
             T: number of time steps; ``None`` is the length of the code, and a larger one repeats it.
         """
         count = self.T if T is None else checked_count("T", T)
-        return cycle(self.code(as_float(x)).to(output_type(x)), 0, count)
+        return cycle(self.code(in_floating_point(x)).to(output_type(x)), 0, count)
 
     @torch.no_grad()
     def single_step_forward(self, x: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:

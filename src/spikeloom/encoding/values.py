@@ -8,7 +8,7 @@ from spikeloom.errors import ShapeError
 _NAN = "`x` must have no NaN. Look for missing data, or for a division by 0 in its scaling."
 
 
-def as_float(x: Tensor) -> Tensor:
+def in_floating_point(x: Tensor) -> Tensor:
     """``x`` in a type to compute in: float64 stays, integers take the default type, halves float32."""
     if not x.is_floating_point():
         return x.to(torch.get_default_dtype())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.memory import MemoryModule
 from spikeloom.steps import loop_over_time
@@ -292,6 +292,7 @@ def _composed(modules: Sequence[Module]) -> Module:
 
 
 def check_time(x_seq: Tensor, name: str) -> None:
-    """Raise unless ``x_seq`` has a time step."""
+    """Raise unless ``x_seq`` is a tensor with a time step."""
+    check_tensor(name, x_seq)
     if x_seq.dim() == 0 or x_seq.shape[0] == 0:
         raise ShapeError(f"`{name}` must have at least one time step, [T, N, *], got {list(x_seq.shape)}.")

@@ -70,6 +70,7 @@ def temporal_efficient_training_cross_entropy(
         )
     check_classes("target", target, x_seq.shape[2])
     num_steps = x_seq.shape[0]
+    x_seq = x_seq if x_seq.is_floating_point() else x_seq.to(torch.get_default_dtype())
     logits, targets = x_seq.flatten(0, 1), target.long().repeat(num_steps)
     loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     if mse_weight:
@@ -109,10 +110,14 @@ def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
 def redundant_one_hot(labels: Tensor, num_classes: int, n: int) -> Tensor:
     """Labels ``[N]`` as ``[N, num_classes * n]``: each class has ``n`` outputs in a row, which are 1.
 
+    Raises:
+        TypeError, ValueError: a label is no class, or ``n`` is less than 1.
     Example:
         >>> redundant_one_hot(torch.tensor([1]), 2, 3)
         tensor([[0., 0., 0., 1., 1., 1.]])
     """
+    check_classes("labels", labels, num_classes)
+    checked_count("n", n)
     return F.one_hot(labels.long(), num_classes).float().repeat_interleave(n, 1)
 
 

@@ -52,8 +52,8 @@ class LearnableDelay(MemoryModule):
 
     .. math:: y_t = (1 - f)\,x_{t-n} + f\,x_{t-n-1}, \quad d = n + f, \; n = \lfloor d \rfloor
 
-    The delays stay between 0 and ``max_delay`` under any optimiser. To deploy with whole steps:
-    ``with torch.no_grad(): module.delay.round_()``.
+    A delay acts as one from 0 to ``max_delay``, however far an optimiser moves it. To deploy with whole
+    steps: ``with torch.no_grad(): module.delay.clamp_(0, module.max_delay).round_()``.
 
     Args:
         num_channels: number of channels, the dimension after the batch.

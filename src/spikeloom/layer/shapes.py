@@ -25,8 +25,14 @@ class Shapes:
         """Refuse an ``x`` that does not fit the step mode of ``module``.
 
         Raises:
+            TypeError: it is no tensor.
             ShapeError: it has the wrong number of dimensions, or no time steps; the message says what to do.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"`x` of {describe(module)} must be a tensor, got a {type(x).__name__}. "
+                "Use torch.as_tensor(x)."
+            )
         mode = module.step_mode
         if not self._by_mode[mode].admits(x.dim()):
             cure = self._cure(mode, x.dim())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from spikeloom.checks import checked_inside, checked_range
-from spikeloom.learning.learner import Modulation
+from spikeloom.learning.learner import Modulation, in_full
 
 
 def additive(a_plus: float = 0.01, a_minus: float = 0.0105) -> tuple[Modulation, Modulation]:
@@ -89,7 +89,7 @@ def normalise_weights(module: nn.Module, total: float, name: str = "weight") -> 
                 [0., 0.]])
     """
     checked_inside("total", total, 0)
-    weight: Tensor = getattr(module, name).detach()
+    weight = in_full(getattr(module, name).detach())
     sums = weight.abs().flatten(1).sum(1).view(-1, *[1] * (weight.dim() - 1))
     set_weight(module, weight / torch.where(sums > 0, sums, 1.0) * total, name)
 

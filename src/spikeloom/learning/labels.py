@@ -49,12 +49,14 @@ class NeuronLabels:
         Raises:
             ShapeError: the shapes do not fit.
             TypeError: the labels are no whole numbers.
-            ValueError: a label is out of range.
+            ValueError: a label is out of range, or a response is not finite.
         """
         self._check(responses)
         if labels.shape != responses.shape[:1]:
             raise ShapeError(f"`labels` must be [{len(responses)}], got {list(labels.shape)}.")
         check_classes("labels", labels, len(self.samples))
+        if not bool(responses.isfinite().all()):
+            raise ValueError("`responses` must be finite, got NaN or infinity.")
         self.sums.index_add_(0, labels.long(), responses.detach().double())
         self.samples += torch.bincount(labels.long(), minlength=len(self.samples))
 

@@ -25,6 +25,8 @@ class AdaptiveLIFNode(BaseNode):
     .. math:: h_t = \alpha v_{t-1} + (1-\alpha)(x_t - w_{t-1}),\quad s_t = \Theta(h_t - v_{th}),\\
               w_t = \beta w_{t-1} + a h_t + b s_t,\quad v_t = h_t - v_{th} s_t
 
+    With another ``v_reset`` than 0 it stands for 0 here: potentials leak to it and are counted from it.
+
     Order of update: the potential first, with the current of the step before; the current last, with the
     potential before its reset, and the new spike. With :math:`u_t = h_t` this is the source's order, which
     computes :math:`w_t = \beta w_{t-1} + a u_{t-1} + b s_{t-1}` at the start of the next step.

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from spikeloom.checks import checked_count, checked_number, checked_positive, checked_range
 from spikeloom.errors import ShapeError, describe
@@ -96,8 +97,10 @@ class HomeostaticLIFNode(RefractoryLIFNode):
             self.rise = self.rise - self.rise * lost + spike.detach() * self.theta_plus
 
     def reset(self) -> None:
-        """Keep what the thresholds have risen in training, and set the memories to their start."""
-        if isinstance(self.rise, Tensor) and self.rise.numel():
+        """Keep what the thresholds have risen in training, but for that within ``vmap``, and set the memories
+        to their start."""
+        rise = self.rise
+        if isinstance(rise, Tensor) and rise.numel() and not is_functorch_wrapped_tensor(rise):
             with torch.inference_mode(False), torch.no_grad():  # training may go on from the new buffer
                 faded, rise = (
                     memory.to(self.theta).reshape(-1, *self.theta.shape) for memory in (self.faded, self.rise)

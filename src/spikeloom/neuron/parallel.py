@@ -176,7 +176,8 @@ class SlidingPSN(MemoryModule):
     Shape:
         input ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step); output the same, values in {0, 1}.
         Parameters ``weight``: ``[k]``, ``bias``: ``[]``. Memory ``queue``: the last inputs, at most ``k``.
-        The two modes agree up to rounding, because a matrix product adds in an order of its own.
+        The two modes agree up to rounding, because a matrix product adds in an order of its own; and for
+        finite input: one NaN or infinity spreads over all steps of a product, but not of a convolution.
     Raises:
         TypeError, ValueError: ``k`` is not a positive integer, or ``backend`` is unknown.
     Differs from: SpikingJelly, which forgets the inputs of the sequence before also without a reset.

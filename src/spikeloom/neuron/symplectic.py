@@ -19,6 +19,7 @@ class SEAdLIFNode(BaseNode):
               w_t = \beta w_{t-1} + (1-\beta)(a v_t + b s_t),\quad
               \alpha = e^{-1/\tau},\quad \beta = e^{-1/\tau_w}
 
+    With another ``v_reset`` than 0 it stands for 0 here: potentials leak to it and are counted from it.
     The current takes the new potential, after its reset, where Euler's forward method takes the one before.
     So a swing decays, as it does in continuous time, as long as :math:`a < (1+\alpha)(1+\beta) / ((1-\alpha)
     (1-\beta))`, that is, unless a step is nearly half a period.

@@ -164,7 +164,7 @@ def plot_2d_bar_in_3d(
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, zlabel=zlabel)
     whole = (int_x_ticks, int_y_ticks, int_z_ticks)
     for axis, integer in zip((ax.xaxis, ax.yaxis, ax.zaxis), whole, strict=True):
-        axis.set_major_locator(MaxNLocator(integer=integer))
+        axis.set_major_locator(MaxNLocator(integer=integer, min_n_ticks=1))
     return figure, ax
 
 

@@ -44,7 +44,7 @@ def heatmap(
         colorbar: whether to draw what the colours stand for.
         cmap: colour map.
         x_max: the time at the right edge, for an axis in other units than steps, which begins at 0.
-        int_x_ticks, int_y_ticks: whether ticks stand at whole numbers only.
+        int_x_ticks, int_y_ticks: whether ticks stand at whole numbers only, of time if it is in steps.
         figsize, dpi: of the new figure, in inches and dots per inch.
     Shape:
         array ``[T]``, ``[T, neurons]`` or ``[T, N, *]``.
@@ -67,7 +67,7 @@ def heatmap(
         raise ValueError(f"`x_max` must be positive, got {x_max}.")
     image = ax.imshow(values.T, aspect="auto", cmap=cmap, extent=(left, right, num_neurons - 0.5, -0.5))
     neuron_rows(ax, num_neurons, int_y_ticks)
-    integer_ticks(ax, x=int_x_ticks, y=False)
+    integer_ticks(ax, x=int_x_ticks and x_max is None, y=False)
     if title is None:
         title = f"{count(num_neurons, 'neuron').capitalize()} over {count(num_steps, 'time step')}"
     label(ax, title, xlabel, ylabel)

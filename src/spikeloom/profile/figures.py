@@ -81,7 +81,8 @@ def _draw_energy(profile: Profile, ax: Axes, mac: float, ac: float) -> None:
     ax.locator_params(axis="x", nbins=5)
     ax.xaxis.set_major_formatter(lambda energy, _: joules(energy))
     label(ax, "Energy of the synaptic operations", "energy per sample", "layer")
-    ax.legend(fontsize="small")
+    if layers:
+        ax.legend(fontsize="small")
 
 
 def _draw_memory(memory: TrainingMemory, ax: Axes) -> None:
@@ -105,4 +106,7 @@ def _draw_memory(memory: TrainingMemory, ax: Axes) -> None:
 def _name_rows(ax: Axes, names: list[str]) -> None:
     """A name for each row, the first on top."""
     ax.set_yticks(range(len(names)), [shortened(name) for name in names])
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    if names:
+        ax.set_ylim(len(names) - 0.5, -0.5)
+    else:
+        ax.text(0.5, 0.5, "no such layers", ha="center", va="center", transform=ax.transAxes)

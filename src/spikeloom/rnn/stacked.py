@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeloom.checks import checked_count, checked_range
+from spikeloom.checks import check_tensor, checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.rnn.cells import (
     SpikingGRUCell,
@@ -81,6 +81,7 @@ class SpikingRNNBase(nn.Module):
 
     def forward(self, x: Tensor, states: Any = None) -> tuple[Tensor, Any]:
         """Outputs and last states of a sequence; without ``states`` they are 0 at first."""
+        check_tensor("x", x)
         if x.dim() != 3 or x.shape[-1] != self.input_size or len(x) == 0:
             raise ShapeError(
                 f"`x` of {describe(self)} must be [T, N, {self.input_size}] with T >= 1, got {list(x.shape)}."

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from spikeloom.checks import check_tensor
 from spikeloom.errors import ShapeError
 
 
@@ -46,6 +47,7 @@ def check_weights(name: str, weights: Tensor) -> None:
 
 def check_times(times: Tensor, in_features: int, T: float) -> None:
     """Raise unless these are spike times of so many inputs, with one or several each, within the window."""
+    check_tensor("times", times)
     if times.dim() not in (2, 3) or times.shape[1] != in_features:
         raise ShapeError(
             f"`times` must be spike times [N, {in_features}], or [N, {in_features}, S] of neurons with "

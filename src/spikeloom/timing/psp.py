@@ -46,6 +46,11 @@ class DoubleExponential:
             object.__setattr__(self, name, float(checked_inside(name, getattr(self, name), 0)))
         if self.tau_s >= self.tau:
             raise ValueError(f"`tau_s` must be less than `tau`, got {self.tau_s} and {self.tau}.")
+        if self.tau - self.tau_s < 1e-3 * self.tau:
+            raise ValueError(
+                f"`tau_s` must differ from `tau` by a thousandth or more, got {self.tau_s} and {self.tau}: "
+                "the difference of two exponentials that are nearly alike is inaccurate."
+            )
 
     @property
     def peak_time(self) -> float:

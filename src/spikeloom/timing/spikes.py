@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikeloom.checks import check_tensor
 from spikeloom.errors import ShapeError
 
 
@@ -37,6 +38,7 @@ def check_patterns(times: Tensor, num_inputs: int, T: int) -> None:
         ShapeError: they have another shape.
         ValueError: a time is NaN or not before ``T``, or a pattern has no spike.
     """
+    check_tensor("in_spikes", times)
     if times.dim() != 2 or times.shape[1] != num_inputs:
         raise ShapeError(
             f"`in_spikes` must be spike times [N, {num_inputs}], got {list(times.shape)}. Flatten what an "

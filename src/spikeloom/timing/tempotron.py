@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.checks import checked_count, checked_inside
 from spikeloom.errors import suggest
+from spikeloom.timing.checks import check_weights
 from spikeloom.timing.crossing import arrivals_on_grid, arrivals_one_by_one, first_crossing
 from spikeloom.timing.losses import one_hot
 from spikeloom.timing.psp import DoubleExponential
@@ -127,6 +128,7 @@ class Tempotron(nn.Module):
                 f"`ret_type` must be one of {RETURNS}, got {ret_type!r}. {suggest(str(ret_type), RETURNS)}"
             )
         check_patterns(in_spikes, self.in_features, self.T)
+        check_weights("weight", self.fc.weight)
         times = in_spikes.to(self.fc.weight.dtype)
         if ret_type == "crossing":
             return self._crossing(times)

@@ -40,7 +40,8 @@ class EProp(MemoryModule):
     does not grow with the number of steps; it is batch times weights.
 
     Online, call the module with each time step, then :meth:`learn` with the error of its output; the
-    optimiser may step at any time. In multi-step mode it takes whole sequences, and ``backward()`` of any
+    optimiser may step at any time. A step in evaluation mode ends what was traced, as a sequence does: what is
+    learned later is the gradient of the steps since. In multi-step mode it takes whole sequences, and ``backward()`` of any
     loss gives the same gradients, with memory that grows with the number of steps, and many times as fast:
     the sums above are added up from the last step to the first, so no synapse needs a trace. There are no
     synapses from a neuron to itself.
@@ -144,6 +145,8 @@ class EProp(MemoryModule):
             state, synapses = self._started(x), self._synapses()
             if self.training:
                 self._remember(torch.cat([x.to(state.z), state.z], 1), synapses.beta)
+            else:
+                self._forget()
             state, slope = advance(self._drive(x), synapses, state, self._dynamics())
             self._keep(state)
             if self.training:
@@ -156,8 +159,7 @@ class EProp(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         state = self._started(x_seq[0])
-        for name in TRACES:
-            setattr(self, name, None)
+        self._forget()
         with torch.autocast(x_seq.device.type, enabled=False):
             drive = self._drive(x_seq)
             compiled = runs_compiled("EProp", self.backend, drive, self.weight)
@@ -258,6 +260,11 @@ class EProp(MemoryModule):
             slope = self.slope[..., None]
             self.adapted = (self.rho - beta[:, None] * slope) * self.adapted + slope * self.seen[:, None]
         self.seen = self.alpha * self.seen + before
+
+    def _forget(self) -> None:
+        """Drop the traces: they would miss what runs without them."""
+        for name in TRACES:
+            setattr(self, name, None)
 
     def extra_repr(self) -> str:
         return (

@@ -43,7 +43,7 @@ class SpikeProp(nn.Module):
             touches the threshold would make them explode.
         wake: strength :math:`\lambda` of a pull on neurons that fire for no sample of a batch, and so have no
             gradient: in training, one of :math:`-\lambda / \theta` on the weights of each terminal, times the
-            share of samples in which it has a spike. At least 0.
+            spikes of a sample, on average, that arrive there before ``T``. At least 0.
         num_spikes: that a neuron may fire. After the first, a refractory kernel matters.
         refractory: each spike of a neuron adds :math:`-R\, e^{-(t - t_j)/\tau}` to its own potential; this is
             ``R``. Default: the threshold, so that the potential falls to 0.
