@@ -131,7 +131,7 @@ def test_without_figures_a_training_goes_on(tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr("spikeloom.train.unsupervised_report.draw", fail)
     assert train(tmp_path / "run") == 0
-    assert "No figures were drawn: RuntimeError: no disk" in capfd.readouterr().out
+    assert "Not all figures were drawn: RuntimeError: no disk" in capfd.readouterr().out
 
 
 def test_pictures_do_not_take_longer_than_the_learning(tmp_path, monkeypatch):

@@ -143,3 +143,14 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
         write_beside(path, "new")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("tree", ["no JSON", "[1, 2]", '["tensor", "absent"]', '["dict", [1]]'])
+def test_a_tree_of_another_form_is_no_checkpoint(tmp_path, tree):
+    metadata = {"state": tree, "sha256": checkpoint._checksum({}, tree)}
+    write_beside(tmp_path / checkpoint.LAST, safetensors.torch.save({}, metadata))
+    with pytest.raises(CheckpointError, match="holds what this version cannot read"):
+        checkpoint.load(tmp_path / checkpoint.LAST)
+    checkpoint.save(tmp_path / checkpoint.PREVIOUS, STATE)
+    with pytest.warns(UserWarning, match=r"Using the one before it"):
+        assert_equal(STATE, checkpoint.load_last(tmp_path))

@@ -3,19 +3,23 @@
 import dataclasses
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.spawn import ProcessException
 
 from spikeloom import data, functional, layer, neuron, surrogate
 from spikeloom.errors import CheckpointError, RunError
 from spikeloom.recipe import RECIPES
 from spikeloom.recipe.trained import opened
+from spikeloom.train import checkpoint
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import build_seeded, make_fabric
 from spikeloom.train.loop import Trainer
+from spikeloom.train.processes import failure
 from spikeloom.train.run import Run
 
 T = 5
@@ -83,7 +87,9 @@ def test_a_figure_that_fails_does_not_end_a_training(tmp_path, capsys):
     one = trainer(tmp_path / "run", NETS["no neurons"], draw=draw)
     assert len(one.fit()) == 1
     assert one.experiment.net.training  # as it was before
-    assert "No figures were drawn: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert (
+        "Not all figures were drawn: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("falls_silent", [False, True])
@@ -292,3 +298,63 @@ def test_the_scale_of_half_precision_gradients_is_kept(tmp_path, monkeypatch):
 def test_whole_numbers_may_be_written_as_floats():
     recipe = RECIPES["lif-fc"](epochs=3.0, T=4.0)
     assert [type(value) for value in (recipe.epochs, recipe.T, recipe.lr)] == [int, int, float]
+
+
+def test_weights_that_are_lost_are_not_written(tmp_path):
+    """The last step of an epoch leaves them infinite; what was written before is still there."""
+
+    def before_epoch(epoch):
+        if epoch == 1:
+            one.experiment.net[0].bias.register_hook(lambda gradient: gradient / 0)
+        return {}
+
+    one = trainer(tmp_path / "run", Unused, before_epoch=before_epoch, epochs=3, batch_size=1000)
+    with pytest.raises(
+        RunError, match=r"A weight became infinite or NaN in epoch 2.*The last good checkpoint"
+    ):
+        one.fit()
+    state = checkpoint.load_last(tmp_path / "run" / "checkpoints")
+    assert state["progress"]["epoch"] == 1
+    assert all(weight.isfinite().all() for weight in state["net"].values())
+
+
+def test_two_trainers_in_one_folder_are_refused(tmp_path):
+    one = trainer(tmp_path / "run", Unused)
+    with Run.open(str(tmp_path / "run")).locked(), pytest.raises(RunError, match="is being trained into by"):
+        one.fit()
+    assert len(one.fit()) == 1
+
+
+def test_networks_without_anything_to_learn_are_refused(tmp_path):
+    with pytest.raises(RunError, match="`net` of the experiment must have a parameter that learns"):
+        trainer(tmp_path / "run", lambda: Unused().requires_grad_(False))
+
+
+def test_notes_must_be_numbers_by_name(tmp_path):
+    with pytest.raises(
+        RunError, match="`before_epoch` of the experiment must return numbers by name, got None"
+    ):
+        trainer(tmp_path / "run", Unused, before_epoch=lambda _epoch: None).fit()
+
+
+def test_checkpoints_of_another_form_do_not_fit(tmp_path):
+    trainer(tmp_path / "run", Unused).fit()
+    folder = tmp_path / "run" / "checkpoints"
+    whole = checkpoint.load_last(folder)
+    for part in ({"optimizer": {"param_groups": [], "state": {}}}, {"net": 3}, {"progress": [1]}):
+        checkpoint.save_last(folder, whole | part)
+        with pytest.raises(CheckpointError, match="does not fit the network"):
+            trainer(tmp_path / "run", Unused)
+    checkpoint.save_last(folder, {name: one for name, one in whole.items() if name != "scheduler"})
+    with pytest.raises(CheckpointError, match="does not fit the network"):
+        trainer(tmp_path / "run", Unused)
+
+
+def test_a_process_that_failed_says_why():
+    for raised, said in (
+        ("ValueError: one\ntwo", "one\ntwo"),
+        ("mine.Odd: three", "mine.Odd: three"),
+        ("spikeloom.errors.RunError: four", "four"),
+    ):
+        text = f"-- Process 1 terminated:\nTraceback (most recent call last):\n  File x\n    y\n{raised}\n"
+        assert str(failure(ProcessException(text, 1, 2), Path())) == said

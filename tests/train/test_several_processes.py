@@ -67,6 +67,8 @@ def build(norm=True):
         View(),
     )
     functional.set_step_mode(net, "m")
+    if norm:
+        net.to(memory_format=torch.channels_last)
     for parameter in [] if norm else net.parameters():
         parameter.data *= 3.0  # so that neurons fire
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
@@ -278,3 +280,57 @@ def test_what_is_done_before_an_epoch_is_not_sharded(tmp_path):
     experiment.before_epoch = lambda _epoch: {}
     with pytest.raises(RunError, match="`shard` must be off for this experiment"):
         Trainer(fabric, experiment, Run(tmp_path), epochs=1, batch_size=24)
+
+
+class Tied(nn.Sequential):
+    """Two layers with one weight, and a parameter that nothing needs."""
+
+    def __init__(self, extra):
+        super().__init__(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, 10))
+        self[3].weight = self[1].weight
+        if extra:
+            self.register_parameter("extra", nn.Parameter(torch.zeros(1)))
+
+
+def odd(rank, size, folder):
+    """What becomes of two networks: losses, or the error."""
+    shard.LEAST = 100
+    found = {}
+    for case, divide, extra in (("tied", True, False), ("unused", False, True)):
+        fabric = make_fabric("cpu", size, shard=divide)
+        fabric.launch()
+        torch.manual_seed(0)
+        net = Tied(extra)
+        experiment = Experiment(
+            net,
+            data.digits().take(TRAIN, TEST),
+            encode=lambda x, random: x,
+            loss=nn.functional.cross_entropy,
+            predict=lambda output: output.argmax(-1),
+            optimizer=torch.optim.SGD(net.parameters(), 1e-2),
+        )
+        run = folder / f"{case}, {size}"
+        if fabric.is_global_zero:
+            Run.create(run, "none", {})
+            (run / "figures").write_text("so that none can be written here")
+        try:
+            history = Trainer(fabric, experiment, Run(run), epochs=EPOCHS, batch_size=BATCH).fit()
+            found[case] = [row["train_loss"] for row in history]
+        except RunError as error:
+            found[case] = str(error)
+    return found
+
+
+def test_odd_networks_and_folders(tmp_path):
+    """Tied weights are sharded, though no figure can be drawn; a parameter without a gradient is named."""
+    (alone,) = in_processes(1, odd, 1, tmp_path)
+    first, second = in_processes(2, odd, 2, tmp_path)
+    assert first["tied"] == second["tied"] == pytest.approx(alone["tied"], rel=1e-5)
+    assert isinstance(alone["unused"], list)
+    assert "must use every parameter of `net`, but not 'extra'" in first["unused"]
+
+
+def test_batches_larger_than_the_data_must_be_shared_equally(tmp_path):
+    experiment, fabric = build_seeded(build, 0), types.SimpleNamespace(world_size=5)
+    with pytest.raises(RunError, match=r"`batch_size` must be at most 70 with 72 training samples and 5 pro"):
+        Trainer(fabric, experiment, Run(tmp_path), epochs=1, batch_size=100)

@@ -42,6 +42,8 @@ Duration = Annotated[float, tyro.conf.arg(aliases=["-T"])]
 BatchSize = Annotated[int, tyro.conf.arg(aliases=["-b"])]
 PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
+LARGEST = 2.0**128  # of numbers in float32
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRecipe:
@@ -378,7 +380,7 @@ def _check(name: str, value: Any, hint: Any, may_be_zero: bool) -> None:
     if get_origin(hint) is Literal and value not in get_args(hint):
         choices = ", ".join(map(repr, get_args(hint)))
         raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
-    if float in kinds and not (number and 0 <= value < math.inf and (value or may_be_zero)):
+    if float in kinds and not (number and 0 <= value < LARGEST and (value or may_be_zero)):
         rule = "of at least 0" if may_be_zero else "greater than 0"
         raise ValueError(f"`{name}` must be a number {rule}, got {value!r}.")
     if int in kinds and not whole:

@@ -5,6 +5,7 @@ the file's header. The checkpoint before the last one is kept, and is used when 
 damaged.
 """
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -56,7 +57,10 @@ def load(path: Path) -> Any:
         raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of Spikeloom's.")
     if _checksum(tensors, text) != metadata["sha256"]:
         raise CheckpointError(f"The checkpoint {path} is damaged: its content does not match its SHA-256.")
-    return _unpack(json.loads(text), tensors)
+    try:
+        return _unpack(json.loads(text), tensors)
+    except (ValueError, TypeError, KeyError):
+        raise CheckpointError(f"The checkpoint {path} holds what this version cannot read.") from None
 
 
 def save_last(folder: Path, state: Any) -> None:
@@ -89,8 +93,9 @@ def load_last(folder: Path) -> Any | None:
             warnings.warn(f"{' '.join(problems)} Using the one {which} it, {path.name}.", stacklevel=2)
         return state
     if problems:
-        if (folder / BEST).exists():
-            problems.append("The best one may be whole: `spikeloom test RUN --checkpoint best`.")
+        with contextlib.suppress(CheckpointError):
+            load(folder / BEST)
+            problems.append(f"The best one is whole: `spikeloom test {folder.parent} --checkpoint best`.")
         raise CheckpointError(f"{' '.join(problems)} Start the training again, in a new run folder.")
     return None
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -130,7 +131,7 @@ class Trainer:
             one dict per epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy,
             samples_per_second, seconds
         Raises:
-            RunError: the loss is no longer finite.
+            RunError: the loss or a weight is no longer finite, or another process trains into the folder.
             KeyboardInterrupt: Ctrl-C or SIGTERM, in any of the processes, after a checkpoint was written.
         """
         done = self.progress.epoch * self.num_steps + self.progress.step
@@ -140,7 +141,8 @@ class Trainer:
         if self.progress.step == 0 and self.progress.history:
             self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
         try:
-            self._fit()
+            with self.run.locked() if self.is_main else nullcontext():
+                self._fit()
         finally:
             if self.writer:
                 self.writer.close()
@@ -236,11 +238,9 @@ class Trainer:
         self.save_due, self.stop_due = save_due > 0, stop_due > 0
         mean_loss = totals[0] / totals[2]
         if not math.isfinite(mean_loss):
-            raise RunError(
-                f"The loss became {mean_loss} in epoch {progress.epoch + 1}, step {progress.step + 1}. Lower "
-                "the learning rate, or look for infinite inputs. The last good checkpoint is in "
-                f"{self.run.checkpoints}."
-            )
+            raise self._diverged(f"The loss became {mean_loss}")
+        if self.eager_steps == 1 and self.fabric.world_size > 1 and not self.is_sharded:
+            refusals.require_gradients(experiment.net)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if experiment.scheduler:
@@ -248,6 +248,22 @@ class Trainer:
         if self.writer and progress.step % self.log_every == 0:
             self.writer.add_scalar("step/loss", mean_loss, progress.epoch * self.num_steps + progress.step)
         return totals
+
+    def _diverged(self, what: str) -> RunError:
+        where = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"
+        return RunError(
+            f"{what} in {where}. Lower the learning rate, or look for infinite inputs. The last good "
+            f"checkpoint is in {self.run.checkpoints}."
+        )
+
+    def _refuse_nan(self) -> None:
+        """End a training whose weights are lost, before they are written."""
+        local = (
+            one.to_local() if isinstance(one, DTensor) else one for one in self.experiment.net.parameters()
+        )
+        is_lost = not all(bool(one.isfinite().all()) for one in local if one.is_floating_point())
+        if summed(self.fabric, [is_lost])[0]:
+            raise self._diverged("A weight became infinite or NaN")
 
     def _requests(self) -> tuple[bool, bool]:
         """Whether this process asks all to write a checkpoint after this step, and whether to stop then."""
@@ -295,6 +311,7 @@ class Trainer:
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch: history, curves, checkpoints, one line on the screen."""
+        self._refuse_nan()
         progress, history = self.progress, self.progress.history
         best = max((past["test_accuracy"] for past in history), default=-1.0)
         history.append(row)
@@ -321,28 +338,34 @@ class Trainer:
     def _write_epoch(self, row: dict[str, Any]) -> None:
         """Write the curves of an epoch to TensorBoard."""
         if self.writer:
-            for key in (*refusals.ROW, "samples_per_second", *self.progress.notes):
+            for key in row.keys() & {*refusals.ROW, "samples_per_second", *self.progress.notes}:
                 self.writer.add_scalar(f"epoch/{key}", row[key], row["epoch"] * self.num_steps)
             self.writer.flush()
 
     def _draw(self) -> None:
         """Draw the figures, without which a training goes on; a sharded network runs in all processes, or in
         none."""
-        try:
-            if self.is_main:
-                draw_curves(self.run, self.progress.history)
-            if self.is_main or self.is_sharded:
-                draw_sample(self.run if self.is_main else None, self.experiment, self.seed)
-        except Exception as error:
-            self._say(f"No figures were drawn: {type(error).__name__}: {error}")
+        run = self.run if self.is_main else None
+        drawings = (
+            (self.is_main, partial(draw_curves, self.run, self.progress.history)),
+            (self.is_main or self.is_sharded, partial(draw_sample, run, self.experiment, self.seed)),
+        )
+        for is_wanted, draw in drawings:
+            try:
+                if is_wanted:
+                    draw()
+            except Exception as error:
+                self._say(f"Not all figures were drawn: {type(error).__name__}: {error}")
 
     def save(self) -> None:
         """Write the last checkpoint; the one before it is kept. Every process calls this at the same step."""
+        self._refuse_nan()
         scheduler = self.experiment.scheduler
         state = {
             "progress": asdict(self.progress),
             "net": self._whole(self.experiment.net),
             "optimizer": self._whole(self.experiment.optimizer),
+            "kind": type(self.experiment.optimizer).__name__,
             "scheduler": scheduler.state_dict() if scheduler else None,
             "precision": self.fabric.strategy.precision.state_dict(),  # the scale of gradients in float16
         }

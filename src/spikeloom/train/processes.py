@@ -1,6 +1,7 @@
 """Several processes that train together: how they are started, stopped, and end when one of them is lost."""
 
 import gc
+import itertools
 import multiprocessing
 import os
 import re
@@ -98,8 +99,11 @@ def failure(error: ProcessException, checkpoints: Path) -> RunError:
         how = f"by {error.signal_name}" if error.signal_name else f"with exit code {error.exit_code}"
         cause = ", perhaps for lack of memory" if error.signal_name == "SIGKILL" else ""
         return lost(f"process {error.error_index} of it was ended {how}{cause}", checkpoints)
-    raised = re.findall(r"^[\w.]+(?:Error|Exception|Interrupt): (.*)", str(error), re.MULTILINE)
-    return RunError(raised[-1] if raised else f"A process failed: {error}")
+    *_, last = str(error).split("Traceback (most recent call last):\n")
+    said = "\n".join(itertools.dropwhile(lambda line: line.startswith("  "), last.splitlines())).strip()
+    return RunError(
+        re.sub(r"^[\w.]+(?:Error|Exception|Interrupt): ", "", said) or f"A process failed: {error}"
+    )
 
 
 def leave_group(error: BaseException | None = None) -> None:

@@ -8,6 +8,9 @@ from spikeloom.train.experiment import Experiment
 from spikeloom.train.run import Run
 from spikeloom.train.shard import load_whole, shard_state
 
+WRONG = (RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+"""What a state of another form may end in."""
+
 
 @dataclass
 class Progress:
@@ -53,19 +56,21 @@ def restore(experiment: Experiment, run: Run, state: dict[str, Any]) -> Progress
             f"The last checkpoint in {run.checkpoints} has weights only, as the best one has, and cannot be "
             "continued. `spikeloom test` can use it."
         )
-    if bool(experiment.scheduler) != bool(state["scheduler"]):
-        raise _begun_otherwise(run, "scheduler", experiment.scheduler)
-    states = experiment.optimizer.state_dict(), state["optimizer"]
-    own, saved = (one["param_groups"][0].keys() for one in states)
-    if own - saved and saved - own:  # another version of PyTorch's adds settings, or drops some
-        raise _begun_otherwise(run, "optimiser", experiment.optimizer)
     try:
+        if bool(experiment.scheduler) != bool(state["scheduler"]):
+            raise _begun_otherwise(run, "scheduler", experiment.scheduler)
+        states = experiment.optimizer.state_dict(), state["optimizer"]
+        own, saved = (one["param_groups"][0].keys() for one in states)
+        kind = type(experiment.optimizer).__name__
+        # Another version of PyTorch's adds settings, or drops some.
+        if (own - saved and saved - own) or state.get("kind", kind) != kind:
+            raise _begun_otherwise(run, "optimiser", experiment.optimizer)
         experiment.optimizer.load_state_dict(state["optimizer"])
         shard_state(experiment.optimizer)
         if experiment.scheduler:
             experiment.scheduler.load_state_dict(state["scheduler"])
         return Progress(**state["progress"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+    except WRONG as error:
         raise misfit(run, error) from None
 
 
@@ -77,7 +82,7 @@ def load_weights(run: Run, experiment: Experiment, state: dict[str, Any]) -> Non
     """
     try:
         load_whole(experiment.net, state["net"])
-    except (RuntimeError, KeyError, AttributeError) as error:
+    except WRONG as error:
         raise misfit(run, error) from None
 
 

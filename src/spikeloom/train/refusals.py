@@ -30,10 +30,29 @@ def require_shares(fabric: Fabric, experiment: Experiment, batch_size: int) -> N
             f"`batch_size` must be a multiple of the number of processes, so that each gets the same "
             f"number of samples; got {batch_size} and {size}."
         )
+    if batch_size > num_samples and num_samples % size:
+        raise RunError(
+            f"`batch_size` must be at most {num_samples - num_samples % size} with {num_samples} training "
+            f"samples and {size} processes, got {batch_size}: else the processes would leave samples out."
+        )
+    if not any(one.requires_grad for one in experiment.net.parameters()):
+        raise RunError("`net` of the experiment must have a parameter that learns, got none.")
     if isinstance(fabric.strategy, ShardedStrategy) and experiment.before_epoch:
         raise RunError(
             "`shard` must be off for this experiment: what it does before each epoch needs the network's "
             "own parameters, and not parts of them. Leave out --shard."
+        )
+
+
+def require_gradients(net: nn.Module) -> None:
+    """Refuse parameters that the loss does not use, after a backward pass: processes wait for their
+    gradients."""
+    unused = [name for name, one in net.named_parameters() if one.requires_grad and one.grad is None]
+    if unused:
+        raise RunError(
+            f"The loss of the experiment must use every parameter of `net`, but not '{unused[0]}', so that "
+            "several processes would wait for its gradient. Leave it out, or freeze it: "
+            "parameter.requires_grad_(False)."
         )
 
 
@@ -78,6 +97,8 @@ def require_sequences(net: nn.Module, x: Tensor, num_samples: int, has_time: Cal
 
 def notes_of(found: Mapping[str, Any]) -> dict[str, float]:
     """What is noted before an epoch, as plain numbers; refuse names that the epoch's row has already."""
+    if not isinstance(found, Mapping):
+        raise RunError(f"`before_epoch` of the experiment must return numbers by name, got {found!r}.")
     taken = found.keys() & {"epoch", "seconds", "samples_per_second", *ROW}
     if taken:
         raise RunError(f"`before_epoch` of the experiment must give numbers of its own, not {sorted(taken)}.")

@@ -6,6 +6,7 @@
     environment.json    command, versions, machine, time
     metrics.jsonl       one line per epoch
     profile.json        what ``spikeloom profile`` counted, if it was run
+    conversion.json     of ann2snn: accuracies of the converted network
     checkpoints/        last, previous (the one before), best: safetensors
     tensorboard/        events
     figures/            curves, rasters, membrane potentials
@@ -44,6 +45,7 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.tensorboard = folder / "tensorboard"
         self.figures = folder / "figures"
+        self._is_locked = False
         self._made: list[Path] = []  # what is this run's own, and may be removed if it does not start
 
     @classmethod
@@ -112,9 +114,16 @@ class Run:
         Raises:
             RunError: another process does.
         """
-        with lock.locked(self.folder):
-            remove_unfinished(self.folder)
+        if self._is_locked:
             yield
+            return
+        with lock.locked(self.folder):
+            self._is_locked = True
+            try:
+                remove_unfinished(self.folder)
+                yield
+            finally:
+                self._is_locked = False
 
     def discard_unstarted(self) -> None:
         """Remove what :meth:`create` has made, if there is no checkpoint yet and nobody trains into it; what

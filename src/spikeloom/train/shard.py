@@ -4,6 +4,7 @@ PyTorch's ``fully_shard`` does it, on GPUs and on CPUs; outside of this file a s
 other. Checkpoints hold whole tensors, so that any number of processes can continue them.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -99,7 +100,12 @@ def shard(net: nn.Module, mesh: DeviceMesh) -> list[nn.Parameter]:
     for module in net.modules():
         if isinstance(module, MemoryModule):
             whole |= set(module.parameters(recurse=False))
-    for module in (*_large_layers(net), net):
+    owners = Counter(one for module in net.modules() for one in module.parameters(recurse=False))
+    tied = {one for one, number in owners.items() if number > 1}
+    for one in net.parameters():
+        one.data = one.data.contiguous()  # channels_last is not divided
+    alone = (layer for layer in _large_layers(net) if tied.isdisjoint(layer.parameters()))
+    for module in (*alone, net):
         module.register_forward_hook(_no_view)
         fully_shard(module, mesh=mesh, ignored_params=whole)
     return [one for one in net.parameters() if one in whole]

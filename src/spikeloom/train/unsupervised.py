@@ -198,7 +198,7 @@ class UnsupervisedTrainer:
         try:
             self.report(self)
         except Exception as error:
-            tqdm.write(f"No figures were drawn: {type(error).__name__}: {error}")
+            tqdm.write(f"Not all figures were drawn: {type(error).__name__}: {error}")
 
     def _advise(self) -> None:
         """Say what is wrong with the network, by its responses to the samples that labelled it."""

@@ -40,9 +40,10 @@ class EProp(MemoryModule):
     does not grow with the number of steps; it is batch times weights.
 
     Online, call the module with each time step, then :meth:`learn` with the error of its output; the
-    optimiser may step at any time. A step in evaluation mode ends what was traced, as a sequence does: what is
-    learned later is the gradient of the steps since. In multi-step mode it takes whole sequences, and ``backward()`` of any
-    loss gives the same gradients, with memory that grows with the number of steps, and many times as fast:
+    optimiser may step at any time. A step in evaluation mode ends what was traced, as a sequence does: what
+    is learned later is the gradient of the steps since. In multi-step mode it takes whole sequences, and
+    ``backward()`` of any loss gives the same gradients, with memory that grows with the number of steps, and
+    many times as fast:
     the sums above are added up from the last step to the first, so no synapse needs a trace. There are no
     synapses from a neuron to itself.
 
