@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -880,6 +881,7 @@ def test_bench_says_why_there_is_no_compiled_loop(spikeloom, mine):
         ("my_own_neurons.py:Needing", "missing 1 required positional argument: 'constant'"),
         ("LIFNode(tau=0.5)", "`tau` must be greater than 1"),
         ("LIFNode(tau", "with settings as in"),
+        ("LIFNode(", "with settings as in"),
         ("LIFNode(3.0)", "with settings as in"),
         ("BaseNode", "must define neuronal_charge"),
     ],
@@ -902,3 +904,37 @@ def test_an_option_that_a_recipe_has_no_use_for_is_refused(recipe, option, capsy
     for given in ([option, "3"], [f"{option}=3"], [option.replace("-", "_").replace("__", "--"), "3"]):
         assert cli.main(["train", recipe, *given]) == 2
         assert f"The recipe '{recipe}' has no use for {given[0].split('=')[0]}." in capsys.readouterr().err
+
+
+def test_a_run_without_checkpoints_begins_again_and_keeps_its_metrics(spikeloom, copied):
+    shutil.rmtree(copied / "checkpoints")
+    before = (copied / "metrics.jsonl").read_text()
+    code, output, _ = spikeloom("train", "--resume", copied)
+    assert code == 0
+    assert "begins again. Its rows of metrics so far are kept in metrics-before.jsonl." in output
+    assert (copied / "metrics-before.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("option", ["-device", "--device"])
+def test_a_gpu_is_not_chosen_by_a_number(spikeloom, option):
+    code, _, errors = spikeloom("train", "blobs", option, "cuda:1")
+    assert code == 2
+    assert_one_line(errors, "'cuda' without a number, got 'cuda:1'", "CUDA_VISIBLE_DEVICES=1")
+
+
+def test_what_is_printed_can_be_pasted(spikeloom, tmp_path):
+    code, output, _ = spikeloom("train", "blobs", *SMALL, "--run-dir", tmp_path / "my run")
+    assert code == 0
+    assert f"tensorboard --logdir '{tmp_path / 'my run' / 'tensorboard'}'" in output
+
+
+def test_warnings_that_are_errors_are_one_message(spikeloom, copied):
+    (copied / "checkpoints" / "previous.safetensors").write_bytes(
+        (copied / "checkpoints" / "last.safetensors").read_bytes()
+    )
+    (copied / "checkpoints" / "last.safetensors").write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code, _, errors = spikeloom("test", copied)
+    assert code == 1
+    assert_one_line(errors, "is damaged or truncated", "PYTHONWARNINGS")

@@ -259,7 +259,8 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         if self.step_mode == "s":
             output = map_tensors(lambda one: one.clone() if self._shares(one) else one, output)
         if not torch.compiler.is_compiling():
-            for one in (output, *self._owned(x)):  # a loss may be of either
+            self._own_memories(x)
+            for one in (output, *self.memories()):  # a loss may be of either
                 self._graph.watch(one)
         if given.dtype in HALF:
             output = map_tensors(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
@@ -349,13 +350,18 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         """A time step by what runs it faster than :meth:`single_step_forward`, if something does."""
         return None
 
-    def _owned(self, x: Tensor) -> Iterator[Any]:
-        """The memories, after a copy was made of those that are, or look at, the input ``x``: it is the
-        caller's, who may write into it."""
-        for name, value in self.named_memories():
-            if isinstance(value, Tensor) and _whole(value) is _whole(x):
-                self.__dict__[name] = value.clone()
-            yield self.__dict__[name]
+    def _own_memories(self, x: Tensor) -> None:
+        """Copy those memories that are, or look at, the input ``x``: it is the caller's, who may write into
+        it."""
+        with torch._C.DisableTorchFunction():  # this is no operation of the step, which may be recorded
+            whole = _whole(x)
+            shared = [
+                name
+                for name, value in self.named_memories()
+                if isinstance(value, Tensor) and _whole(value) is whole
+            ]
+        for name in shared:
+            self.__dict__[name] = self.__dict__[name].clone()
 
     def _is_memory(self, output: Any) -> bool:
         return any(output is value for value in self.memories() if isinstance(value, Tensor))

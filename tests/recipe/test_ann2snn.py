@@ -72,6 +72,9 @@ def test_it_learns_the_digits_converts_and_draws(tmp_path, capfd):
     )
     assert float(with_events) == pytest.approx(float(with_all), abs=1)  # rounding may turn a spike
     assert "Conv2d" in output
+    pytest.importorskip("onnx")
+    assert cli.main(["export", str(run), "--to", "onnx"]) == 0
+    assert "one time step as an ONNX model" in capfd.readouterr().out
     assert cli.main(["profile", str(run), "--samples", "60"]) == 0
     counted = json.loads((run / "profile.json").read_text())["per_sample"]
     layers = [layer for layer in counted["layers"] if layer["input_rate"] is not None]

@@ -117,6 +117,11 @@ def test_connect_reaches_the_blocks_and_other_networks_do_without():
         made("sew-resnet", net="spiking-resnet-mini-cifar", connect="AND").build()
 
 
+def test_a_cut_leaves_something_of_an_image():
+    with pytest.raises(ValueError, match="`cutout` must be less than 8, the side of an image, got 8"):
+        made("sew-resnet", cutout=8).build()
+
+
 def test_settings_that_may_be_zero():
     recipe = made("sew-resnet", weight_decay=0.0, label_smoothing=0.0, mixup=0.0)
     assert recipe.build().optimizer.param_groups[0]["weight_decay"] == 0

@@ -118,6 +118,8 @@ def test_options_reach_the_layers():
         assert (layer.response.tau, layer.T, layer.min_slope) == (5.0, 30.0, 0.2)
     with pytest.raises(ValueError, match="`split` must be at least 1, got 0"):
         SpikeProp(split=0)
+    with pytest.raises(ValueError, match="`pixels` must be 'all' but on landsat"):
+        SpikeProp(pixels="centre")
     for recipe in (SpikeProp, SpikePropXor):
         with pytest.raises(ValueError, match="`T` must be at least 16, the latest target, got 5"):
             recipe(T=5.0)

@@ -1,8 +1,10 @@
 """Training in several processes: how they start, and what becomes of the others when one is gone."""
 
 import contextlib
+import multiprocessing
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from spikeloom.recipe import RECIPES, Blobs
 from spikeloom.train import checkpoint
 from spikeloom.train.launch import build_seeded, make_fabric
 from spikeloom.train.loop import Trainer
+from spikeloom.train.processes import deaf_children
 from spikeloom.train.run import Run
 from train.together import in_processes
 
@@ -86,6 +89,22 @@ def test_processes_that_torchrun_did_not_start_are_refused(monkeypatch, environm
         monkeypatch.setenv(name, value)
     with pytest.raises(RunError, match=message):
         make_fabric("cpu", **settings)
+
+
+def masked(queue):
+    queue.put(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no masks of signals")
+def test_processes_are_started_deaf_to_ctrl_c():
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    process = context.Process(target=masked, args=(queue,))
+    with deaf_children():
+        process.start()
+    process.join()
+    assert queue.get()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_without_cuda_the_processor_is_chosen(monkeypatch):

@@ -18,8 +18,8 @@ def bench(arguments: list[str]) -> None:
 
     from spikeloom import profile
 
-    name, _, inside = options.neuron.partition("(")
-    cls, settings = _class(name.strip()), _settings(inside)
+    name, opened, inside = options.neuron.partition("(")
+    cls, settings = _class(name.strip()), _settings(inside if opened else ")")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UnknownNameError("`device` must be there, but PyTorch finds no CUDA device. Give --device cpu.")
     try:
@@ -31,7 +31,7 @@ def bench(arguments: list[str]) -> None:
 def _settings(inside: str) -> dict[str, Any]:
     """The arguments of ``(tau=3.0, v_reset=None)``, without the first parenthesis."""
     try:
-        call = ast.parse(f"f({inside or ')'}", mode="eval").body
+        call = ast.parse(f"f({inside}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("it has more than settings")
         return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}

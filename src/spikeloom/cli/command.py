@@ -94,6 +94,8 @@ def _run(arguments: list[str]) -> int:
         if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
             raise
         return fail("There is too little memory for these sizes. Make the largest of them smaller.", 1)
+    except Warning as warning:
+        return fail(f"{warning} (PYTHONWARNINGS makes warnings errors.)", 1)
     except KeyboardInterrupt:
         return fail("stopped.", 130)
     except SystemExit as exit_:  # tyro: 0 after --help, 2 after wrong arguments

@@ -133,7 +133,10 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
         epochs = f"{recipe.num_epochs} epoch{'s' if recipe.num_epochs > 1 else ''}"
         print(f"continuing {folder}, which has {epochs} in all")
         if (folder / "metrics.jsonl").exists() and not any(run.checkpoints.glob("*.safetensors")):
-            print(f"There is no checkpoint in {run.checkpoints} any more: the training begins again.")
+            print(
+                f"There is no checkpoint in {run.checkpoints} any more: the training begins again. Its rows "
+                "of metrics so far are kept in metrics-before.jsonl."
+            )
     return run, recipe
 
 
@@ -141,7 +144,7 @@ def _print_results(run: "Run", recipe: BaseRecipe) -> None:
     print(f"\n{recipe.summary(state_of(run)['progress']['history'])}")
     print(f"metrics      {run.folder / 'metrics.jsonl'}")
     if run.tensorboard.exists():
-        print(f"TensorBoard  tensorboard --logdir {run.tensorboard}")
+        print(f"TensorBoard  tensorboard --logdir {shlex.quote(str(run.tensorboard))}")
     print_figures(run)
 
 
@@ -161,6 +164,12 @@ def _description(recipe: type[BaseRecipe]) -> str:
 
 def _long_options(arguments: list[str]) -> list[str]:
     """Options as older scripts spell them: ``-data-dir``, ``-amp``, ``-device cuda:0``; ``-j`` is dropped."""
+    for option, value in itertools.pairwise(arguments):
+        if option in ("-device", "--device") and re.fullmatch("cuda:0*[1-9][0-9]*", value):
+            raise UnknownNameError(
+                f"`device` must be 'cuda' without a number, got '{value}'. To choose a GPU, write "
+                f"CUDA_VISIBLE_DEVICES={value[5:]} before the command."
+            )
     text = "\0".join(["", *arguments, ""])
     text = re.sub("\0-j\0?[0-9]+(?=\0)", "", text)  # worker processes; data is in memory
     text = re.sub("\0-amp(?=\0)", "\0--precision\0bf16-mixed", text)

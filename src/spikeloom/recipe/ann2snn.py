@@ -150,7 +150,7 @@ class Ann2Snn(Validated, Recipe):
         from spikeloom.event import Runner
 
         assert self.T is not None
-        snn, data = self._spiking(run, state)
+        snn, data = self._converted(run, state)
         runner, correct, parts = Runner(snn, data.sample_shape), 0, _test_parts(data)
         for x, y in parts:
             runner.reset()
@@ -170,12 +170,18 @@ class Ann2Snn(Validated, Recipe):
         from spikeloom.train.profile import write_profile
 
         assert self.T is not None
-        snn, data = self._spiking(run, state)
+        snn, data = self._converted(run, state)
         parts = as_float(data.test_x[:samples]).split(TEST_BATCH)
         counted = profile.count(snn, (x.expand(self.T, *x.shape) for x in parts))
         return write_profile(run, counted, None, network="(qcfs)", mac=mac, ac=ac)
 
-    def _spiking(self, run: Run, state: dict[str, Any]) -> tuple[ConvertedNet, Dataset]:
+    def spiking(self, run: Run, state: dict[str, Any]) -> tuple[nn.Module, Tensor]:
+        from spikeloom.data import as_float
+
+        snn, data = self._converted(run, state)
+        return snn, as_float(data.test_x[:1])
+
+    def _converted(self, run: Run, state: dict[str, Any]) -> tuple[ConvertedNet, Dataset]:
         """The network that the QCFS method makes, and its data."""
         from spikeloom import ann2snn
         from spikeloom.data import as_float

@@ -24,6 +24,7 @@ from spikeloom.errors import RunError, suggest
 from spikeloom.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
@@ -347,18 +348,27 @@ class Recipe(BaseRecipe):
     def export(
         self, run: Run, state: dict[str, Any], kind: str, path: Path, dt: float, soft_reset: bool
     ) -> str:
-        if not self.OVER_TIME:
-            return super().export(run, state, kind, path, dt, soft_reset)
         from spikeloom import exchange
+
+        found = self.spiking(run, state)
+        if found is None:
+            return super().export(run, state, kind, path, dt, soft_reset)
+        if kind == "onnx":
+            starts = exchange.export_to_onnx(*found, path)
+            memories = "1 memory" if len(starts) == 1 else f"{len(starts)} memories"
+            return f"one time step as an ONNX model, with {memories}"
+        graph = exchange.export_to_nir(*found, path, dt, soft_reset)
+        return f"a NIR graph of {len(graph.nodes)} nodes"
+
+    def spiking(self, run: Run, state: dict[str, Any]) -> tuple[nn.Module, Tensor] | None:
+        """The network of a checkpoint's ``state`` that works on time steps, and an input for it, if there is
+        one."""
         from spikeloom.train.launch import restored
 
+        if not self.OVER_TIME:
+            return None
         experiment = restored(self.build, self.seed, run, state)
-        x = experiment.encoded_test(self.seed, range(1))
-        if kind == "onnx":
-            starts = exchange.export_to_onnx(experiment.net, x, path)
-            return f"one time step as an ONNX model, with {len(starts)} memories"
-        graph = exchange.export_to_nir(experiment.net, x, path, dt, soft_reset)
-        return f"a NIR graph of {len(graph.nodes)} nodes"
+        return experiment.net, experiment.encoded_test(self.seed, range(1))
 
     def steps_in_epoch(self, dataset: Dataset) -> int:
         """Steps of the optimiser in an epoch; a dataset of less than a batch is one."""
@@ -387,8 +397,8 @@ def _check(name: str, value: Any, hint: Any, may_be_zero: bool) -> None:
         raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
     if name == "seed" and not 0 <= value < 2**63:
         raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {value}.")
-    if int in kinds and name != "seed" and value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    if int in kinds and name != "seed" and value < (least := 0 if may_be_zero else 1):
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
     if int in kinds and name != "seed" and value >= 2**31:
         raise ValueError(f"`{name}` must be less than 2^31, got {value}.")
     if bool in kinds and not isinstance(value, bool):

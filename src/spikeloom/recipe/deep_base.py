@@ -46,8 +46,8 @@ class Deep(Validated, Recipe):
     quick: bool = False
     """A small network, 5,000 training and 1,000 test images, few epochs: minutes on a CPU."""
     net: str | None = None
-    """The network, one of spikeloom.model.names(). Default: a deep one, but a small one with --quick and on
-    digits."""
+    """The network; a wrong name lists all. Default: sew-resnet18-cifar for sew-resnet and
+    spiking-resnet18-cifar for dspike; sew-resnet-mini-cifar and its like with --quick and on digits."""
     T: Steps = 4
     """Time steps that each image is shown."""
     epochs: int | None = None
@@ -92,6 +92,9 @@ class Deep(Validated, Recipe):
         if self.quick:
             dataset = dataset.take(QUICK_TRAIN, QUICK_TEST)
         assert self.net is not None
+        side = dataset.sample_shape[-1]
+        if self.cutout and self.cutout >= side:
+            raise ValueError(f"`cutout` must be less than {side}, the side of an image, got {self.cutout}.")
         net = self.network(self.net, dataset)
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(net.parameters(), self.lr, momentum=0.9, weight_decay=self.weight_decay)

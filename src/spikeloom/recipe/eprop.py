@@ -42,7 +42,7 @@ class EProp(Validated, Recipe):
     claim: ClassVar[str] = "95 % on evidence accumulation (mean of 4 runs, last epoch)"
     cost: ClassVar[str] = "evidence accumulation: four minutes (2 cores)"
     UNUSED: ClassVar[frozenset[str]] = frozenset({"data_dir", "gradient", "micro_batch", "time_chunk"})
-    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"rate_strength"})
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"rate_strength", "refractory"})
 
     dataset: Literal["evidence"] = "evidence"
     """Cues on two sides; made from the seed."""

@@ -89,10 +89,12 @@ class SpikeProp(Validated, Recipe):
         self.fill(epochs=EPOCHS[self.dataset], drive=DRIVE[self.dataset])
         if self.T < LATE:
             raise ValueError(f"`T` must be at least {LATE:g}, the latest target, got {self.T}.")
+        if self.pixels == "centre" and self.dataset != "landsat":
+            raise ValueError("`pixels` must be 'all' but on landsat: other samples are no images.")
 
     @property
     def _central(self) -> bool:
-        return self.dataset == "landsat" and self.pixels == "centre"
+        return self.pixels == "centre"
 
     def build(self):
         import torch

@@ -95,7 +95,7 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
         neurons, places = (trains[::every] >= 0).nonzero(as_tuple=True)
         spikes = trains[::every][neurons, places]
         ax.plot(spikes.tolist(), (neurons * every).tolist(), "|", color="black", markersize=4)
-        ax.set(xlim=(-0.02 * end, end), ylim=(-0.5, len(trains) - 0.5), ylabel="neuron")
+        ax.set(xlim=(-0.02 * end, end), ylim=(len(trains) - 0.5, -0.5), ylabel="neuron")
         integer_ticks(ax, x=False)
         ax.set_title(f"{name}: {int((trains >= 0).any(1).sum())} of {len(trains)} neurons spike")
     figure.axes[-1].set_xlabel("time")

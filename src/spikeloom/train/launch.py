@@ -57,12 +57,12 @@ def start(
     fabric = make_fabric(device, devices, precision, nodes=nodes, shard=shard)
     train = partial(_train, run=run, build=build, seed=seed, training=training)
     try:
-        with interrupt_raised():
+        with interrupt_raised(), processes.deaf_children():
             if fabric.launch(train):
                 raise KeyboardInterrupt
     except ProcessException as error:
         raise processes.failure(error, run.checkpoints) from error
-    except KeyboardInterrupt:  # it reaches this process only; the others would wait for each other
+    except KeyboardInterrupt:  # the others would wait for each other
         processes.stop_children()
         raise
 
@@ -84,6 +84,8 @@ def make_fabric(
         raise RunError(
             "`device` is 'cuda', but PyTorch sees no CUDA device. Use --device cpu, or install a CUDA build."
         )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise RunError("`device` is 'mps', but PyTorch sees no such device. Use --device cpu.")
     strategy = processes.strategy(devices, nodes, shard)
     if device == "auto":  # no 'mps': it has no float64, which spike times are computed in
         device = "cuda" if torch.cuda.is_available() else "cpu"

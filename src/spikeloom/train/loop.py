@@ -138,6 +138,8 @@ class Trainer:
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
         if self.is_main and self.progress.history:
             self.run.write_metrics(self.progress.history)  # a crash may have left one that is ahead
+        elif self.is_main:
+            self.run.set_metrics_aside()
         if self.progress.step == 0 and self.progress.history:
             self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
         try:

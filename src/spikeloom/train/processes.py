@@ -1,13 +1,18 @@
 """Several processes that train together: how they are started, stopped, and end when one of them is lost."""
 
+import contextlib
 import gc
 import itertools
 import multiprocessing
 import os
 import re
+import signal
 import traceback
+from collections.abc import Iterator
 from datetime import timedelta
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from lightning_fabric.strategies.ddp import DDPStrategy
@@ -46,6 +51,28 @@ def strategy(devices: int, nodes: int, shard: bool) -> DDPStrategy | str:
         return "auto"
     kind = ShardedStrategy if shard else DDPStrategy
     return kind(start_method="popen" if is_started else "spawn", timeout=PATIENCE)
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """A block in which processes are started deaf to Ctrl-C, which a terminal sends to them too; this process
+    passes it on. They would end with a traceback each while they still import."""
+    spawned: Any = SpawnProcess
+    start = spawned._Popen
+
+    def start_deaf(process: Any) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which is inherited
+        try:
+            return start(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    if hasattr(signal, "pthread_sigmask"):
+        spawned._Popen = staticmethod(start_deaf)
+    try:
+        yield
+    finally:
+        spawned._Popen = staticmethod(start)
 
 
 def is_spawned() -> bool:

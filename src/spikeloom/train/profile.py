@@ -52,8 +52,9 @@ def profile_run(
     net = experiment.net
     if not any(map(profile.is_neuron, net.modules())):
         raise RunError(
-            f"The network of {run.folder} cannot be profiled: it has no neurons that fire over time steps. "
-            "Profile a run of lif-fc or stbp-scnn, or a network of your own with profile.count(net, x)."
+            f"The network of {run.folder} cannot be profiled: it has no neurons that fire over time steps "
+            "and that `profile` knows. Profile a run of lif-fc or stbp-scnn, or a network of your own with "
+            "profile.count(net, x)."
         )
     _restore_optimizer(experiment, run, state)
     samples = min(samples, len(experiment.data.test_y))

@@ -4,7 +4,7 @@
 
     config.json         the recipe and every setting
     environment.json    command, versions, machine, time
-    metrics.jsonl       one line per epoch
+    metrics.jsonl       one line per epoch; metrics-before.jsonl, if it lost its checkpoints and began again
     profile.json        what ``spikeloom profile`` counted, if it was run
     conversion.json     of ann2snn: accuracies of the converted network
     checkpoints/        last, previous (the one before), best: safetensors
@@ -106,6 +106,11 @@ class Run:
                 f"{folder} is not a run folder: it has no config.json. Runs are usually in ./runs."
             )
         return cls(folder)
+
+    def set_metrics_aside(self) -> None:
+        """Keep the rows of a training that begins again."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / "metrics.jsonl").replace(self.folder / "metrics-before.jsonl")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

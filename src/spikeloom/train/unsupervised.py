@@ -98,6 +98,8 @@ class UnsupervisedTrainer:
         progress = self.progress
         if progress.history:
             self.run.write_metrics(progress.history)  # a crash may have left one that is ahead or damaged
+        else:
+            self.run.set_metrics_aside()
         if progress.epoch >= self.epochs:  # it may have been killed before it had reported
             self._report()
         with interrupt_noted() as interrupt:

@@ -48,8 +48,6 @@ def draw_decision(net: EProp, x_seq: Tensor, title: str = "") -> dict[str, Figur
     panels[2].legend([f"neuron {index}" for index in highest.tolist()], fontsize="small", loc="upper left")
     label(panels[2], "The thresholds that rise most", "", "threshold")
     panels[3].plot(y_seq)
-    panels[3].legend(
-        [f"output {index}" for index in range(y_seq.shape[1])], fontsize="small", loc="upper left"
-    )
+    panels[3].legend([f"output {index}" for index in range(y_seq.shape[1])], fontsize="small", loc="best")
     label(panels[3], "Outputs", "time step", "output")
     return {"decision": figure}
