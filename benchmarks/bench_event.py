@@ -16,17 +16,14 @@ The sides, in turn in one process, without gradients:
 - SpikingJelly: the same network of its layers and neurons.
 """
 
-import argparse
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import measure
 from measure import Row, paired, ratios, row_of
 
-RESULTS = Path(__file__).parent / "results"
 POTENTIAL = (
     1.05  # standard deviation of a layer's outputs at which a LIF neuron of tau 2 fires in 5 % of steps
 )
@@ -184,25 +181,15 @@ def over_rates(settings: Settings) -> Iterator[Row]:
 
 def main() -> None:
     """Run every part, print the table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_event.json")
-    options = parser.parse_args()
-    about: dict[str, Any] = {"machine": measure.machine()}
-    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    options = measure.arguments(__doc__).parse_args()
+    about = measure.start()
     settings = replace(TOY if options.quick else Settings(), threads=options.threads)
     import torch
 
     torch.set_num_threads(settings.threads)
-    rows: list[Row] = []
-    for part in (networks, over_rates):
-        found = list(part(settings))
-        print(measure.table(found), flush=True)
-        rows += found
-    versions = measure.versions("torch", "numpy", "numba", "spikingjelly")
-    measure.write(options.out, rows, about | {"versions": versions, "settings": asdict(settings)})
-    print(f"\nwritten: {options.out}")
+    parts = (part(settings) for part in (networks, over_rates))
+    packages = ("torch", "numpy", "numba", "spikingjelly")
+    measure.report(measure.place(options, "bench_event"), settings, parts, packages, about)
 
 
 if __name__ == "__main__":

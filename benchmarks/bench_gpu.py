@@ -15,12 +15,10 @@ moved, at the speed at which a tensor of this size is copied on the device: an i
 an input and two gradients backward, and what is remembered after the last step, in float32.
 """
 
-import argparse
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import measure
@@ -272,10 +270,8 @@ def device_of(settings: Settings) -> dict[str, Any]:
 
 def main() -> None:
     """Run every part, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
+    parser = measure.arguments(__doc__, threads=False)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "bench_gpu.json")
     options = parser.parse_args()
     settings = TOY if options.quick else Settings()
     import torch
@@ -289,18 +285,12 @@ def main() -> None:
     peers = [name for name, reason in found.items() if not reason]
     left_out = {name: reason for name, reason in found.items() if reason}
     print(*(f"left out: {name} ({reason})" for name, reason in left_out.items()), sep="\n")
-    about = {"machine": measure.machine(), "device": device_of(settings)}
-    about |= {"versions": measure.versions("torch", "triton", "spikingjelly", "snntorch")}
-    about |= {"settings": asdict(settings), "left_out": left_out}
-    rows: list[Row] = []
-    parts = itertools.chain(*(PARTS[name](settings, peers) for name in options.parts))
-    for _, section in itertools.groupby(parts, key=lambda row: row.section):
-        part = [replace(row, judged=not settings.quick) for row in section]
-        print(measure.table(part), flush=True)
-        rows += part
-        measure.write(options.out, rows, about)  # at once: a machine may be lent for minutes only
-    verdicts = [row.met for row in rows if row.met is not None]
-    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
+    about = {"machine": measure.machine(), "device": device_of(settings), "left_out": left_out}
+    rows = itertools.chain(*(PARTS[name](settings, peers) for name in options.parts))
+    sections = (part for _, part in itertools.groupby(rows, key=lambda row: row.section))
+    chosen = options.parts if set(options.parts) < set(PARTS) else ()
+    packages = ("torch", "triton", "spikingjelly", "snntorch")
+    measure.report(measure.place(options, "bench_gpu", chosen), settings, sections, packages, about)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,13 @@ gradient of "forward + backward" is a given tensor. Each part is a process of it
 PyTorch, because a child of a large process inherits its peak memory.
 """
 
-import argparse
 import contextlib
 import importlib
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import measure
@@ -277,7 +275,7 @@ PARTS: dict[str, Callable[..., Any]] = {
 
 def part(name: str, settings: Settings, *arguments: str, **variables: str) -> Any:
     """A part in a fresh process: its rows, or its numbers."""
-    words = ("--settings", json.dumps(asdict(settings)), "--part", name, *arguments)
+    words = (*measure.words(settings), "--part", name, *arguments)
     found = measure.fresh(__file__, *words, **variables)
     return [Row(**row) for row in found] if isinstance(found, list) else found
 
@@ -330,43 +328,31 @@ def peaks(settings: Settings) -> Iterator[Row]:
 
 def main() -> None:
     """Run every part, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "bench_loom.json")
+    parser = measure.arguments(__doc__, workers=True)
     parser.add_argument("--only", nargs="+", help="parts to run: speed, lengths, users, steps, overhead, ...")
-    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
         run_part(options.part[0], Settings(**json.loads(options.settings)), options.part[1:])
         return
-    about = {"machine": measure.machine()}
-    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    about = measure.start()
     settings = replace(TOY if options.quick else Settings(), threads=options.threads)
     there = part("importable", settings)
     left_out = {name: reason for name, reason in there.items() if reason}
     settings = replace(settings, peers=tuple(name for name in there if name not in left_out))
     print(*(f"left out: {name} ({reason})" for name, reason in left_out.items()), sep="\n")
-    rows: list[Row] = []
-    runs: dict[str, Callable[[], list[Row]]] = {
+    runs: dict[str, Callable[[], Iterable[Row]]] = {
         "speed": lambda: part("speed", settings, "keep") + part("speed", settings, "default"),
         "lengths": lambda: part("lengths", settings),
         "users": lambda: part("users", settings),
         "steps": lambda: part("steps", settings),
         "overhead": lambda: part("overhead", settings),
-        "starts": lambda: list(starts(settings)),
-        "peaks": lambda: list(peaks(settings)),
+        "starts": lambda: starts(settings),
+        "peaks": lambda: peaks(settings),
     }
-    for name in options.only or runs:
-        found = [replace(row, judged=not settings.quick) for row in runs[name]()]
-        print(measure.table(found), flush=True)
-        rows += found
     packages = ("torch", "numpy", "numba", "spikingjelly", "snntorch", "norse")
-    about |= {"versions": measure.versions(*packages), "settings": asdict(settings), "left_out": left_out}
-    measure.write(options.out, rows, about)
-    verdicts = [row.met for row in rows if row.met is not None]
-    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
+    out = measure.place(options, "bench_loom", options.only or ())
+    parts = (runs[name]() for name in options.only or runs)
+    measure.report(out, settings, parts, packages, about | {"left_out": left_out})
 
 
 if __name__ == "__main__":

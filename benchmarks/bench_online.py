@@ -16,17 +16,14 @@ none. e-prop is timed as a layer of the size of the recipe ``eprop``, 40-100-2: 
 ``learn()``, and whole sequences, compiled and in plain PyTorch.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import measure
 from measure import Row, ratios, row_of
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = 700, 500, 20
 Step = Callable[[], Any]
 
@@ -135,12 +132,7 @@ def memory(settings: Settings) -> Iterator[Row]:
 
 def used(side: str, num_steps: int, settings: Settings) -> float:
     """MiB that two training steps add to a process."""
-
-    def peak(busy: int) -> float:
-        words = ("--part", side, str(num_steps), str(busy), "--settings", json.dumps(asdict(settings)))
-        return measure.fresh(__file__, *words)
-
-    return peak(1) - peak(0)
+    return measure.added_memory(__file__, settings, side, str(num_steps))
 
 
 def peak(side: str, num_steps: int, busy: bool, settings: Settings) -> float:
@@ -181,33 +173,22 @@ def timed(section: str, sides: dict[str, Step], settings: Settings, goals: dict[
 
 def main() -> None:
     """Run every part, print the table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_online.json")
-    parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--settings", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = measure.arguments(__doc__, workers=True).parse_args()
     import torch
 
     if options.part:
+        side, num_steps, busy = options.part
         settings = Settings(**json.loads(options.settings))
         torch.set_num_threads(settings.threads)
-        print(peak(options.part[0], int(options.part[1]), options.part[2] == "1", settings))
+        print(peak(side, int(num_steps), busy == "1", settings))
         return
-    about: dict[str, Any] = {"machine": measure.machine()}
-    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    about = measure.start()
     settings = replace(TOY if options.quick else Settings(), threads=options.threads)
     torch.set_num_threads(settings.threads)
     measure.keep_freed_memory()  # as `spikeloom train` does
-    rows: list[Row] = []
-    for part in (memory, time_of_deep, time_of_eprop):
-        rows += [replace(row, judged=not settings.quick) for row in part(settings)]
-    print(measure.table(rows))
-    if not settings.quick:
-        about |= {"versions": measure.versions("torch", "numba", "numpy"), "settings": asdict(settings)}
-        measure.write(options.out, rows, about)
-        print(f"\n{options.out}")
+    parts = (part(settings) for part in (memory, time_of_deep, time_of_eprop))
+    out = measure.place(options, "bench_online")
+    measure.report(out, settings, parts, ("torch", "numba", "numpy"), about)
 
 
 if __name__ == "__main__":

@@ -17,18 +17,16 @@ five spikes. The images are the built-in digits, enlarged, as bright as MNIST's 
 has learned some hundred before the clock runs.
 """
 
-import argparse
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import measure
 from measure import Row, paired, ratios, row_of
 
-RESULTS = Path(__file__).parent / "results"
 MNIST_MEAN = 33.3  # mean pixel of the training images, of 255
 LARGEST = 63.75  # Hz, of a white pixel
 
@@ -181,30 +179,20 @@ def missing() -> str:
 
 def main() -> None:
     """Run every part, print the table, write JSON and figure."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_plasticity.json")
-    options = parser.parse_args()
-    about: dict[str, Any] = {"machine": measure.machine()}
-    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    options = measure.arguments(__doc__).parse_args()
+    about = measure.start()
     settings = replace(TOY if options.quick else Settings(), threads=options.threads)
     importlib.import_module("torch").set_num_threads(settings.threads)
     reason = missing()
     if reason:
         print(f"left out: BindsNET ({reason})")
-    rows: list[Row] = []
-    for part in (as_in_the_paper,) if reason else (against_bindsnet, as_in_the_paper):
-        found = [replace(row, judged=not settings.quick) for row in part(settings)]
-        print(measure.table(found), flush=True)
-        rows += found
-    versions = measure.versions("torch", "numpy", "numba", "bindsnet")
-    measure.write(
-        options.out, rows, about | {"versions": versions, "settings": asdict(settings), "left_out": reason}
+    parts = (
+        part(settings) for part in ((as_in_the_paper,) if reason else (against_bindsnet, as_in_the_paper))
     )
-    draw(rows, options.out.with_suffix(".png"))
-    verdicts = [row.met for row in rows if row.met is not None]
-    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
+    out, packages = measure.place(options, "bench_plasticity"), ("torch", "numpy", "numba", "bindsnet")
+    rows = measure.report(out, settings, parts, packages, about | {"left_out": reason})
+    if out:
+        draw(rows, out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -21,18 +21,16 @@ An epoch of ReL-PSP is the median step of the recipe ``relpsp`` on MNIST, augmen
 after some steps of training, times the steps of an epoch. Without MNIST in the data folder it is left out.
 """
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import measure
 from measure import Row, ratios, row_of
 
-RESULTS = Path(__file__).parent / "results"
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the inputs, that spike
 MNIST = 60_000  # training images
 Step = Callable[[], Any]
@@ -209,11 +207,7 @@ def compiled_or_plain(settings: Settings) -> Iterator[Row]:
 def used(side: str, settings: Settings) -> float:
     """MiB that two steps add to a process."""
 
-    def peak(busy: int) -> float:
-        words = ("--part", side, str(busy), "--settings", json.dumps(asdict(settings)))
-        return measure.fresh(__file__, *words)
-
-    return peak(1) - peak(0)
+    return measure.added_memory(__file__, settings, side)
 
 
 def peak(side: str, settings: Settings, busy: bool) -> float:
@@ -302,13 +296,8 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def main() -> None:
     """Run every part, print the table, write JSON and figure."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = measure.arguments(__doc__, workers=True)
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST")
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_timing.json")
-    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
     import torch
 
@@ -317,28 +306,17 @@ def main() -> None:
         torch.set_num_threads(settings.threads)
         print(peak(options.part[0], settings, options.part[1] == "1"))
         return
-    about: dict[str, Any] = {"machine": measure.machine()}
-    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    about = measure.start()
     settings = replace(TOY if options.quick else Settings(), threads=options.threads)
     torch.set_num_threads(settings.threads)
     measure.keep_freed_memory()  # as `spikeloom train` does
-    rows: list[Row] = []
-    parts = [
-        lambda: against_written_out(settings),
-        lambda: compiled_or_plain(settings),
-        lambda: growth(settings),
-    ]
+    parts = [against_written_out(settings), compiled_or_plain(settings), growth(settings)]
     if options.data_dir:
-        parts.append(lambda: epochs(settings, options.data_dir))
-    for part in parts:
-        found = [replace(row, judged=not settings.quick) for row in part()]
-        print(measure.table(found), flush=True)
-        rows += found
-    about |= {"versions": measure.versions("torch", "numpy", "numba"), "settings": asdict(settings)}
-    measure.write(options.out, rows, about)
-    draw(rows, options.out.with_suffix(".png"))
-    verdicts = [row.met for row in rows if row.met is not None]
-    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {options.out}")
+        parts.append(epochs(settings, options.data_dir))
+    out = measure.place(options, "bench_timing")
+    rows = measure.report(out, settings, parts, ("torch", "numba", "numpy"), about)
+    if out:
+        draw(rows, out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ The floor is the time for the convolutions' and matrices' products at the speed 
 for moving every tensor that must be moved at the speed of a large copy: a step that overlaps neither.
 """
 
-import argparse
 import contextlib
 import importlib
 import json
@@ -34,7 +33,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ from measure import Row, ratios, row_of, seconds
 THRESHOLD, DECAY = 0.5, 0.2
 PEERS = ("SpikingJelly", "snnTorch")
 PARTS = ("own", "kept", "floor", "memory", "half", "growth")
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -260,7 +258,7 @@ class Worker:
     """A process that takes steps when it is told to."""
 
     def __init__(self, side: str, settings: Settings, keep: bool):
-        words = ("--part", "work", side, str(int(keep)), "--settings", json.dumps(asdict(settings)))
+        words = ("--part", "work", side, str(int(keep)), *measure.words(settings))
         self.process = subprocess.Popen(
             [sys.executable, __file__, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -320,20 +318,7 @@ def peak(side: str, settings: Settings, keep: bool, busy: bool) -> float:
 
 def used(side: str, settings: Settings, keep: bool) -> float:
     """MiB that a step adds to a process."""
-
-    def of(busy: int) -> float:
-        words = (
-            "--part",
-            "peak",
-            side,
-            str(int(keep)),
-            str(busy),
-            "--settings",
-            json.dumps(asdict(settings)),
-        )
-        return measure.fresh(__file__, *words)
-
-    return of(1) - of(0)
+    return measure.added_memory(__file__, settings, "peak", side, str(int(keep)))
 
 
 # Parts of the report.
@@ -356,7 +341,7 @@ def against_others(settings: Settings, sides: list[str], own: bool) -> Iterator[
 
 def against_the_machine(settings: Settings) -> Iterator[Row]:
     """Our step beside the time that its products and its tensors cost at best."""
-    gemm, copy = measure.fresh(__file__, "--part", "machine", "--settings", json.dumps(asdict(settings)))
+    gemm, copy = measure.fresh(__file__, "--part", "machine", *measure.words(settings))
     frames, c = settings.T * settings.batch, settings.channels
     pixels, quarter, rest = 784 * frames, 196 * frames, 49 * frames
     products = {  # multiply-adds forwards, and how often the same number is needed in all
@@ -491,29 +476,20 @@ def run_part(name: str, arguments: list[str], settings: Settings) -> None:
 
 def main() -> None:
     """Run every part, print the table, write JSON and figure."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="default: bench_train.json in results/")
+    parser = measure.arguments(__doc__, workers=True)
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="of the report; default: all"
     )
-    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    stem = "_".join(["bench_train", *(options.parts if set(options.parts) < set(PARTS) else [])])
-    out = options.out or RESULTS / f"{stem}.json"
     if options.part:
         run_part(options.part[0], options.part[1:], Settings(**json.loads(options.settings)))
         return
-    about: dict[str, Any] = {"machine": measure.machine()}
-    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    about = measure.start()
     settings = replace(TOY if options.quick else Settings(), threads=options.threads)
-    words = ("--part", "importable", *PEERS, "--settings", json.dumps(asdict(settings)))
-    left_out = {side: reason for side, reason in measure.fresh(__file__, *words).items() if reason}
+    found = measure.fresh(__file__, "--part", "importable", *PEERS, *measure.words(settings))
+    left_out = {side: reason for side, reason in found.items() if reason}
     sides = ["ours", "published", *(side for side in PEERS if side not in left_out)]
     print(*(f"left out: {side} ({reason})" for side, reason in left_out.items()), sep="\n")
-    rows: list[Row] = []
     parts: dict[str, Callable[[], Iterable[Row]]] = {
         "own": lambda: against_others(settings, sides, own=True),
         "kept": lambda: against_others(settings, sides, own=False),
@@ -522,17 +498,12 @@ def main() -> None:
         "half": lambda: in_half(settings),
         "growth": lambda: growth(settings),
     }
-    for name in options.parts:
-        found = [replace(row, judged=not settings.quick) for row in parts[name]()]
-        print(measure.table(found), flush=True)
-        rows += found
+    out = measure.place(options, "bench_train", options.parts if set(options.parts) < set(PARTS) else ())
     packages = ("torch", "numpy", "numba", "spikingjelly", "snntorch")
-    about |= {"versions": measure.versions(*packages), "settings": asdict(settings), "left_out": left_out}
-    measure.write(out, rows, about)
-    if "growth" in options.parts:
+    chosen = (parts[name]() for name in options.parts)
+    rows = measure.report(out, settings, chosen, packages, about | {"left_out": left_out})
+    if out and "growth" in options.parts:
         draw(rows, out.with_suffix(".png"))
-    verdicts = [row.met for row in rows if row.met is not None]
-    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {out}")
 
 
 if __name__ == "__main__":

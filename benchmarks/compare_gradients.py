@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from measure import write_json
+
 OUT = Path(__file__).parent / "results" / "gradients-digits.json"
 RECIPES = ("lif-fc", "stbp-mlp", "stbp-scnn", "sew-resnet", "dspike")
 GRADIENTS = ("bptt", "sltt", "ottt")
@@ -61,7 +63,7 @@ def main() -> None:
         )
         each = ", ".join(f"{accuracy:.1%}" for accuracy in last)
         print(f"{recipe:10} {gradient}  last epoch {mean(last):.1%} ({each}), best {mean(best):.1%}")
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(OUT, found)
     print(OUT)
 
 

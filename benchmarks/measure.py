@@ -3,6 +3,7 @@
 Imports the standard library only at first, so that a process can time what it imports afterwards.
 """
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -13,12 +14,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT / "src"))  # this checkout is measured, installed or not
 Seconds = list[float]
 FORWARD, BOTH = "forward", "forward + backward"
@@ -303,11 +305,88 @@ def _short(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def arguments(document: str, workers: bool = False, threads: bool = True) -> argparse.ArgumentParser:
+    """The options of a benchmark, whose docstring is ``document``.
+
+    Args:
+        workers: whether it starts itself in processes of their own, with ``--part`` and ``--settings``.
+        threads: whether their number can be chosen.
+    """
+    parser = argparse.ArgumentParser(description=document.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="toy sizes: does it run? Writes only to --out")
+    if threads:
+        parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="JSON file to write; default: in results/, all parts or not")
+    if workers:
+        parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+        parser.add_argument("--settings", help=argparse.SUPPRESS)
+    return parser
+
+
+def words(settings: Any) -> tuple[str, str]:
+    """The settings of a process that the benchmark starts, as its arguments."""
+    return "--settings", json.dumps(asdict(settings))
+
+
+def added_memory(script: str, settings: Any, *part: str) -> float:
+    """MiB that work adds to a process, which gets ``part`` and whether to work, 0 or 1."""
+    idle, busy = (fresh(script, "--part", *part, str(works), *words(settings)) for works in (0, 1))
+    return busy - idle
+
+
+def start() -> dict[str, Any]:
+    """What to say of the machine, before it is made busy."""
+    about = {"machine": machine()}
+    print(f"load average before the start (quiet: below 0.3): {about['machine']['load_average']}")
+    return about
+
+
+def report(
+    out: Path | None,
+    settings: Any,
+    parts: Iterable[Iterable[Row]],
+    packages: Sequence[str],
+    about: dict[str, Any],
+) -> list[Row]:
+    """Measure part after part, print the tables and the goals that were missed, and write JSON.
+
+    It is written after each part: a machine may be lent for minutes only.
+
+    Args:
+        out: the file; none for none.
+        settings: of the benchmark; with ``quick``, no goal is judged.
+        parts: rows, measured as they are asked for.
+        packages: whose versions to write.
+        about: what else to write.
+    """
+    rows: list[Row] = []
+    about = about | {"versions": versions(*packages), "settings": asdict(settings)}
+    for part in parts:
+        found = [replace(row, judged=not settings.quick) for row in part]
+        print(table(found), flush=True)
+        rows += found
+        if out:
+            write(out, rows, about)
+    verdicts = [row.met for row in rows if row.met is not None]
+    print(f"\n{verdicts.count(False)} of {len(verdicts)} goals missed; written: {out or 'nothing'}")
+    return rows
+
+
+def place(options: argparse.Namespace, name: str, chosen: Sequence[str] = ()) -> Path | None:
+    """The file that a benchmark writes: toy sizes none, and some parts alone one of their own."""
+    default = None if options.quick else RESULTS / f"{'_'.join([name, *chosen])}.json"
+    return options.out or default
+
+
 def write(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
     """The rows and what they were measured on and with, as JSON."""
     stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     found = {"date": stamp, "command": [sys.executable, *sys.argv]} | about
-    found["rows"] = [asdict(row) | {"met": row.met} for row in rows]
+    write_json(path, found | {"rows": [asdict(row) | {"met": row.met} for row in rows]})
+
+
+def write_json(path: Path, found: Any) -> None:
+    """Write beside, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     beside.write_text(json.dumps(found, indent=1) + "\n")

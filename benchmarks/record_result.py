@@ -9,9 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from spikeloom.recipe import RECIPES
+import measure
 
-RESULTS = Path(__file__).parent / "results"
+from spikeloom.recipe import RECIPES
 
 
 def record(run: Path) -> Path:
@@ -37,8 +37,8 @@ def record(run: Path) -> Path:
     steps = f"T{settings['T']}" if settings.get("T") != default else None
     without = [f"no-{name}" for name in ("inhibition", "adaptive") if settings.get(name) is False]
     names = [config["recipe"], *choices, *without, size, steps, seed]
-    path = RESULTS / ("-".join(filter(None, names)) + ".json")
-    path.write_text(json.dumps(summary, indent=1) + "\n")
+    path = measure.RESULTS / ("-".join(filter(None, names)) + ".json")
+    measure.write_json(path, summary)
     return path
 
 

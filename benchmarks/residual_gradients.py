@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from spikeloom import functional, layer, model, neuron, surrogate
 
-RESULTS = Path(__file__).parent / "results"
 NUM_BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHANNELS, SIZE, BATCH, T = 16, 16, 8, 4
 SEEDS = range(5)
@@ -138,8 +137,8 @@ def main() -> None:
     assert not any(math.isnan(row.value) for row in rows)
     print(measure.table(rows))
     about = {"machine": measure.machine(), "versions": measure.versions("torch", "numba")}
-    measure.write(RESULTS / "residual_gradients.json", rows, about)
-    draw(rows, RESULTS / "residual_gradients.png")
+    measure.write(measure.RESULTS / "residual_gradients.json", rows, about)
+    draw(rows, measure.RESULTS / "residual_gradients.png")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ JUMP = 0.5  # ms, more than the gradient says
 FAINT = 0.75  # of the weights, with which an alpha potential just reaches the threshold
 SCALES = [2 ** (-k / 4) for k in range(13)]
 NO_CLIP = 1e-9
-RESULTS = Path(__file__).parent / "results"
 
 
 def spike_prop(neurons: int) -> timing.SpikeProp:
@@ -192,8 +191,8 @@ def main() -> None:
         print(measure.table(part), flush=True)
         rows += part
     about = {"machine": measure.machine(), "versions": measure.versions("torch", "numba")}
-    measure.write(RESULTS / "spike_time_failures.json", rows, about)
-    draw(found, rows, RESULTS / "spike_time_failures.png")
+    measure.write(measure.RESULTS / "spike_time_failures.json", rows, about)
+    draw(found, rows, measure.RESULTS / "spike_time_failures.png")
 
 
 if __name__ == "__main__":

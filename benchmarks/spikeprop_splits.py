@@ -10,7 +10,8 @@ import argparse
 import statistics
 from typing import Any
 
-from spikeprop_xor import RESULT, about, save, train
+from measure import write_json
+from spikeprop_xor import RESULT, about, train
 
 PUBLISHED = {"iris": 96.1, "breast-cancer": 97.0, "landsat": 85.3}  # % of the test samples
 SEEDS = {"iris": 1, "breast-cancer": 1, "landsat": 3}
@@ -57,7 +58,7 @@ def main() -> None:
         **about(),
         "runs": runs,
     }
-    save(path, found)
+    write_json(path, found)
     print(path)
 
 

@@ -9,14 +9,13 @@ import contextlib
 import datetime
 import io
 import json
-import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from measure import machine, versions
+from measure import machine, versions, write_json
 
 RESULT = Path(__file__).parent / "results" / "spikeprop-xor.json"
 GOALS = {"median_cycles": 250, "converged": 0.9}
@@ -43,12 +42,6 @@ def about() -> dict[str, Any]:
     }
 
 
-def save(path: Path, found: dict[str, Any]) -> None:
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(found, indent=1) + "\n")
-    os.replace(beside, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
@@ -70,7 +63,7 @@ def main() -> None:
         **about(),
         "runs": runs,
     }
-    save(RESULT, found)
+    write_json(RESULT, found)
     print(f"median {found['median_cycles']} cycles, {found['converged']:.0%} converged: {RESULT}")
 
 

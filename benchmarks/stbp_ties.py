@@ -25,8 +25,6 @@ from spikeloom.train.launch import build_seeded
 from spikeloom.train.progress import load_weights
 from spikeloom.train.run import Run
 
-RESULTS = Path(__file__).parent / "results"
-
 
 class Counting(neuron.LIFNode):
     """A neuron that counts its potentials, and those at the threshold, and keeps its spikes."""
@@ -96,7 +94,7 @@ def main() -> None:
     ]
     print(measure.table(rows))
     about = {"machine": measure.machine(), "versions": measure.versions("torch"), "settings": found}
-    measure.write(RESULTS / "stbp_ties.json", rows, about)
+    measure.write(measure.RESULTS / "stbp_ties.json", rows, about)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from compare import assert_same
 from spikeloom import surrogate
 from spikeloom.surrogate import SurrogateFunction, from_function
 
@@ -583,3 +584,19 @@ def test_curves_as_functions():
                 assert torch.equal(spikes, one.curve()(x))
     (slope,) = torch.autograd.grad(surrogate.atan.apply(x, 3.0).sum(), x)
     assert torch.equal(slope, gradient(surrogate.ATan(3.0), x.detach()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_the_fast_step_is_the_plain_one(dtype):
+    """In numbers, memory format, and where somebody watches."""
+    tiny = torch.finfo(dtype).tiny
+    values = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, tiny, -tiny, 3.0, -3.0]
+    x = torch.tensor(values * 4, dtype=dtype, requires_grad=True).view(1, 4, 3, 3)
+    x = x.to(memory_format=torch.channels_last)
+    plain = torch.where(x.isnan(), x, (x >= 0).to(x.dtype)).detach()
+    spikes = surrogate.heaviside(x)
+    assert_same("numbers", plain, spikes)
+    assert spikes.stride() == x.stride()
+    assert not spikes.requires_grad
+    assert not torch.signbit(spikes.nan_to_num()).any()
+    assert_same("vmap", plain, torch.func.vmap(surrogate.heaviside)(x).detach())

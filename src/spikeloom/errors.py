@@ -77,7 +77,12 @@ def describe(module: Any) -> str:
     place = place or ""
     for wrapper in ("_forward_module.", "module.", "_orig_mod."):  # for several devices, and torch.compile's
         place = place.removeprefix(wrapper)
-    return f"{type(module).__name__} '{place}'" if place else type(module).__name__
+    return named(module, place)
+
+
+def named(module: Any, name: str) -> str:
+    """A module's class, with its name in a network if it has one."""
+    return f"{type(module).__name__} '{name}'" if name else type(module).__name__
 
 
 # What PyTorch's Dynamo, which cannot read a stack, runs and takes as a constant. Nothing is imported for it.

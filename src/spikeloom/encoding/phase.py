@@ -33,9 +33,12 @@ class WeightedPhaseEncoder(StatefulEncoder):
 
     def code(self, x: Tensor) -> Tensor:
         check_range(x, 1.0 - 2.0**-self.K, "Scale values that reach 1 by 1 - 2 ** -K.")
-        digits = (x * 2.0**self.K).floor().to(torch.int64)
-        shift = torch.arange(self.K - 1, -1, -1, device=x.device).view(-1, *[1] * x.dim())  # [K, 1, ...]
-        return ((digits >> shift) & 1).to(x.dtype)
+        digits, rest = [], x
+        for _ in range(self.K):  # to double a number, and to take off its whole part, rounds nothing
+            rest = rest * 2
+            digits.append(rest.floor())
+            rest = rest - digits[-1]
+        return torch.stack(digits)
 
     def extra_repr(self) -> str:
         return f"K={self.K}, step_mode={self.step_mode!r}"

@@ -69,7 +69,8 @@ class PoissonEncoder(MemoryModule):
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """One time step: ``[N, *]``."""
         probability = self.probability(x)
-        return (uniform(self.generator, probability) < probability).to(probability.dtype)
+        numbers = uniform(self.generator, probability)
+        return torch.lt(numbers, probability, out=torch.empty_like(probability))  # as numbers, at once
 
     @torch.no_grad()
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:

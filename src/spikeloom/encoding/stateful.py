@@ -60,7 +60,9 @@ class StatefulEncoder(MemoryModule):
     @torch.no_grad()
     def single_step_forward(self, x: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """The next step of the code."""
-        return self._next(x, 1)[0]
+        self._note(x)
+        spike, self.t = self.spike[self.t], (self.t + 1) % self.T  # type: ignore[index]
+        return spike  # which forward() copies, as it is part of a memory
 
     @torch.no_grad()
     def multi_step_forward(self, x_seq: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
@@ -71,15 +73,19 @@ class StatefulEncoder(MemoryModule):
         return self._next(x_seq[0], len(x_seq))
 
     def _next(self, x: Tensor | None, count: int) -> Tensor:
+        self._note(x)
+        spike = cycle(self.spike, self.t, count)  # type: ignore[arg-type]
+        self.t = (self.t + count) % self.T
+        return spike
+
+    def _note(self, x: Tensor | None) -> None:
+        """Code the first input, and compare later ones with it."""
         if self.spike is None:
             if x is None:
                 raise ValueError(f"{describe(self)} needs an input in its first call after a reset.")
             self.spike, self._coded, self._seen = self.code(x), x.detach().clone(), _noted(x)
         elif x is not None:
             self._warn_if_other(x)
-        spike = cycle(self.spike, self.t, count)
-        self.t = (self.t + count) % self.T
-        return spike
 
     def _warn_if_other(self, x: Tensor) -> None:
         """Tell once, if another input came without a reset."""
@@ -106,4 +112,6 @@ def _noted(x: Tensor) -> tuple[Tensor, int] | None:
 
 def cycle(code: Tensor, start: int, count: int) -> Tensor:
     """``count`` steps of ``code`` ``[T, *]`` from step ``start`` on, again and again, as a copy."""
+    if start + count <= len(code):
+        return code[start : start + count].clone()
     return code[torch.arange(start, start + count, device=code.device) % len(code)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.checks import check_tensor, checked_count
-from spikeloom.errors import ShapeError, describe
+from spikeloom.errors import ShapeError, describe, named
 from spikeloom.memory import MemoryModule
 from spikeloom.steps import loop_over_time
 
@@ -46,10 +46,10 @@ def reset_net(net: nn.Module) -> None:
         except TypeError as error:
             if not (required := _required(reset)):
                 raise
-            named = f"{type(module).__name__} '{name}'" if name else type(module).__name__
             raise TypeError(
-                f"`reset` of {named} must take no arguments, so that reset_net can call it, but it requires "
-                f"{' and '.join(map(repr, required))}. Give them default values, or rename the method."
+                f"`reset` of {named(module, name)} must take no arguments, so that reset_net can call it, "
+                f"but it requires {' and '.join(map(repr, required))}. Give them default values, or rename "
+                "the method."
             ) from error
 
 

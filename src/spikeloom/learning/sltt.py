@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from spikeloom import functional, layer, neuron
-from spikeloom.errors import describe
+from spikeloom.errors import describe, named
 from spikeloom.functional.networks import in_one_step_mode, require_single_step
 from spikeloom.memory import MemoryModule
 from spikeloom.rnn import SpikingRNNBase
@@ -84,20 +84,16 @@ class SLTT(MemoryModule):
         for name, module in self.net.named_modules():  # at each call, so names are made for errors only
             if module in in_mode and module.step_mode == "s":
                 raise ValueError(
-                    f"{describe(self)} gives its modules sequences, so `step_mode` of {_shown(name, module)} "
+                    f"{describe(self)} gives its modules sequences, so `step_mode` of {named(module, name)} "
                     "must be 'm'. Call functional.set_step_mode(net, 'm')."
                 )
             looks_across = module in in_mode and _looks_at_several_steps(module)
             if looks_across or isinstance(module, nn.RNNBase | SpikingRNNBase):
                 raise ValueError(
                     f"`net` of {describe(self)} must run sequences step by step, but "
-                    f"{_shown(name, module)} looks at several steps at once, and its gradient cannot be cut. "
+                    f"{named(module, name)} looks at several steps at once, and its gradient cannot be cut. "
                     "Leave it out, or, if it can take single steps, call functional.set_step_mode(net, 's')."
                 )
-
-
-def _shown(name: str, module: nn.Module) -> str:
-    return f"{type(module).__name__} '{name}'" if name else type(module).__name__
 
 
 def _looks_at_several_steps(module: nn.Module) -> bool:

@@ -116,8 +116,8 @@ class Outside:
         """Watch what a variable holds: of a module or a network, what a function can name."""
         self._watch(name, value)
         self._code_of(value)
-        of_library = isinstance(value, types.ModuleType) and value.__name__.split(".")[0] in LIBRARIES
-        if isinstance(value, types.ModuleType | nn.Module) and not of_library and self._is_new(value):
+        known = isinstance(value, types.ModuleType) and value.__name__.split(".")[0] in LIBRARIES
+        if isinstance(value, types.ModuleType | nn.Module) and not known and self._is_new(value):
             inner = {key: held for key, held in vars(value).items() if key in names}
             self._variables.append((vars(value), inner))
             for key, held in inner.items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.errors import ShapeError, SpikeloomError, UnknownNameError, suggest
+from spikeloom.errors import ShapeError, SpikeloomError, UnknownNameError, named, suggest
 from spikeloom.memory import MemoryModule
 from spikeloom.monitor.base import Instance
 from spikeloom.monitor.hooks import Hook, Step, attributes, inputs_of
@@ -115,7 +115,7 @@ def record(net: nn.Module, *names: str, instance: Instance | None = None) -> Ite
         modules = {}
         for path, module in _selected(net, names, instance).items():
             fields = [name for name in names if name in _CALLS or hasattr(module, name)]
-            modules[path] = ModuleRecord(_label(path, module), fields)
+            modules[path] = ModuleRecord(named(module, path), fields)
             _attach(module, modules[path], on_exit)
         yield Recording(modules)
 
@@ -130,7 +130,7 @@ def _selected(net: nn.Module, names: tuple[str, ...], instance: Instance | None)
         if not any(hasattr(module, name) for module in everything.values()):
             known = {own for module in everything.values() for own in attributes(module)}
             memories = [
-                f"{_label(path, module)}: {', '.join(module._memories)}"  # type: ignore[arg-type]
+                f"{named(module, path)}: {', '.join(module._memories)}"  # type: ignore[arg-type]
                 for path, module in everything.items()
                 if _has_memories(module)
             ]
@@ -156,10 +156,6 @@ def _selected(net: nn.Module, names: tuple[str, ...], instance: Instance | None)
 
 def _has_memories(module: nn.Module) -> bool:
     return isinstance(module, MemoryModule) and bool(module._memories)
-
-
-def _label(path: str, module: nn.Module) -> str:
-    return f"{type(module).__name__} '{path}'" if path else type(module).__name__
 
 
 def _attach(module: nn.Module, kept: ModuleRecord, on_exit: contextlib.ExitStack) -> None:

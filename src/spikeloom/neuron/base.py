@@ -5,7 +5,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,9 @@ class BaseNode(MemoryModule):
         [0.0, 1.0, 0.0]
     """
 
+    default_surrogate: ClassVar[Any] = surrogate.Sigmoid
+    """Makes the surrogate function where none is given."""
+
     charge_fire_reset = True
     """Says to the loom that a step of this class is charge, fire, reset, and nothing else."""
 
@@ -95,7 +98,7 @@ class BaseNode(MemoryModule):
             raise ValueError(
                 f"`v_threshold` must be finite where it is subtracted (v_reset=None), got {v_threshold}."
             )
-        self.surrogate_function = checked_surrogate(surrogate_function, surrogate.Sigmoid)
+        self.surrogate_function = checked_surrogate(surrogate_function, self.default_surrogate)
         self.detach_reset = detach_reset
         self.backend = backend
         self.store_v_seq = store_v_seq

@@ -37,6 +37,7 @@ class CLIFNode(BaseNode):
         (tensor([0., 1., 1.]), tensor([ 0.6000, -0.2311,  0.5304]))
     """
 
+    default_surrogate = surrogate.Rect
     tau: Any
     m: Any
 
@@ -50,8 +51,6 @@ class CLIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        if surrogate_function is None:
-            surrogate_function = surrogate.Rect()
         super().__init__(v_threshold, None, surrogate_function, detach_reset, step_mode, backend, store_v_seq)
         self.add_setting("tau", checked_tau(tau))
         self.register_memory("m", 0.0)

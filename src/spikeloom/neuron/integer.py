@@ -1,6 +1,7 @@
 """I-LIF: several spikes in one time step, as an integer."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -42,6 +43,7 @@ class ILIFNode(BaseNode):
         (tensor([1., 2., 4.]), tensor([-0.4000,  0.4000,  5.1000]))
     """
 
+    default_surrogate = partial(surrogate.MultiLevelSpikeCount, 4)
     tau: Any
 
     def __init__(
@@ -54,8 +56,6 @@ class ILIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        if surrogate_function is None:
-            surrogate_function = surrogate.MultiLevelSpikeCount(4)
         v_threshold = checked_positive("v_threshold", v_threshold)
         super().__init__(v_threshold, None, surrogate_function, detach_reset, step_mode, backend, store_v_seq)
         self.add_setting("tau", checked_tau(tau))

@@ -54,7 +54,7 @@ class PSN(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         _check_length(self, x_seq)
-        return self.surrogate_function(_mixed(self.weight, x_seq) + _along_time(self.bias, x_seq))
+        return self.surrogate_function(_mixed(self.weight, x_seq, self.bias))
 
     def extra_repr(self) -> str:
         return f"T={self.T}"
@@ -135,7 +135,7 @@ class MaskedPSN(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         _check_length(self, x_seq)
-        return self.surrogate_function(_mixed(self.masked_weight(), x_seq) + _along_time(self.bias, x_seq))
+        return self.surrogate_function(_mixed(self.masked_weight(), x_seq, self.bias))
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         if self.lambda_ < 1.0:
@@ -152,7 +152,7 @@ class MaskedPSN(MemoryModule):
         self.queue = _pushed(self.queue, x, self.k)
         self.time_step = t + 1
         row = self.weight[t : t + 1, t + 1 - len(self.queue) : t + 1]  # [1, steps in the queue]
-        return self.surrogate_function((_mixed(row, self.queue) + self.bias[t].to(x.dtype))[0])
+        return self.surrogate_function(_mixed(row, self.queue, self.bias[t : t + 1])[0])
 
     def extra_repr(self) -> str:
         return f"k={self.k}, T={self.T}, lambda_={self.lambda_:.4g}, step_mode={self.step_mode}"
@@ -221,27 +221,24 @@ class SlidingPSN(MemoryModule):
     def single_step_forward(self, x: Tensor) -> Tensor:
         self.queue = _pushed(self.queue, x, self.k)
         weight = self.weight[self.k - len(self.queue) :].unsqueeze(0)  # [1, steps in the queue]
-        return self.surrogate_function((_mixed(weight, self.queue) + self.bias.to(x.dtype))[0])
+        return self.surrogate_function(_mixed(weight, self.queue, self.bias.view(1, 1))[0])
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        seen = x_seq.new_zeros(0, *x_seq.shape[1:]) if self.queue is None else self.queue
-        seen = seen[max(0, len(seen) - self.k + 1) :]
-        before = x_seq.new_zeros(self.k - 1 - len(seen), *x_seq.shape[1:])
-        padded = torch.cat([before, seen, x_seq])  # [k - 1 + T, N, *]
-        self.queue = padded[max(0, len(padded) - self.k) :].clone()  # not a view, which would keep it all
+        seen = x_seq if self.queue is None else torch.cat([self.queue[-self.k + 1 or self.k :], x_seq])
+        self.queue = seen[-self.k :].clone()  # not a view, which would keep it all
         filtered = self._product if self.backend == "gemm" else self._convolution
-        return self.surrogate_function(filtered(padded, len(x_seq)) + self.bias.to(x_seq.dtype))
+        return self.surrogate_function(filtered(seen, len(x_seq)))
 
-    def _product(self, padded: Tensor, T: int) -> Tensor:
+    def _product(self, seen: Tensor, T: int) -> Tensor:
         # The rows of the banded matrix are the weights, one step further right each: laid end to end, they
         # are the weights and T zeros, over and over.
         band = F.pad(self.weight, (0, T)).repeat(T)[: T * (T + self.k - 1)].view(T, T + self.k - 1)
-        return _mixed(band, padded)
+        return _mixed(band[:, -len(seen) :], seen, self.bias.view(1, 1))
 
-    def _convolution(self, padded: Tensor, T: int) -> Tensor:
-        rows = padded.reshape(len(padded), -1).t().unsqueeze(1)  # [N * ..., 1, k - 1 + T]
-        filtered = F.conv1d(rows, self.weight.to(padded.dtype).view(1, 1, -1))  # [N * ..., 1, T]
-        return filtered.squeeze(1).t().reshape(T, *padded.shape[1:])
+    def _convolution(self, seen: Tensor, T: int) -> Tensor:
+        rows = F.pad(seen.reshape(len(seen), -1).t().unsqueeze(1), (self.k - 1 + T - len(seen), 0))
+        filtered = F.conv1d(rows, self.weight.to(seen.dtype).view(1, 1, -1))  # [N * ..., 1, T]
+        return filtered.squeeze(1).t().reshape(T, *seen.shape[1:]) + self.bias.to(seen.dtype)
 
     def extra_repr(self) -> str:
         return f"k={self.k}, step_mode={self.step_mode}, backend={self.backend}"
@@ -253,13 +250,12 @@ def _linear_start(*shape: int) -> Tensor:
     return torch.empty(shape).uniform_(-bound, bound)
 
 
-def _mixed(weight: Tensor, x_seq: Tensor) -> Tensor:
-    """``weight`` ``[T, S]`` times ``x_seq`` ``[S, N, *]``: ``[T, N, *]``."""
-    return torch.tensordot(weight.to(x_seq.dtype), x_seq, dims=1)
-
-
-def _along_time(bias: Tensor, x_seq: Tensor) -> Tensor:
-    return bias.to(x_seq.dtype).view(-1, *[1] * (x_seq.dim() - 1))  # [T, 1, ...]
+def _mixed(weight: Tensor, x_seq: Tensor, bias: Tensor) -> Tensor:
+    """``weight`` ``[T, S]`` times ``x_seq`` ``[S, N, *]``, plus ``bias`` ``[T, 1]`` or ``[1, 1]``: ``[T, N,
+    *]``."""
+    rows = x_seq.reshape(len(x_seq), x_seq[0].numel())
+    mixed = torch.addmm(bias.to(x_seq.dtype), weight.to(x_seq.dtype), rows)
+    return mixed.view(len(weight), *x_seq.shape[1:])
 
 
 def _pushed(queue: Tensor | None, x: Tensor, size: int) -> Tensor:

@@ -41,6 +41,7 @@ class CubaLIFNode(BaseNode):
         (tensor([0., 0., 0.]), tensor([1.0000, 1.2500, 1.1875]))
     """
 
+    default_surrogate = surrogate.Rect
     c_decay: Any
     v_decay: Any
     c: Any
@@ -57,8 +58,6 @@ class CubaLIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        if surrogate_function is None:
-            surrogate_function = surrogate.Rect()
         super().__init__(
             v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq
         )

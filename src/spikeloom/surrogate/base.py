@@ -18,7 +18,19 @@ def heaviside(x: Tensor) -> Tensor:
         >>> heaviside(torch.tensor([-0.1, 0.0, torch.inf, torch.nan]))
         tensor([0., 1., 1., nan])
     """
-    return torch.where(x.isnan(), x, (x >= 0).to(x.dtype))
+    if _is_watched():
+        return torch.where(x.isnan(), x, (x >= 0).to(x.dtype))
+    return x.detach().clamp(-1, 0).floor_().add_(1)  # a third of the time: truth values are slow to make
+
+
+def _is_watched() -> bool:
+    """Whether somebody reads the operations, and makes better ones of the plain form."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
 
 
 class _Spike(torch.autograd.Function):

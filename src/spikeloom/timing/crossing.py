@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from spikeloom.timing.psp import DoubleExponential
+from spikeloom.timing.spike_response import bisected
 from spikeloom.timing.spikes import Spikes
-
-BISECTIONS = 52  # down to the last bit of a float64
 
 
 @torch.no_grad()
@@ -42,12 +41,7 @@ def first_crossing(
         slow = slow * (-gap / kernel.tau).exp() + added
         fast = fast * (-gap / kernel.tau_s).exp() + added
         now = then
-    low, high = torch.zeros_like(at), held[2]
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        above = _potential(kernel, held[0], held[1], middle) >= threshold
-        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-    found = at + high
+    found = at + bisected(lambda lag: _potential(kernel, held[0], held[1], lag) >= threshold, held[2])
     return torch.where((at < 0) | (found > T - 1), -1.0, found)
 
 

@@ -6,7 +6,7 @@ This is the plain PyTorch form, which the compiled one in spike_prop/loops.py is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +48,16 @@ class Settings(NamedTuple):
     min_slope: float
     wake: float
     backend: str
+
+
+def bisected(is_above: Callable[[Tensor], Tensor], high: Tensor) -> Tensor:
+    """The first times at which a condition holds that is false at 0 and true at ``high``."""
+    low = torch.zeros_like(high)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        above = is_above(middle)
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return high
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,7 @@ class SpikeResponse:
             new = (self._potential(x, c, top) >= self.v_threshold) & rest[..., -1]
             if not bool(new.any()):
                 return self._potential(x, c, left), self._decayed(c, left)
-            after = self._bisect(x, c, top)
+            after = bisected(lambda lag, x=x, c=c: self._potential(x, c, lag) >= self.v_threshold, top)
             decayed = self._decayed(c, after)
             place = new[..., None] & rest & (rest.cumsum(-1) == 1)  # the first that is free
             fired.time[place] = (start + spent + after)[new]
@@ -175,14 +185,6 @@ class SpikeResponse:
         at the end. Without a maximum, ``c <= 0``, it cannot rise above 0."""
         peak = self.tau - x / c
         return torch.where((c > 0) & (peak > 0) & (peak < gap), peak, gap)
-
-    def _bisect(self, x: Tensor, c: Tensor, high: Tensor) -> Tensor:
-        low = torch.zeros_like(high)
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            above = self._potential(x, c, middle) >= self.v_threshold
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        return high
 
     def gradients(
         self, arrivals: Tensor, weight: Tensor, fired: Fired, grad: Tensor, min_slope: float
