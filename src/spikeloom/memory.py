@@ -227,7 +227,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """One time step or a whole sequence, as ``step_mode`` says."""
-        step = self.single_step_forward if self.step_mode == "s" else self.multi_step_forward
+        step = self.single_step_forward if self._step_mode == "s" else self.multi_step_forward
         if not args:
             name = next(iter(inspect.signature(step).parameters), "")
             if name not in kwargs:
@@ -241,26 +241,29 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
             )
         if self.cuts_memories:
             MemoryModule.detach(self)  # and nothing else that a class may keep, such as what was recorded
-        x = self._prepared(given)
-        before = {} if torch.compiler.is_compiling() else {name: vars(self)[name] for name in self._memories}
-        self._stepping = True
+        x, is_single, compiling = self._prepared(given), self._step_mode == "s", torch.compiler.is_compiling()
+        held = self.__dict__  # written to directly, as attributes are not looked up in it by nn.Module
+        before = {} if compiling else {name: held[name] for name in self._memories}
+        held["_stepping"] = True
         try:
-            output = self._woven_step(x) if self.step_mode == "s" and not (args[1:] or kwargs) else None
+            output = self._woven_step(x) if is_single and not (args[1:] or kwargs) else None
             if output is None:
                 output = step(x, *args[1:], **kwargs)
-            self._step_shape = self._shape_of_step(x)
+            held["_step_shape"] = x.shape if is_single else x.shape[1:]
         except BaseException as error:
-            self.__dict__.update(before)  # a step that failed remembers nothing
+            held.update(before)  # a step that failed remembers nothing
             if isinstance(error, RuntimeError):
                 self._explain(error, self._shape_of_step(x))
             raise
         finally:
-            self._stepping = False
-        if self.step_mode == "s":
-            output = map_tensors(lambda one: one.clone() if self._shares(one) else one, output)
-        if not torch.compiler.is_compiling():
-            self._own_memories(x)
-            for one in (output, *self.memories()):  # a loss may be of either
+            held["_stepping"] = False
+        if is_single:
+            output = map_tensors(self._unshared, output)
+        if not compiling:
+            if self._memories:
+                self._own_memories(x)
+            self._graph.watch(output)
+            for one in self.memories():  # a loss may be of these, too
                 self._graph.watch(one)
         if given.dtype in HALF:
             output = map_tensors(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
@@ -338,13 +341,11 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                 f"computes_in_float32 = False into {type(self).__name__}, or keep its parameters in float32."
             ) from error
 
-    def _shares(self, output: Tensor) -> bool:
-        """Whether the caller may not change ``output`` in place, as in ``counter = net(x); counter +=
-        net(x)``.
-
-        It may be a memory itself, or saved for the backward pass.
-        """
-        return output.requires_grad or output._is_view() or self._is_memory(output)
+    def _unshared(self, output: Tensor) -> Tensor:
+        """``output``, or a copy if the caller could not change it in place, as in ``counter = net(x); counter
+        += net(x)``: it may be a memory itself, or saved for the backward pass."""
+        shared = output.requires_grad or output._is_view() or self._is_memory(output)
+        return output.clone() if shared else output
 
     def _woven_step(self, _x: Tensor) -> Tensor | None:
         """A time step by what runs it faster than :meth:`single_step_forward`, if something does."""

@@ -1,6 +1,5 @@
 """Phase coding: the binary digits of a value, the heaviest first."""
 
-import torch
 from torch import Tensor
 
 from spikeloom.checks import checked_count
@@ -33,12 +32,10 @@ class WeightedPhaseEncoder(StatefulEncoder):
 
     def code(self, x: Tensor) -> Tensor:
         check_range(x, 1.0 - 2.0**-self.K, "Scale values that reach 1 by 1 - 2 ** -K.")
-        digits, rest = [], x
-        for _ in range(self.K):  # to double a number, and to take off its whole part, rounds nothing
-            rest = rest * 2
-            digits.append(rest.floor())
-            rest = rest - digits[-1]
-        return torch.stack(digits)
+        digits, rest = x.new_empty(self.K, *x.shape), x.clone()
+        for digit in digits:  # to double a number, and to take off its whole part, rounds nothing
+            rest -= digit.copy_(rest.mul_(2)).floor_()
+        return digits
 
     def extra_repr(self) -> str:
         return f"K={self.K}, step_mode={self.step_mode!r}"
