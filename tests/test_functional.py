@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from compare import assert_close, assert_same
-from spikeloom import functional, layer, neuron
+from spikeloom import functional, layer, neuron, surrogate
 from spikeloom.errors import ForgottenResetError, ShapeError
 from spikeloom.memory import MemoryModule
 
@@ -603,5 +603,8 @@ def test_what_is_no_tensor_is_named():
         TypeError, match=r"`spikes` must be a tensor, got a list. Use torch.as_tensor\(spikes\)"
     ):
         functional.firing_rate([[1.0]])
+    for take in (layer.VotingLayer(2), layer.TemporalWiseAttention(4, 2), surrogate.ATan()):
+        with pytest.raises(TypeError, match="must be a tensor, got a ndarray"):
+            take(torch.ones(4, 2).numpy())
     with pytest.raises(TypeError, match=r"`x` of Dropout2d must be a tensor, got a ndarray"):
         layer.Dropout2d()(torch.ones(1, 2, 3, 3).numpy())

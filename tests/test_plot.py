@@ -249,8 +249,18 @@ def test_curves_of_chosen_keys(ax):
         plot.curves([])
     with pytest.raises(ShapeError, match="name a loss or an accuracy"):
         plot.curves([{"lr": 0.1}])
-    with pytest.raises(ShapeError, match="test loss must have at least one finite value"):
+    with pytest.raises(ShapeError, match=r"at least one finite value of \['test_loss'\]"):
         plot.curves([{"test_loss": float("nan")}])
+    for wrong in ([1.0, 0.5], None, {"loss": [1, 2]}):
+        with pytest.raises(TypeError, match="`history` must"):
+            plot.curves(wrong)
+
+
+def test_a_training_that_diverged_has_curves():
+    rows = [{"train_loss": float("nan"), "train_accuracy": 0.1}]
+    loss, accuracy = plot.curves(rows, ax=Figure().subplots(2))
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train: nothing finite"]
+    assert "best 0.1 at 1" in accuracy.get_legend().get_texts()[0].get_text()
 
 
 def test_familiar_names_have_familiar_arguments_and_results():

@@ -51,4 +51,10 @@ def test_a_fraction_outside_the_open_interval_is_refused(test_fraction):
 @pytest.mark.parametrize("seed", [-1, 1.5, True])
 def test_a_seed_is_a_natural_number(seed):
     with pytest.raises((TypeError, ValueError), match=r"`seed` must be (an integer|at least 0)"):
-        stratified_split(np.zeros(4), 0.5, seed)
+        stratified_split(np.zeros(4, dtype=int), 0.5, seed)
+
+
+def test_labels_may_be_a_list_but_no_fractions():
+    assert [len(part) for part in stratified_split([0, 0, 1, 1], 0.5)] == [2, 2]
+    with pytest.raises(TypeError, match=r"`labels` must be integers \[N\], got float64 \[2\]"):
+        stratified_split([0.5, 1.0], 0.5)

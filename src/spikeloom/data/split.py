@@ -29,6 +29,7 @@ def stratified_split(
     Shape:
         two integer arrays, which together hold 0..N-1 once.
     Raises:
+        TypeError: the labels are no integers.
         ValueError: ``test_fraction`` is not between 0 and 1, or ``seed`` is negative.
     Example:
         >>> train, test = stratified_split(np.array([0, 0, 0, 0, 1, 1]), test_fraction=0.5)
@@ -37,6 +38,9 @@ def stratified_split(
     """
     if not 0 < test_fraction < 1:
         raise ValueError(f"`test_fraction` must lie between 0 and 1, got {test_fraction}.")
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise TypeError(f"`labels` must be integers [N], got {labels.dtype} {list(labels.shape)}.")
     words = random_words(2 * len(labels), seed, stream)
     draw, order = np.argsort(words.reshape(2, -1), axis=1, kind="stable")  # [N] each, independent
     in_test = np.zeros(len(labels), dtype=bool)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.steps import StepModule
 
@@ -53,6 +53,7 @@ class TemporalWiseAttention(_Attention):
         self.sharedMLP = _squeezed(T, "reduction", reduction)
 
     def forward(self, x_seq: Tensor) -> Tensor:
+        check_tensor("x_seq", x_seq)
         if x_seq.dim() not in (3, 5) or x_seq.shape[0] != self.T:
             raise self._refuse(f"[T, N, C, H, W] or [T, N, M] with T = {self.T}", x_seq)
         return x_seq * _factors(self.sharedMLP, x_seq, 0)
@@ -104,6 +105,7 @@ class MultiDimensionalAttention(_Attention):
         self.spatial = convolution if use_spatial else None
 
     def forward(self, x_seq: Tensor) -> Tensor:
+        check_tensor("x_seq", x_seq)
         if x_seq.dim() != 5 or (x_seq.shape[0], x_seq.shape[2]) != (self.T, self.C):
             raise self._refuse(f"[T, N, C, H, W] with T = {self.T} and C = {self.C}", x_seq)
         if self.temporal is not None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.steps import StepModule
 
@@ -32,6 +32,7 @@ class VotingLayer(StepModule, nn.Module):
         self.step_mode = step_mode
 
     def forward(self, x: Tensor) -> Tensor:
+        check_tensor("x", x)
         if x.dim() == 0 or x.shape[-1] % self.voting_size:
             raise ShapeError(
                 f"{describe(self)}: the last dimension must be a multiple of voting_size={self.voting_size}, "

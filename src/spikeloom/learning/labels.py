@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from spikeloom.checks import check_classes, checked_count
+from spikeloom.checks import check_classes, check_tensor, checked_count
 from spikeloom.errors import ShapeError
 
 NONE = -1
@@ -52,6 +52,7 @@ class NeuronLabels:
             ValueError: a label is out of range, or a response is not finite.
         """
         self._check(responses)
+        check_tensor("labels", labels)
         if labels.shape != responses.shape[:1]:
             raise ShapeError(f"`labels` must be [{len(responses)}], got {list(labels.shape)}.")
         check_classes("labels", labels, len(self.samples))
@@ -78,6 +79,7 @@ class NeuronLabels:
         return torch.where(highest > 0, label, NONE)
 
     def _check(self, responses: Tensor) -> None:
+        check_tensor("responses", responses)
         neurons = self.sums.shape[1]
         if responses.dim() != 2 or responses.shape[1] != neurons:
             raise ShapeError(f"`responses` must be [N, {neurons}], got {list(responses.shape)}.")

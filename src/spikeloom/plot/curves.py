@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +44,8 @@ def curves(
         the panels, one axes for each measure
     Raises:
         UnknownNameError: a key is in no row.
-        ShapeError: there are no rows, no numbers, or not one axes for each measure.
+        ShapeError: there are no rows, no loss or accuracy, or not one axes for each measure.
+        TypeError: a row is none.
     Example:
         >>> from matplotlib.figure import Figure
         >>> rows = [{"train_loss": 2.3, "test_loss": 2.1}, {"train_loss": 1.2, "test_loss": 2.2}]
@@ -52,7 +53,13 @@ def curves(
         >>> [text.get_text() for text in panel.get_legend().get_texts()]
         ['train: best 1.2 at 2, last 1.2', 'test: best 2.1 at 1, last 2.2']
     """
+    if isinstance(history, Mapping) or not isinstance(history, Iterable):
+        kind = type(history).__name__
+        raise TypeError(f"`history` must be a list of rows, one for each epoch, got {kind}.")
     rows = list(history)
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise TypeError(f"`history` must hold rows of numbers by name, got {row!r}.")
     if not rows:
         raise ShapeError("`history` must have at least one row, got none. Train for an epoch first.")
     groups: dict[str, dict[str, str]] = {}  # measure -> key -> part
@@ -61,11 +68,17 @@ def curves(
         groups.setdefault(measure, {})[key] = part
     x_name = next((name for name in _TIMES if all(name in row for row in rows)), None)
     x = np.array([row[x_name] for row in rows] if x_name else range(1, len(rows) + 1), dtype=float)
+    values = {
+        key: np.array([np.nan if row.get(key) is None else float(row[key]) for row in rows])
+        for parts in groups.values()
+        for key in parts
+    }
+    if not any(np.isfinite(one).any() for one in values.values()):
+        raise ShapeError(f"`history` must have at least one finite value of {list(values)}, got none.")
     panels = _panels(ax, len(groups), figsize, dpi, title)
     for panel, (measure, parts) in zip(panels, groups.items(), strict=True):
         for index, (key, part) in enumerate(parts.items()):
-            y = np.array([np.nan if row.get(key) is None else float(row[key]) for row in rows])
-            _draw(panel, x, y, part, measure, _PARTS.get(part, _OTHERS[index % len(_OTHERS)]))
+            _draw(panel, x, values[key], part, measure, _PARTS.get(part, _OTHERS[index % len(_OTHERS)]))
         panel.set_title(measure)
         panel.set_xlabel(x_name or "row")
         panel.grid(alpha=0.3)
@@ -78,7 +91,8 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, part: str, measure: str, color
     """One line with its best and last value marked."""
     there = np.isfinite(y)
     if not there.any():
-        raise ShapeError(f"The {part} {measure} must have at least one finite value, got none.")
+        ax.plot([], [], color=color, label=f"{part}: nothing finite")
+        return
     x, y = x[there], y[there]
     smaller = any(word in measure.lower() for word in _SMALLER_IS_BETTER)
     best = int(y.argmin() if smaller else y.argmax())

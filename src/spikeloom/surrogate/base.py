@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import check_tensor
+
 
 def heaviside(x: Tensor) -> Tensor:
     """1 where ``x >= 0`` and 0 elsewhere, in the type of ``x``.
@@ -175,6 +177,7 @@ class SurrogateFunction(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The spikes of ``x``, or the primitive where ``spiking`` is ``False``."""
+        check_tensor("x", x)
         values = (getattr(self, name) for name in self.parameter_names)
         parameters = [value.to(x.dtype) if isinstance(value, Tensor) else value for value in values]
         compute = self.spiking_function if self.spiking else self.primitive_function
