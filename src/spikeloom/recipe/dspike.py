@@ -40,7 +40,7 @@ class DspikeRecipe(Deep):
     """A deep residual spiking network whose surrogate gradient is adapted to the loss before each epoch."""
 
     claim: ClassVar[str] = "98.3 % on digits, 92.5 % on CIFAR-10 after 165 epochs with T = 2 (last epoch)"
-    cost: ClassVar[str] = "digits: half a minute (one core); CIFAR-10, 165 epochs: 6.5 minutes (H200)"
+    cost: ClassVar[str] = "digits: half a minute (one core); CIFAR-10, 165 epochs: 9 minutes in all (H200)"
     EPOCHS: ClassVar[int] = 300
     NET: ClassVar[str] = "spiking-resnet18-cifar"
     QUICK_NET: ClassVar[str] = "spiking-resnet-mini-cifar"

@@ -25,7 +25,7 @@ Surrogate = Literal["ATan", "Sigmoid", "Triangle", "Rectangular"]
 class LifFc(Validated, Recipe):
     """Two fully connected layers of LIF neurons with Poisson coding, trained by surrogate gradients."""
 
-    claim: ClassVar[str] = "95 % on digits, 97.5 % on MNIST (last epoch)"
+    claim: ClassVar[str] = "95 % on digits, 98.2 % on MNIST (last epoch)"
     cost: ClassVar[str] = "digits: half a minute; MNIST: half an hour (2 cores)"
 
     dataset: Literal["digits", "mnist", "fashion-mnist"] = "digits"
