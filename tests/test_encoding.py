@@ -504,3 +504,23 @@ def test_population_errors():
         PopulationEncoder(4, beta=0)
     with pytest.raises(ValueError, match="must have no NaN"):
         PopulationEncoder(4)(torch.tensor([torch.nan]))
+
+
+@pytest.mark.parametrize("make", [encoding.LatencyEncoder, encoding.WeightedPhaseEncoder])
+def test_a_step_of_a_code_is_a_copy(make):
+    encoder, x = make(2), torch.tensor([0.0, 0.75])
+    expected = encoder.encode(x).sum(0)
+    with torch.inference_mode():
+        first = encoder(x)
+        kept = first.clone()
+        first.fill_(7.0)
+        total = kept
+        for _ in range(3):
+            total += encoder()
+    assert torch.equal(total, 2 * expected)
+
+
+def test_values_with_a_gradient_are_coded():
+    x = torch.rand(5, requires_grad=True)
+    for encoder in (encoding.LatencyEncoder(3), encoding.WeightedPhaseEncoder(3)):
+        assert not encoder.code(0.5 * x).requires_grad

@@ -651,3 +651,54 @@ def test_a_saved_state_can_be_loaded_again_and_again():
         net.load_memory_state(state, copy=copied)
         net(torch.ones(2))
         assert len(net.v_seq) == 2
+
+
+def test_a_class_may_say_its_step_mode():
+    class Always(neuron.IFNode):
+        step_mode = "m"
+
+    assert Always(step_mode="m")(torch.full((4, 1), 0.6)).flatten().tolist() == [0, 1, 0, 1]
+
+
+def test_outputs_of_other_classes_keep_them():
+    class Best(MemoryModule):
+        def single_step_forward(self, x):
+            return x.max(1)
+
+    found = Best()(torch.eye(3))
+    assert found.values.tolist() == [1, 1, 1]
+    assert found.indices.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_detached_buffer_is_no_memory(inference):
+    class Before(MemoryModule):
+        def __init__(self):
+            super().__init__()
+            self.register_memory("last", 0.0)
+
+        def single_step_forward(self, x):
+            before, self.last = self.last, x.detach()
+            return x + 0 * x + before
+
+    with torch.inference_mode(inference):
+        net, buffer = Before(), torch.ones(2)
+        net(buffer)
+        buffer.fill_(5.0)
+        assert net(buffer).tolist() == [6, 6]
+
+
+def test_a_forgotten_reset_is_told_for_tuples_too():
+    class Two(MemoryModule):
+        def __init__(self):
+            super().__init__()
+            self.register_memory("v", 0.0)
+
+        def single_step_forward(self, x):
+            self.v = self.v + x
+            return self.v * 2, x
+
+    net, x = Two(), torch.ones(2, requires_grad=True)
+    net(x)[0].sum().backward()
+    with pytest.raises(ForgottenResetError, match="memory 'v' belongs to a sequence"):
+        net(x)

@@ -9,7 +9,8 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from compare import assert_close, assert_same
 from spikeloom import base, functional, layer, learning, loom, model, neuron, surrogate, timing
-from spikeloom.errors import ShapeError
+from spikeloom.errors import ConversionError, ShapeError
+from spikeloom.event import Runner
 from spikeloom.plot import plot_2d_bar_in_3d
 
 
@@ -397,3 +398,35 @@ def test_names_of_modules():
 
     assert nir_exchange.export_to_nir is exchange.export_to_nir
     assert rnn.SpikingLSTM.states_num() == 2
+
+
+class Sequence(neuron.LIFNode):
+    """Has a sequence of its own, which does what the loop does."""
+
+    def multi_step_functional_forward(self, inputs, states, **kwargs):
+        return super().multi_step_functional_forward(inputs, states, **kwargs)
+
+
+def test_a_sequence_of_its_own_is_refused_where_steps_are_needed():
+    net = nn.Sequential(layer.Linear(3, 2), Sequence(step_mode="m"))
+    functional.set_step_mode(net, "m")
+    online = learning.SLTT(net)
+    with pytest.raises(ValueError, match="looks at several steps at once"):
+        online(torch.ones(4, 1, 3))
+    with pytest.raises(ConversionError):
+        Runner(net, (3,))
+
+
+def test_an_output_of_a_sequence_is_no_memory():
+    class Last(base.MemoryModule):
+        def __init__(self):
+            super().__init__("m")
+            self.register_memory("v", 0.0)
+
+        def multi_step_functional_forward(self, inputs, states, **kwargs):
+            y = inputs[0].cumsum(0) + states[0]
+            return (y,), (y[-1],)
+
+    module = Last()
+    module(torch.ones(2, 1)).zero_()
+    assert module.v.tolist() == [2]

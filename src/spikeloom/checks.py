@@ -48,6 +48,11 @@ def checked_count(name: str, value: Any, least: int = 1, most: int | None = None
     return count
 
 
+def is_transformed() -> bool:
+    """Whether a graph is being made, or a transformation of ``torch.func`` runs: values cannot be asked."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
 def check_tensor(name: str, value: Any) -> None:
     """Raise TypeError unless ``value`` is a tensor."""
     if not isinstance(value, Tensor):
@@ -66,7 +71,7 @@ def check_classes(name: str, labels: Tensor, num_classes: int) -> None:
     """
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"`{name}` must be whole numbers, got {labels.dtype}. Use {name}.long().")
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
+    if labels.device.type != "cpu" or is_transformed() or not labels.numel():
         return
     low, high = int(labels.min()), int(labels.max())
     if not 0 <= low <= high < num_classes:

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_map_only
 
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
-from spikeloom.steps import StepFunctions, StepModule, loop_over_time, map_tensors
+from spikeloom.steps import StepFunctions, StepModule, loop_over_time
 
 BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
@@ -227,7 +228,8 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """One time step or a whole sequence, as ``step_mode`` says."""
-        step = self.single_step_forward if self._step_mode == "s" else self.multi_step_forward
+        is_single = self.step_mode == "s"
+        step = self.single_step_forward if is_single else self.multi_step_forward
         if not args:
             name = next(iter(inspect.signature(step).parameters), "")
             if name not in kwargs:
@@ -241,7 +243,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
             )
         if self.cuts_memories:
             MemoryModule.detach(self)  # and nothing else that a class may keep, such as what was recorded
-        x, is_single, compiling = self._prepared(given), self._step_mode == "s", torch.compiler.is_compiling()
+        x, compiling = self._prepared(given), torch.compiler.is_compiling()
         held = self.__dict__  # written to directly, as attributes are not looked up in it by nn.Module
         before = {} if compiling else {name: held[name] for name in self._memories}
         held["_stepping"] = True
@@ -258,15 +260,15 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         finally:
             held["_stepping"] = False
         if is_single:
-            output = map_tensors(self._unshared, output)
+            output = _by_part(self._unshared, output)
         if not compiling:
             if self._memories:
                 self._own_memories(x)
-            self._graph.watch(output)
-            for one in self.memories():  # a loss may be of these, too
+            outputs = output if isinstance(output, tuple) else (output,)
+            for one in (*outputs, *self.memories()):  # a loss may be of either
                 self._graph.watch(one)
         if given.dtype in HALF:
-            output = map_tensors(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
+            output = _by_part(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
         return output
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -284,7 +286,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                 MemoryModule.detach(self)
             output = self.single_step_forward(x, *args, **kwargs)
             # The next step may change its memories in place.
-            return map_tensors(lambda one: one.clone() if self._is_memory(one) else one, output)
+            return _by_part(lambda one: one.clone() if self._is_memory(one) else one, output)
 
         return loop_over_time(step, x_seq)
 
@@ -299,13 +301,16 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         """Outputs of a function of inputs and memories, after it said what the memories are then."""
         states = self.materialize_states(inputs, tuple(self.memories()), step_mode)
         outputs, memories = function(inputs, states, **kwargs)
-        if not isinstance(outputs, tuple) or len(memories) != len(self._memories):
+        if not (isinstance(outputs, tuple) and isinstance(memories, tuple | list)) or len(memories) != len(
+            self._memories
+        ):
             raise TypeError(
                 f"{function.__name__} of {describe(self)} must return two tuples, of outputs and of its "
                 f"{len(self._memories)} memories."
             )
         for name, value in zip(self._memories, memories, strict=True):
-            setattr(self, name, value)
+            is_part = isinstance(value, Tensor) and value._is_view()  # as the last step of an output
+            setattr(self, name, value.clone() if is_part else value)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _prepared(self, x: Tensor) -> Tensor:
@@ -355,11 +360,11 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         """Copy those memories that are, or look at, the input ``x``: it is the caller's, who may write into
         it."""
         with torch._C.DisableTorchFunction():  # this is no operation of the step, which may be recorded
-            whole = _whole(x)
+            place = _place(x)
             shared = [
                 name
                 for name, value in self.named_memories()
-                if isinstance(value, Tensor) and _whole(value) is whole
+                if isinstance(value, Tensor) and _place(value) == place
             ]
         for name in shared:
             self.__dict__[name] = self.__dict__[name].clone()
@@ -474,9 +479,17 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         return state
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    """The tensor that a view looks at."""
-    return tensor._base if tensor._is_view() and tensor._base is not None else tensor
+def _place(tensor: Tensor) -> int:
+    """Where the numbers of a tensor are, and of those that look at it."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (RuntimeError, NotImplementedError):  # a transformation of torch.func's has none
+        return id(tensor)
+
+
+def _by_part(function: Callable[[Tensor], Tensor], output: Any) -> Any:
+    """``function`` of an output, or of every tensor in one that PyTorch can take apart."""
+    return function(output) if isinstance(output, Tensor) else tree_map_only(Tensor, function, output)
 
 
 def _start(name: str, value: Any) -> Any:

@@ -44,7 +44,10 @@ class StepFunctions:
         self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """One time step: inputs ``[N, *]``, and a state for each memory."""
-        raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x).")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define single_step_forward(x), or its step as a function. A module "
+            "that has the first is made a function by base.to_functional_forward(module)."
+        )
 
     def multi_step_functional_forward(
         self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any

@@ -156,6 +156,16 @@ def test_a_converted_network_with_maximum_pooling_runs_within_others():
         assert torch.equal(functional.checkpoint_time(snn, x_seq, 2), expected)
 
 
+def test_weights_alone_leave_the_calibration():
+    ann, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.rand(8, 3)
+    snn = ann2snn.convert(ann, x, calibrate="bias", T=4)
+    (activation,) = (module for module in snn.modules() if isinstance(module, SpikingActivation))
+    shift = activation.shift.clone()
+    weights = {name: one for name, one in snn.state_dict().items() if name.endswith("weight")}
+    snn.load_state_dict(weights, strict=False)
+    assert torch.equal(activation.shift, shift)
+
+
 def test_a_calibrated_network_is_saved_and_loaded():
     ann, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.rand(8, 3)
     plain = ann2snn.convert(ann, x)

@@ -134,3 +134,17 @@ def test_a_part_of_a_container_is_one_too(make):
     assert part[0] is whole[0]
     assert whole[-1] is whole[2]
     assert part(torch.ones(5, 3)).shape == (5, 2)
+
+
+def test_a_part_of_a_container_of_ones_own_has_its_attributes():
+    class Scaled(layer.MultiStepContainer):
+        def __init__(self, *modules):
+            super().__init__(*modules)
+            self.scale = 2.0
+
+        def forward(self, input):
+            return self.scale * super().forward(input)
+
+    net = Scaled(nn.Identity(), nn.ReLU())
+    net.register_forward_hook(lambda *_: pytest.fail("hooks stay with the whole"))
+    assert net[:1](torch.ones(3, 1)).flatten().tolist() == [2, 2, 2]

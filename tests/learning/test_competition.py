@@ -105,8 +105,11 @@ def test_it_takes_a_learner():
     assert learner.step(on_grad=False).abs().sum() > 0
 
 
-def test_strengths_are_numbers():
-    assert "strength=2," in repr(learning.LateralInhibition(neuron.LIFNode(), torch.tensor(2.0)))
+def test_strengths_are_numbers_or_one_for_each_neuron():
+    assert "strength=2.0," in repr(learning.LateralInhibition(neuron.LIFNode(), 2.0))
+    each = learning.LateralInhibition(neuron.LIFNode(), torch.tensor([2.0, 3.0]))
+    assert "strength=tensor" in repr(each)
+    assert each(torch.ones(1, 2)).shape == (1, 2)
 
 
 def test_wrong_settings():

@@ -355,3 +355,34 @@ def test_potentials_of_a_sequence_that_fails_are_forgotten():
     with pytest.raises(RuntimeError, match="no more"):
         node(torch.cat([x, torch.full((1, 1), 3.0)]))
     assert node.v_seq.tolist() == [[0.25], [0.75]]
+
+
+def test_numbers_of_steps_are_states_in_full():
+    node = neuron.IFNode(v_threshold=100.0, v_reset=-0.5)
+    for x in (torch.tensor([1, 2]), torch.tensor([1.0, 2.0], dtype=torch.bfloat16)):
+        _, (v,) = node.functional_forward((x,), (-0.5,))
+        assert (v.dtype, v.tolist()) == (torch.float32, [0.5, 1.5])
+
+
+def test_a_default_surrogate_may_be_a_function():
+    class Mine(neuron.IFNode):
+        default_surrogate = lambda: surrogate.ATan(3.0)  # noqa: E731
+
+    assert Mine().surrogate_function.alpha == 3
+    assert isinstance(neuron.ILIFNode().surrogate_function, surrogate.MultiLevelSpikeCount)
+
+
+def test_a_step_that_is_both_forms():
+    class Both(neuron.IFNode):
+        def single_step_forward(self, x):
+            return super().single_step_forward(x)
+
+        def single_step_functional_forward(self, inputs, states, **kwargs):
+            return super().single_step_functional_forward(inputs, states, **kwargs)
+
+    assert Both()(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_a_memory_is_no_setting():
+    with pytest.raises(ValueError, match="'v' is a memory"):
+        neuron.IFNode().add_setting("v", torch.ones(2))

@@ -121,6 +121,11 @@ def test_masked_with_lambda_1_sees_the_last_k_inputs_only(k):
         assert gradient.flatten().nonzero().flatten().tolist() == list(range(max(0, i - k + 1), i + 1))
 
 
+def test_autocast_leaves_the_type():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert PSN(3)(torch.rand(3, 2)).dtype == torch.float32
+
+
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_sliding_is_masked_with_the_same_weights_at_every_step(k):
     torch.manual_seed(1)  # with which neurons fire

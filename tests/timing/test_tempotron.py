@@ -373,6 +373,17 @@ def test_weights_that_are_not_finite_are_no_silence(returned):
         net(patterns(), returned)
 
 
+def test_several_weights_at_once():
+    net, times = neuron(), patterns()
+    weights = torch.stack([net.fc.weight, 2 * net.fc.weight]).detach()
+
+    def respond(weight):
+        return torch.func.functional_call(net, {"fc.weight": weight}, (times,))
+
+    both = torch.func.vmap(respond)(weights)
+    torch.testing.assert_close(both[1], respond(weights[1]))
+
+
 def test_time_constants_that_are_nearly_alike_are_refused():
     with pytest.raises(ValueError, match="`tau_s` must differ from `tau` by a thousandth"):
         Tempotron(2, 1, 30, tau=15.0, tau_s=14.999)

@@ -309,9 +309,7 @@ def test_weights_that_are_lost_are_not_written(tmp_path):
         return {}
 
     one = trainer(tmp_path / "run", Unused, before_epoch=before_epoch, epochs=3, batch_size=1000)
-    with pytest.raises(
-        RunError, match=r"A weight became infinite or NaN in epoch 2.*The last good checkpoint"
-    ):
+    with pytest.raises(RunError, match=r"became infinite or NaN in epoch 2.*The last good checkpoint"):
         one.fit()
     state = checkpoint.load_last(tmp_path / "run" / "checkpoints")
     assert state["progress"]["epoch"] == 1
@@ -358,3 +356,32 @@ def test_a_process_that_failed_says_why():
     ):
         text = f"-- Process 1 terminated:\nTraceback (most recent call last):\n  File x\n    y\n{raised}\n"
         assert str(failure(ProcessException(text, 1, 2), Path())) == said
+
+
+def test_infinities_that_were_there_are_left_alone(tmp_path):
+    class Masked(Unused):
+        def __init__(self):
+            super().__init__()
+            self.mask = nn.Parameter(torch.full((3,), -torch.inf), requires_grad=False)
+            self.off = nn.Parameter(torch.full((1,), torch.inf))
+
+    assert len(trainer(tmp_path / "run", Masked).fit()) == 1
+
+
+def test_a_training_that_is_refused_touches_nothing(tmp_path):
+    one = trainer(tmp_path / "run", Unused)
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
+    with Run.open(str(tmp_path / "run")).locked(), pytest.raises(RunError, match="is being trained into by"):
+        one.fit()
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == "{}\n"
+
+
+def test_a_scheduler_that_is_any_object(tmp_path):
+    class Scheduler:
+        def __init__(self):
+            self.step, self.state_dict = lambda: None, dict
+
+        def __bool__(self):
+            return True
+
+    assert len(trainer(tmp_path / "run", Unused, scheduler=Scheduler()).fit()) == 1

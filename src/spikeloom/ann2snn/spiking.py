@@ -53,7 +53,7 @@ class SpikingActivation(nn.Module):
         initial, shift = (state_dict.get(prefix + name) for name in ("initial", "shift"))
         if initial is not None:  # calibration gives it another shape
             self.initial = self.initial.new_zeros(initial.shape)
-        self.shift = None if shift is None else self.initial.new_zeros(shift.shape)
+            self.shift = None if shift is None else self.initial.new_zeros(shift.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def start_memories(self) -> None:

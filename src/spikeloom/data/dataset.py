@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from spikeloom.checks import check_tensor, checked_count
-from spikeloom.data.split import stratified_split
+from spikeloom.data.split import random_words, stratified_split
 
 
 def as_float(x: Tensor) -> Tensor:
@@ -104,8 +105,10 @@ class Dataset:
             seed: another seed, another split.
             fraction: the part of each class that becomes the test part; in (0, 1).
         """
-        parts = stratified_split(self.train_y.numpy(), fraction, seed, stream=2)
-        train, test = map(torch.from_numpy, parts)
+        parts = stratified_split(self.train_y.numpy(), fraction, seed)
+        # In an order of its own: that of the split may be the one that the samples were made in.
+        orders = (np.argsort(random_words(len(part), seed, 2), kind="stable") for part in parts)
+        train, test = (torch.from_numpy(part[order]) for part, order in zip(parts, orders, strict=True))
         x, y = self.train_x, self.train_y
         return replace(self, train_x=x[train], train_y=y[train], test_x=x[test], test_y=y[test])
 

@@ -16,7 +16,7 @@ def random_words(count: int, *seed: int) -> np.ndarray:
 
 
 def stratified_split(
-    labels: np.ndarray, test_fraction: float, seed: int = 0, stream: int = 0
+    labels: np.ndarray, test_fraction: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shuffled indices of a training and a test part that both hold every class in the same proportion.
 
@@ -24,8 +24,6 @@ def stratified_split(
         labels: one integer per sample, ``[N]``.
         test_fraction: share of each class that goes to the test part, rounded to whole samples; in (0, 1).
         seed: another seed, another split.
-        stream: another number, other splits for the same seeds; below 2 they are drawn from the numbers that
-            made sets such as :func:`blobs`.
     Shape:
         two integer arrays, which together hold 0..N-1 once.
     Raises:
@@ -41,7 +39,7 @@ def stratified_split(
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise TypeError(f"`labels` must be integers [N], got {labels.dtype} {list(labels.shape)}.")
-    words = random_words(2 * len(labels), seed, stream)
+    words = random_words(2 * len(labels), seed)
     draw, order = np.argsort(words.reshape(2, -1), axis=1, kind="stable")  # [N] each, independent
     in_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -40,7 +40,7 @@ class LatencyEncoder(StatefulEncoder):
     def code(self, x: Tensor) -> Tensor:
         check_range(x, 1.0, "Scale the values first.")
         steps = torch.arange(self.T, device=x.device).view(-1, *[1] * x.dim())  # [T, 1, ...]
-        return self.spike_time(x).repeat(self.T, *[1] * x.dim()).eq_(steps)
+        return self.spike_time(x.detach()).repeat(self.T, *[1] * x.dim()).eq_(steps)
 
     def spike_time(self, x: Tensor) -> Tensor:
         """The step in which each value spikes, from 0 to T - 1."""

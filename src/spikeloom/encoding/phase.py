@@ -32,7 +32,7 @@ class WeightedPhaseEncoder(StatefulEncoder):
 
     def code(self, x: Tensor) -> Tensor:
         check_range(x, 1.0 - 2.0**-self.K, "Scale values that reach 1 by 1 - 2 ** -K.")
-        digits, rest = x.new_empty(self.K, *x.shape), x.clone()
+        digits, rest = x.new_empty(self.K, *x.shape), x.detach().clone()
         for digit in digits:  # to double a number, and to take off its whole part, rounds nothing
             rest -= digit.copy_(rest.mul_(2)).floor_()
         return digits

@@ -61,8 +61,8 @@ class StatefulEncoder(MemoryModule):
     def single_step_forward(self, x: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """The next step of the code."""
         self._note(x)
-        spike, self.t = self.spike[self.t], (self.t + 1) % self.T  # type: ignore[index]
-        return spike  # which forward() copies, as it is part of a memory
+        spike, self.t = self.spike[self.t].clone(), (self.t + 1) % self.T  # type: ignore[index]
+        return spike
 
     @torch.no_grad()
     def multi_step_forward(self, x_seq: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:

@@ -139,7 +139,7 @@ def kind_of(module: nn.Module) -> str | None:
     if isinstance(module, BaseNode):
         base = NonSpikingBaseNode if isinstance(module, NonSpikingBaseNode) else BaseNode
         own = type(module).forward, type(module).multi_step_forward
-        is_plain = own == (base.forward, base.multi_step_forward) and not getattr(module, "decode", None)
-        return "neuron" if is_plain else None
+        is_plain = own == (base.forward, base.multi_step_forward) and not module.has_sequence_function()
+        return "neuron" if is_plain and not getattr(module, "decode", None) else None
     own = type_before_parametrizations(module)
     return next((kind for kind, classes in OPERATIONS.items() if own in classes), None)

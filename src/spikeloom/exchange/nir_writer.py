@@ -199,8 +199,7 @@ class Writer:
             steps = torch.tensor(float(module.delay_steps))
         if bool((steps != steps.round()).any()):
             raise self._refusal(
-                call,
-                "delay by whole time steps: with torch.no_grad(): module.delay.round_()",
+                call, "delay by whole time steps: with torch.no_grad(): module.delay.round_()"
             )
         self._add(call, nir.Delay(steps.double().expand(shape).numpy() * self.dt))
 

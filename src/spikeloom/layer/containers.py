@@ -64,7 +64,8 @@ class StepModeContainer(StepModule, nn.Sequential):
             return super().__getitem__(index)
         part = type(self).__new__(type(self))  # each class has arguments of its own
         nn.Sequential.__init__(part, OrderedDict(list(self._modules.items())[index]))
-        part.stateful, part.step_mode, part.training = self.stateful, self.step_mode, self.training
+        own = vars(self).keys() - vars(nn.Module()).keys() | {"training"}  # and no hooks
+        vars(part).update({name: vars(self)[name] for name in own})
         return part
 
     def _check_modules(self) -> None:

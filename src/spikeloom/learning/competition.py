@@ -56,7 +56,7 @@ class LateralInhibition(_Competition):
 
     def __init__(self, neurons: nn.Module, strength: float, step_mode: str = "s"):
         super().__init__(step_mode)
-        self.strength = float(checked_range("strength", strength, 0))
+        self.strength = checked_range("strength", strength, 0)
         self.neurons = neurons
         require_single_step(self, [neurons])
         self.register_memory("s", None)
@@ -68,7 +68,7 @@ class LateralInhibition(_Competition):
         return s
 
     def extra_repr(self) -> str:
-        return f"strength={self.strength:g}, {super().extra_repr()}"
+        return f"strength={self.strength}, {super().extra_repr()}"
 
 
 class InhibitoryPopulation(_Competition):
@@ -110,8 +110,8 @@ class InhibitoryPopulation(_Competition):
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        self.excitation = float(checked_range("excitation", excitation, 0))
-        self.inhibition = float(checked_range("inhibition", inhibition, 0))
+        self.excitation = checked_range("excitation", excitation, 0)
+        self.inhibition = checked_range("inhibition", inhibition, 0)
         self.excitatory, self.inhibitory = excitatory, inhibitory
         require_single_step(self, self.children())
         self.register_memory("z", None)

@@ -101,7 +101,7 @@ def _looks_at_several_steps(module: nn.Module) -> bool:
     time is left alone, since its statistics are of all steps in any case."""
     takes_steps = not isinstance(module, StepModule) or "s" in module.supported_step_mode()
     if isinstance(module, MemoryModule) and (module._memories or not takes_steps):
-        return type(module).multi_step_forward not in _STEP_BY_STEP
+        return type(module).multi_step_forward not in _STEP_BY_STEP or module.has_sequence_function()
     return not takes_steps and not isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 

@@ -98,7 +98,7 @@ class BaseNode(MemoryModule):
             raise ValueError(
                 f"`v_threshold` must be finite where it is subtracted (v_reset=None), got {v_threshold}."
             )
-        self.surrogate_function = checked_surrogate(surrogate_function, self.default_surrogate)
+        self.surrogate_function = checked_surrogate(surrogate_function, type(self).default_surrogate)
         self.detach_reset = detach_reset
         self.backend = backend
         self.store_v_seq = store_v_seq
@@ -187,7 +187,7 @@ class BaseNode(MemoryModule):
         given = [
             one.clone() if isinstance(one, Tensor) else one for one in states
         ]  # a step may write into it
-        own = type(self).single_step_forward is BaseNode.single_step_forward
+        own = self.has_step_function() or type(self).single_step_forward is BaseNode.single_step_forward
         step = self._charge_fire_reset if own else self.single_step_forward
         try:
             self.__dict__.update(zip(self._memories, given, strict=True), _stepping=True, _v_steps=[])
@@ -201,7 +201,8 @@ class BaseNode(MemoryModule):
     ) -> tuple[Any, ...]:
         """Numbers as tensors like one step's input; what is a tensor stays as it is."""
         x = inputs[0][0] if step_mode == "m" else inputs[0]
-        return tuple(torch.full_like(x, state) if is_number(state) else state for state in states)
+        dtype = torch.get_default_dtype() if x.dtype in HALF or not x.is_floating_point() else x.dtype
+        return tuple(torch.full_like(x, one, dtype=dtype) if is_number(one) else one for one in states)
 
     def _charge_fire_reset(self, x: Tensor) -> Tensor:
         self.expand_memories(x)
@@ -300,6 +301,8 @@ class BaseNode(MemoryModule):
             value = checked_number(name, value)
         elif not value.is_meta and bool(value.isnan().any()):
             raise ValueError(f"`{name}` must not contain NaN.")
+        if name in self._memories:
+            raise ValueError(f"`name` of a setting must be free, but '{name}' is a memory.")
         for held in (self.__dict__, self._parameters, self._buffers):  # a subclass may set it again
             held.pop(name, None)
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):

@@ -255,7 +255,7 @@ def _mixed(weight: Tensor, x_seq: Tensor, bias: Tensor) -> Tensor:
     *]``."""
     rows = x_seq.reshape(len(x_seq), x_seq[0].numel())
     mixed = torch.addmm(bias.to(x_seq.dtype), weight.to(x_seq.dtype), rows)
-    return mixed.view(len(weight), *x_seq.shape[1:])
+    return mixed.view(len(weight), *x_seq.shape[1:]).to(x_seq.dtype)  # autocast gives halves
 
 
 def _pushed(queue: Tensor | None, x: Tensor, size: int) -> Tensor:

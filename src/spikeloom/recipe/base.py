@@ -84,6 +84,9 @@ class BaseRecipe:
         hints = get_type_hints(type(self))
         for field in fields(self):
             value, hint = getattr(self, field.name), hints[field.name]
+            if value is None and NoneType not in get_args(hint):  # as before some were numbers
+                value = field.default
+                object.__setattr__(self, field.name, value)
             if not (value is None and NoneType in get_args(hint)):
                 _check(field.name, value, hint, field.name in self.MAY_BE_ZERO)
                 if isinstance(value, float) and float not in (hint, *get_args(hint)):  # 3.0 for 3
@@ -184,8 +187,7 @@ class BaseRecipe:
             )
         try:
             folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
-            given = {key: value for key, value in settings.items() if value is not None}
-            return cls(**{**given, **folders})
+            return cls(**{**settings, **folders})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
 

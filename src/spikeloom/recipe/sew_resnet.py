@@ -41,4 +41,4 @@ class SewResNet(Deep):
 
         classes, channels = dataset.num_classes, dataset.sample_shape[0]
         create = partial(model.create, name, num_classes=classes, in_channels=channels, T=self.T)
-        return create() if self.connect is None else create(connect=self.connect)
+        return create() if self.connect in (None, "ADD") else create(connect=self.connect)

@@ -2,16 +2,15 @@
 
 import math
 
-import torch
 from torch import Tensor
 
-from spikeloom.checks import check_tensor
+from spikeloom.checks import check_tensor, is_transformed
 from spikeloom.errors import ShapeError
 
 
 def check_finite(times: Tensor) -> None:
     """Raise if one of the spike times is NaN or infinite; minus infinity is no spike."""
-    if torch.compiler.is_compiling() or not times.numel():
+    if is_transformed() or not times.numel():
         return
     if not times.detach().max() < float("inf"):  # NaN is not less
         raise ValueError("`times` must have no NaN or infinity. No spike is written as -1.")
@@ -19,7 +18,7 @@ def check_finite(times: Tensor) -> None:
 
 def check_window(times: Tensor, T: float) -> None:
     """Raise if one of the spike times is NaN, or later than ``T``."""
-    if torch.compiler.is_compiling() or not times.numel():
+    if is_transformed() or not times.numel():
         return
     latest = times.detach().max()
     if latest.isnan():
@@ -35,7 +34,7 @@ def check_window(times: Tensor, T: float) -> None:
 
 def check_weights(name: str, weights: Tensor) -> None:
     """Raise if a weight is NaN or infinite: neurons would look silent."""
-    if torch.compiler.is_compiling() or not weights.numel():
+    if is_transformed() or not weights.numel():
         return
     low, high = weights.detach().aminmax()
     if not (low > -math.inf and high < math.inf):  # NaN is neither

@@ -70,7 +70,8 @@ class Experiment:
             raise ValueError(f"`mixup` must be a finite number of at least 0, got {self.mixup!r}.")
         for name, one in (("optimizer", self.optimizer), ("scheduler", self.scheduler)):
             try:
-                _ = one is None or signature(type(one).step).bind(one)
+                step = getattr(type(one), "step", None)  # that of the object may be wrapped by a scheduler
+                _ = step and signature(step).bind(one)
             except TypeError as error:
                 raise TypeError(
                     f"`{name}` must make its steps without arguments, but {type(one).__name__}.step() is "

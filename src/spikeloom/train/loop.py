@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -38,7 +37,7 @@ from spikeloom.train.progress import Progress, restore
 from spikeloom.train.report import draw_curves, draw_sample
 from spikeloom.train.run import Run
 from spikeloom.train.samples import Prepared, TrainingSamples
-from spikeloom.train.shard import gathered, is_sharded
+from spikeloom.train.shard import gathered, is_finite, is_sharded
 from spikeloom.train.time_chunks import InTimeChunks
 
 CHECKED_STEPS = 5  # the first steps of a training are watched for layers that never fire
@@ -123,6 +122,8 @@ class Trainer:
         self.eager_steps = 0
         self.ahead: Prepared | None = None  # the samples of the next step
         self.is_sharded = is_sharded(experiment.net)
+        learned = ((name, one) for name, one in experiment.net.named_parameters() if one.requires_grad)
+        self.finite = [name for name, one in learned if is_finite(one)]
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last epoch, or until the experiment is done, testing after each.
@@ -134,6 +135,17 @@ class Trainer:
             RunError: the loss or a weight is no longer finite, or another process trains into the folder.
             KeyboardInterrupt: Ctrl-C or SIGTERM, in any of the processes, after a checkpoint was written.
         """
+        with self.run.locked() if self.is_main else nullcontext():
+            self._begin()
+            try:
+                self._fit()
+            finally:
+                if self.writer:
+                    self.writer.close()
+        return self.progress.history
+
+    def _begin(self) -> None:
+        """Open the files of the run, and bring them to where the training stands."""
         done = self.progress.epoch * self.num_steps + self.progress.step
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
         if self.is_main and self.progress.history:
@@ -142,13 +154,6 @@ class Trainer:
             self.run.set_metrics_aside()
         if self.progress.step == 0 and self.progress.history:
             self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
-        try:
-            with self.run.locked() if self.is_main else nullcontext():
-                self._fit()
-        finally:
-            if self.writer:
-                self.writer.close()
-        return self.progress.history
 
     def _fit(self) -> None:
         # The process that started this one gets Ctrl-C too, and passes it on.
@@ -260,12 +265,14 @@ class Trainer:
 
     def _refuse_nan(self) -> None:
         """End a training whose weights are lost, before they are written."""
-        local = (
-            one.to_local() if isinstance(one, DTensor) else one for one in self.experiment.net.parameters()
-        )
-        is_lost = not all(bool(one.isfinite().all()) for one in local if one.is_floating_point())
-        if summed(self.fabric, [is_lost])[0]:
-            raise self._diverged("A weight became infinite or NaN")
+        lost = [name for name in self.finite if not is_finite(self.experiment.net.get_parameter(name))]
+        if summed(self.fabric, [bool(lost)])[0]:
+            which = f"'{lost[0]}'" if lost else "a weight in another process"
+            raise RunError(
+                f"{which} became infinite or NaN in epoch {self.progress.epoch + 1}. Lower the learning "
+                "rate, or look for infinite inputs. The last good checkpoint, if there was one yet, is in "
+                f"{self.run.checkpoints}."
+            )
 
     def _requests(self) -> tuple[bool, bool]:
         """Whether this process asks all to write a checkpoint after this step, and whether to stop then."""

@@ -109,8 +109,11 @@ class Run:
 
     def set_metrics_aside(self) -> None:
         """Keep the rows of a training that begins again."""
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / "metrics.jsonl").replace(self.folder / "metrics-before.jsonl")
+        now, before = self.folder / "metrics.jsonl", self.folder / "metrics-before.jsonl"
+        if now.exists():
+            earlier = before.read_text() if before.exists() else ""
+            write_beside(before, earlier + now.read_text())
+            now.unlink()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

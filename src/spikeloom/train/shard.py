@@ -111,6 +111,12 @@ def shard(net: nn.Module, mesh: DeviceMesh) -> list[nn.Parameter]:
     return [one for one in net.parameters() if one in whole]
 
 
+def is_finite(parameter: Tensor) -> bool:
+    """Whether this process's part of a parameter has no NaN and no infinity."""
+    part = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+    return not part.is_floating_point() or bool(part.isfinite().all())
+
+
 def is_sharded(net: nn.Module) -> bool:
     """Whether every process has to take part when the network runs."""
     return isinstance(net, FSDPModule)
