@@ -410,9 +410,8 @@ class Sequence(neuron.LIFNode):
 def test_a_sequence_of_its_own_is_refused_where_steps_are_needed():
     net = nn.Sequential(layer.Linear(3, 2), Sequence(step_mode="m"))
     functional.set_step_mode(net, "m")
-    online = learning.SLTT(net)
     with pytest.raises(ValueError, match="looks at several steps at once"):
-        online(torch.ones(4, 1, 3))
+        learning.SLTT(net)
     with pytest.raises(ConversionError):
         Runner(net, (3,))
 

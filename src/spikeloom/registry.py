@@ -42,6 +42,8 @@ class Registry(Generic[Entry]):
         return sorted(name for name in self._entries if fnmatchcase(name, pattern))
 
     def __getitem__(self, name: str) -> Entry:
+        if not isinstance(name, str):
+            raise TypeError(f"The name of a {self.kind} must be a string, got {name!r}.")
         if name not in self._entries:
             raise UnknownNameError(f"There is no {self.kind} '{name}'. {suggest(name, self._entries)}")
         return self._entries[name]

@@ -367,7 +367,7 @@ def test_what_is_not_counted_is_named():
     found = profile.count(net, spikes(T, N, 3, 3))
     assert found.not_counted == (
         "matmul in '0' (Attention), 2 calls",
-        "tensordot in '2' (PSN)",
+        "addmm in '2' (PSN)",
         "weight of '1' (Bilinear)",
     )
     assert only(found).name == "0"

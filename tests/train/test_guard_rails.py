@@ -226,7 +226,7 @@ def test_another_optimiser_or_scheduler_is_named(tmp_path):
     with pytest.raises(
         CheckpointError, match="begun with another scheduler, and cannot go on with ConstantLR"
     ):
-        trainer(tmp_path / "run", lambda: net, scheduler=scheduler)
+        trainer(tmp_path / "run", lambda: net, optimizer=lambda _: optimizer, scheduler=scheduler)
 
 
 def test_what_needs_more_than_a_step_gives_is_refused():
@@ -385,3 +385,39 @@ def test_a_scheduler_that_is_any_object(tmp_path):
             return True
 
     assert len(trainer(tmp_path / "run", Unused, scheduler=Scheduler()).fit()) == 1
+
+
+def test_an_optimiser_of_another_network_is_refused(tmp_path):
+    other = Unused()
+    with pytest.raises(RunError, match="`optimizer` of the experiment must have parameters of its `net`"):
+        trainer(tmp_path / "a", Unused, optimizer=lambda _: SGD(other.parameters()))
+    scheduler = torch.optim.lr_scheduler.StepLR(SGD(other.parameters()), 1)
+    with pytest.raises(RunError, match="`scheduler` of the experiment must be one of its `optimizer`"):
+        trainer(tmp_path / "b", Unused, scheduler=scheduler)
+
+
+def test_a_trainer_that_is_behind_its_folder_is_refused(tmp_path):
+    first, second = trainer(tmp_path / "run", Unused, epochs=2), None
+    second = trainer(tmp_path / "run", Unused)
+    assert len(first.fit()) == 2
+    with pytest.raises(RunError, match="has gone on since this Trainer read where it stood"):
+        second.fit()
+    assert len(first.fit()) == 2
+    assert len(trainer(tmp_path / "run", Unused, epochs=3).fit()) == 3
+
+
+def test_a_save_that_was_killed_between_its_renames_is_finished(tmp_path):
+    trainer(tmp_path / "run", Unused).fit()
+    folder = tmp_path / "run" / "checkpoints"
+    (folder / checkpoint.LAST).rename(folder / "new.safetensors")
+    assert len(trainer(tmp_path / "run", Unused).fit()) == 1
+    assert (folder / checkpoint.LAST).exists()
+
+
+def test_metrics_are_json(tmp_path):
+    one = trainer(tmp_path / "run", Unused, before_epoch=lambda _: {"angle": float("nan")})
+    one.fit()
+    (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["angle"] is None
+    with pytest.raises(RunError, match="`before_epoch` of the experiment must return numbers, got"):
+        trainer(tmp_path / "other", Unused, before_epoch=lambda _: {"angle": "x"}).fit()

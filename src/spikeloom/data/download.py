@@ -55,7 +55,8 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
     except OSError as error:
         raise DataError(
             f"{name} cannot be written to {folder}: {error.strerror or error}. "
-            "Make room or get write permission there, or name another data folder in SPIKELOOM_DATA."
+            "Make room or get write permission there, or name another data folder, by --data-dir or in "
+            "SPIKELOOM_DATA."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -27,7 +27,10 @@ def data_folder(data_dir: DataFolder = None) -> Path:
         import pooch  # takes 0.1 s to import
 
         chosen = pooch.os_cache("spikeloom")
-    return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser()
+    except (TypeError, ValueError, RuntimeError) as error:  # no path, or of a user that is not there
+        raise DataError(f"`data_dir` must be the path of a folder, got {chosen!r}: {error}") from None
 
 
 def locate(

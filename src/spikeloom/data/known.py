@@ -11,7 +11,7 @@ from spikeloom.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 DELETE = "Delete it; it will be fetched again."
-ACCESS = "Make it readable, or name another data folder in SPIKELOOM_DATA."
+ACCESS = "Make it readable, or name another data folder, by --data-dir or in SPIKELOOM_DATA."
 
 
 class DamagedError(ValueError):

@@ -43,7 +43,7 @@ Duration = Annotated[float, tyro.conf.arg(aliases=["-T"])]
 BatchSize = Annotated[int, tyro.conf.arg(aliases=["-b"])]
 PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
-LARGEST = 2.0**128  # of numbers in float32
+LARGEST = 2.0**128 / 10  # of settings: float32 ends at 2^128, and Adam multiplies its first step by 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,6 @@ class BaseRecipe:
         hints = get_type_hints(type(self))
         for field in fields(self):
             value, hint = getattr(self, field.name), hints[field.name]
-            if value is None and NoneType not in get_args(hint):  # as before some were numbers
-                value = field.default
-                object.__setattr__(self, field.name, value)
             if not (value is None and NoneType in get_args(hint)):
                 _check(field.name, value, hint, field.name in self.MAY_BE_ZERO)
                 if isinstance(value, float) and float not in (hint, *get_args(hint)):  # 3.0 for 3
@@ -187,7 +184,8 @@ class BaseRecipe:
             )
         try:
             folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
-            return cls(**{**settings, **folders})
+            given = {key: value for key, value in settings.items() if value is not None}
+            return cls(**{**given, **folders})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
 
@@ -394,6 +392,7 @@ def _check(name: str, value: Any, hint: Any, may_be_zero: bool) -> None:
         raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
     if float in kinds and not (number and 0 <= value < LARGEST and (value or may_be_zero)):
         rule = "of at least 0" if may_be_zero else "greater than 0"
+        rule += f" and below {LARGEST:g}" if number and value >= LARGEST else ""
         raise ValueError(f"`{name}` must be a number {rule}, got {value!r}.")
     if int in kinds and not whole:
         raise ValueError(f"`{name}` must be a whole number, got {value!r}.")

@@ -72,6 +72,18 @@ def save_last(folder: Path, state: Any) -> None:
     new.replace(folder / LAST)
 
 
+def stamp(folder: Path) -> list[tuple[int, int, int]]:
+    """What tells the checkpoints of a folder, but for the best one, from those of another time."""
+    found = [(folder / name).stat() for name in (LAST, _NEW, PREVIOUS) if (folder / name).exists()]
+    return sorted((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+
+
+def settle(folder: Path) -> None:
+    """Finish a :func:`save_last` that was killed between its renames."""
+    if (folder / _NEW).exists() and not (folder / LAST).exists():
+        (folder / _NEW).replace(folder / LAST)
+
+
 def load_last(folder: Path) -> Any | None:
     """The last good checkpoint of ``folder``, or ``None`` if there was none yet.
 

@@ -106,7 +106,7 @@ class Trainer:
         if time_chunk is not None:
             checked_count("time_chunk", time_chunk)
             refusals.require_time_in_parts(experiment.net)
-        state = checkpoint.load_last(run.checkpoints)
+        state, self.stamp = checkpoint.load_last(run.checkpoints), checkpoint.stamp(run.checkpoints)
         if fabric.world_size > 1:
             layer.synchronise_batch_norm(experiment.net, sync_norm)
         net = experiment.net if gradient == "bptt" else online(gradient, experiment.net)
@@ -146,6 +146,13 @@ class Trainer:
 
     def _begin(self) -> None:
         """Open the files of the run, and bring them to where the training stands."""
+        if self.is_main and checkpoint.stamp(self.run.checkpoints) != self.stamp:
+            raise RunError(
+                f"The training in {self.run.folder} has gone on since this Trainer read where it stood. Make "
+                "a new one."
+            )
+        if self.is_main:
+            checkpoint.settle(self.run.checkpoints)
         done = self.progress.epoch * self.num_steps + self.progress.step
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
         if self.is_main and self.progress.history:
@@ -245,7 +252,7 @@ class Trainer:
         self.save_due, self.stop_due = save_due > 0, stop_due > 0
         mean_loss = totals[0] / totals[2]
         if not math.isfinite(mean_loss):
-            raise self._diverged(f"The loss became {mean_loss}")
+            raise self._diverged(f"The loss became {mean_loss}", progress.step + 1)
         if self.eager_steps == 1 and self.fabric.world_size > 1 and not self.is_sharded:
             refusals.require_gradients(experiment.net)
         self.optimizer.step()
@@ -256,23 +263,18 @@ class Trainer:
             self.writer.add_scalar("step/loss", mean_loss, progress.epoch * self.num_steps + progress.step)
         return totals
 
-    def _diverged(self, what: str) -> RunError:
-        where = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"
-        return RunError(
-            f"{what} in {where}. Lower the learning rate, or look for infinite inputs. The last good "
-            f"checkpoint is in {self.run.checkpoints}."
-        )
+    def _diverged(self, what: str, step: int) -> RunError:
+        where = f"epoch {self.progress.epoch + 1}, step {step}"
+        is_there = any(self.run.checkpoints.glob("*.safetensors"))
+        kept = f" The last good checkpoint is in {self.run.checkpoints}." if is_there else ""
+        return RunError(f"{what} in {where}. Lower the learning rate, or look for infinite inputs.{kept}")
 
     def _refuse_nan(self) -> None:
         """End a training whose weights are lost, before they are written."""
         lost = [name for name in self.finite if not is_finite(self.experiment.net.get_parameter(name))]
         if summed(self.fabric, [bool(lost)])[0]:
             which = f"'{lost[0]}'" if lost else "a weight in another process"
-            raise RunError(
-                f"{which} became infinite or NaN in epoch {self.progress.epoch + 1}. Lower the learning "
-                "rate, or look for infinite inputs. The last good checkpoint, if there was one yet, is in "
-                f"{self.run.checkpoints}."
-            )
+            raise self._diverged(f"{which} became infinite or NaN", self.progress.step)
 
     def _requests(self) -> tuple[bool, bool]:
         """Whether this process asks all to write a checkpoint after this step, and whether to stop then."""
@@ -380,6 +382,7 @@ class Trainer:
         }
         if self.is_main:
             checkpoint.save_last(self.run.checkpoints, state)
+            self.stamp = checkpoint.stamp(self.run.checkpoints)
         self.fabric.barrier()  # before anyone reads it
 
     def _whole(self, part: nn.Module | Optimizer) -> dict[str, Any]:

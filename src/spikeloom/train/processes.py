@@ -23,6 +23,7 @@ from spikeloom.train.shard import ShardedStrategy
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others; the first one draws figures and writes checkpoints meanwhile."""
+_PARENT = os.getppid()
 STOP_SECONDS = 60.0
 """How long processes that are told to stop may take for their step and a checkpoint."""
 
@@ -83,7 +84,9 @@ def is_spawned() -> bool:
 def is_orphan() -> bool:
     """Whether the process that started this one was killed."""
     parent = multiprocessing.parent_process()
-    return parent is not None and not parent.is_alive()
+    if parent is not None:
+        return not parent.is_alive()
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.getppid() != _PARENT
 
 
 def stop_children() -> None:

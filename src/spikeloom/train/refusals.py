@@ -37,6 +37,15 @@ def require_shares(fabric: Fabric, experiment: Experiment, batch_size: int) -> N
         )
     if not any(one.requires_grad for one in experiment.net.parameters()):
         raise RunError("`net` of the experiment must have a parameter that learns, got none.")
+    own = {id(one) for one in experiment.net.parameters()}
+    given = {id(one) for group in experiment.optimizer.param_groups for one in group["params"]}
+    if own.isdisjoint(given):
+        raise RunError(
+            "`optimizer` of the experiment must have parameters of its `net`, but has none of them."
+        )
+    scheduled = getattr(experiment.scheduler, "optimizer", experiment.optimizer)
+    if scheduled is not experiment.optimizer:
+        raise RunError("`scheduler` of the experiment must be one of its `optimizer`, but is another one's.")
     if isinstance(fabric.strategy, ShardedStrategy) and experiment.before_epoch:
         raise RunError(
             "`shard` must be off for this experiment: what it does before each epoch needs the network's "
@@ -102,7 +111,10 @@ def notes_of(found: Mapping[str, Any]) -> dict[str, float]:
     taken = found.keys() & {"epoch", "seconds", "samples_per_second", *ROW}
     if taken:
         raise RunError(f"`before_epoch` of the experiment must give numbers of its own, not {sorted(taken)}.")
-    return {name: float(value) for name, value in found.items()}
+    try:
+        return {name: float(value) for name, value in found.items()}
+    except (TypeError, ValueError):
+        raise RunError(f"`before_epoch` of the experiment must return numbers, got {found!r}.") from None
 
 
 def require_agreement(fabric: Fabric, run: Run, place: int) -> None:

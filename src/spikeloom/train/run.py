@@ -15,6 +15,7 @@
 
 import contextlib
 import json
+import math
 import os
 import platform
 import shlex
@@ -172,7 +173,9 @@ class Run:
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write one line per epoch to metrics.jsonl."""
-        write_beside(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        write_beside(
+            self.folder / "metrics.jsonl", "".join(json.dumps(_finite(row)) + "\n" for row in history)
+        )
 
 
 def _is_ours(environment: Path) -> bool:
@@ -218,3 +221,11 @@ def _processor() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, with null for numbers that JSON does not have."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
