@@ -21,6 +21,7 @@ class WeightedPhaseEncoder(StatefulEncoder):
         ValueError: a value of the input is outside [0, 1 - 2^-K] or NaN; ``K`` is out of range.
     Source: Kim et al., Deep neural networks with weighted spikes, Neurocomputing 311, 2018.
     Example:
+        >>> import torch
         >>> WeightedPhaseEncoder(K=4).encode(torch.tensor([0.25, 0.6])).T
         tensor([[0., 1., 0., 0.],
                 [1., 0., 0., 1.]])
