@@ -301,9 +301,8 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         """Outputs of a function of inputs and memories, after it said what the memories are then."""
         states = self.materialize_states(inputs, tuple(self.memories()), step_mode)
         outputs, memories = function(inputs, states, **kwargs)
-        if not (isinstance(outputs, tuple) and isinstance(memories, tuple | list)) or len(memories) != len(
-            self._memories
-        ):
+        is_pair = isinstance(outputs, tuple) and isinstance(memories, tuple | list)
+        if not is_pair or len(memories) != len(self._memories):
             raise TypeError(
                 f"{function.__name__} of {describe(self)} must return two tuples, of outputs and of its "
                 f"{len(self._memories)} memories."

@@ -184,9 +184,8 @@ class BaseNode(MemoryModule):
         self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         before = {name: vars(self)[name] for name in (*self._memories, "_stepping", "_v_steps")}
-        given = [
-            one.clone() if isinstance(one, Tensor) else one for one in states
-        ]  # a step may write into it
+        # Copies, as a step may write into its states.
+        given = [one.clone() if isinstance(one, Tensor) else one for one in states]
         own = self.has_step_function() or type(self).single_step_forward is BaseNode.single_step_forward
         step = self._charge_fire_reset if own else self.single_step_forward
         try:
