@@ -4,8 +4,8 @@ Run it on a quiet machine, with the environment that ../shared/tools/peers_env.s
 
     PYTHONPATH=/work/shared/tools /opt/peers/bin/python benchmarks/bench_users.py
 
-Three minutes on 2 cores; ``--quick`` runs every part at toy sizes, and judges no goal. Both libraries run the
-same lines: only the imports differ. The goal of every row is to be as fast at least.
+Two to three minutes on 2 cores; ``--quick`` runs every part at toy sizes, and judges no goal. Both libraries
+run the same lines: only the imports differ. The goal of every row is to be as fast at least.
 """
 
 import importlib

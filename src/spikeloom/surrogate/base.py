@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import check_tensor
+from spikeloom.checks import check_tensor, is_transformed
 
 
 def heaviside(x: Tensor) -> Tensor:
@@ -22,14 +22,13 @@ def heaviside(x: Tensor) -> Tensor:
     """
     if _is_watched():
         return torch.where(x.isnan(), x, (x >= 0).to(x.dtype))
-    return x.detach().clamp(-1, 0).floor_().add_(1)  # a third of the time: truth values are slow to make
+    return x.detach().clamp(-1, 0).floor_().add_(1)  # 2 to 20 times as fast: truth values are slow to make
 
 
 def _is_watched() -> bool:
     """Whether somebody reads the operations, and makes better ones of the plain form."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        is_transformed()
         or torch._C._len_torch_function_stack() > 0
         or torch._C._len_torch_dispatch_stack() > 0
     )

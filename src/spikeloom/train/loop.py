@@ -198,6 +198,7 @@ class Trainer:
             if self.save_due or self.stop_due:
                 now = time.perf_counter()
                 progress.seconds, self.counted = progress.seconds + now - self.counted, now
+                self._refuse_nan()
                 self.save()
             if self.stop_due:
                 raise KeyboardInterrupt
@@ -370,7 +371,6 @@ class Trainer:
 
     def save(self) -> None:
         """Write the last checkpoint; the one before it is kept. Every process calls this at the same step."""
-        self._refuse_nan()
         scheduler = self.experiment.scheduler
         state = {
             "progress": asdict(self.progress),
