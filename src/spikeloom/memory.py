@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._pytree import tree_map_only
 
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
-from spikeloom.steps import StepFunctions, StepModule, loop_over_time
+from spikeloom.steps import StepFunctions, StepModule, loop_over_time, map_tensors
 
 BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
@@ -260,7 +259,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         finally:
             held["_stepping"] = False
         if is_single:
-            output = _by_part(self._unshared, output)
+            output = map_tensors(self._unshared, output)
         if not compiling:
             if self._memories:
                 self._own_memories(x)
@@ -268,7 +267,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
             for one in (*outputs, *self.memories()):  # a loss may be of either
                 self._graph.watch(one)
         if given.dtype in HALF:
-            output = _by_part(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
+            output = map_tensors(lambda one: one.to(given.dtype) if one.is_floating_point() else one, output)
         return output
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -286,7 +285,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                 MemoryModule.detach(self)
             output = self.single_step_forward(x, *args, **kwargs)
             # The next step may change its memories in place.
-            return _by_part(lambda one: one.clone() if self._is_memory(one) else one, output)
+            return map_tensors(lambda one: one.clone() if self._is_memory(one) else one, output)
 
         return loop_over_time(step, x_seq)
 
@@ -484,11 +483,6 @@ def _place(tensor: Tensor) -> int:
         return tensor.untyped_storage()._cdata
     except (RuntimeError, NotImplementedError):  # a transformation of torch.func's has none
         return id(tensor)
-
-
-def _by_part(function: Callable[[Tensor], Tensor], output: Any) -> Any:
-    """``function`` of an output, or of every tensor in one that PyTorch can take apart."""
-    return function(output) if isinstance(output, Tensor) else tree_map_only(Tensor, function, output)
 
 
 def _start(name: str, value: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 STEP_MODES = ("s", "m")
 
@@ -86,14 +87,6 @@ def loop_over_time(step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """``function`` of each tensor in ``value``, also in tuples, lists, dictionaries; the rest as it is."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, tuple | list):
-        parts = [map_tensors(function, part) for part in value]
-        if isinstance(value, tuple):
-            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-        return parts
-    if isinstance(value, dict):
-        return {key: map_tensors(function, part) for key, part in value.items()}
-    return value
+    """``function`` of each tensor in ``value``, also in what PyTorch can take apart, such as tuples, lists
+    and dictionaries; the rest as it is."""
+    return function(value) if isinstance(value, Tensor) else tree_map_only(Tensor, function, value)
