@@ -496,6 +496,7 @@ def test_population_errors():
         ValueError, match=r"`x_min` must be less than `x_max`.* Leave out features that are constant"
     ):
         PopulationEncoder(4, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]))
+    assert PopulationEncoder(4, x_min=0.1, x_max=1e9 + 1).x_max.item() == 1e9 + 1  # not rounded to float32
     with pytest.raises(ValueError, match="`x_min` must be finite everywhere, got"):
         PopulationEncoder(4, -torch.inf)
     with pytest.raises(ValueError, match=r"must have one range for each feature, got \[2\] and \[3\]"):

@@ -147,6 +147,11 @@ def test_inputs_that_are_refused(do, said):
         do()
 
 
+def test_a_cell_takes_tensors_only():
+    with pytest.raises(TypeError, match="`x` of SpikingGRUCell must be a tensor, got a list"):
+        rnn.SpikingGRUCell(3, 4)([[1.0, 2.0, 3.0]])
+
+
 def test_settings_that_are_refused():
     with pytest.raises(ValueError, match="`num_layers` must be at least 1"):
         rnn.SpikingGRU(5, 6, 0)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeloom.errors import describe
+
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a real number, which a boolean is not."""
@@ -53,11 +55,12 @@ def is_transformed() -> bool:
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
-def check_tensor(name: str, value: Any) -> None:
-    """Raise TypeError unless ``value`` is a tensor."""
+def check_tensor(name: str, value: Any, module: Any = None) -> None:
+    """Raise TypeError unless ``value``, an argument of ``module`` if one is given, is a tensor."""
     if not isinstance(value, Tensor):
+        of = f" of {describe(module)}" if module else ""
         raise TypeError(
-            f"`{name}` must be a tensor, got a {type(value).__name__}. Use torch.as_tensor({name})."
+            f"`{name}`{of} must be a tensor, got a {type(value).__name__}. Use torch.as_tensor({name})."
         )
 
 
@@ -82,9 +85,14 @@ def check_classes(name: str, labels: Tensor, num_classes: int) -> None:
 # raise TypeError for what is neither, and ValueError for what breaks the rule.
 
 
+def checked_above(name: str, value: Any, low: float) -> Any:
+    """``value``, if it is greater than ``low``, perhaps infinite."""
+    return _checked(name, value, f"greater than {low:g}", lambda v: v > low)
+
+
 def checked_positive(name: str, value: Any) -> Any:
     """``value``, if it is greater than 0, perhaps infinite."""
-    return _checked(name, value, "greater than 0", lambda v: v > 0)
+    return checked_above(name, value, 0.0)
 
 
 def checked_range(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> Any:

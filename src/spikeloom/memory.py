@@ -12,12 +12,13 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from spikeloom.checks import check_tensor
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
 from spikeloom.steps import StepFunctions, StepModule, loop_over_time, map_tensors
 
@@ -132,6 +133,10 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
     computes_in_float32 = True
     """Whether half input is cast to float32 for the computation; containers leave it to their children."""
 
+    if TYPE_CHECKING:  # memories and settings are added by name
+
+        def __getattr__(self, name: str) -> Any: ...
+
     cuts_memories = False
     """Whether memories are cut from the graph before each time step, so that no gradient goes back through
     time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
@@ -235,11 +240,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                 return step(**kwargs)
             args = (kwargs.pop(name),)
         given = args[0]
-        if not isinstance(given, Tensor):
-            raise TypeError(
-                f"`x` of {describe(self)} must be a tensor, got a {type(given).__name__}. "
-                "Use torch.as_tensor(x)."
-            )
+        check_tensor("x", given, self)
         if self.cuts_memories:
             MemoryModule.detach(self)  # and nothing else that a class may keep, such as what was recorded
         x, compiling = self._prepared(given), torch.compiler.is_compiling()

@@ -14,7 +14,7 @@ def test_standardised_weights_take_what_a_linear_layer_takes():
     assert torch.equal(wide(spikes), wide(spikes.float()))
     with pytest.raises(ShapeError, match=r"expects \[\*, 4\], got \[3, 5\]"):
         wide(torch.rand(3, 5))
-    with pytest.raises(TypeError, match="`input` of WSLinear must be a tensor, got a list"):
+    with pytest.raises(TypeError, match="`x` of WSLinear must be a tensor, got a list"):
         wide([1.0])
 
 

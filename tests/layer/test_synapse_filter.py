@@ -74,4 +74,6 @@ def test_wrong_time_constants_and_half_input():
         with pytest.raises(ValueError, match="`tau`"):
             layer.SynapseFilter(tau)
     assert layer.SynapseFilter(2)(torch.ones(3).bfloat16()).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="`tau` must be a finite number"):
+        layer.SynapseFilter(float("inf"), learnable=True)
     assert "tau=4, learnable=True" in repr(layer.SynapseFilter(4.0, True))

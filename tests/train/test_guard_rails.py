@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from functools import partial
 from pathlib import Path
 
@@ -421,3 +422,12 @@ def test_metrics_are_json(tmp_path):
     assert json.loads(line, parse_constant=pytest.fail)["angle"] is None
     with pytest.raises(RunError, match="`before_epoch` of the experiment must return numbers, got"):
         trainer(tmp_path / "other", Unused, before_epoch=lambda _: {"angle": "x"}).fit()
+
+
+def test_a_training_that_ends_at_once_leaves_the_network_as_it_was(tmp_path):
+    one = trainer(tmp_path / "run", Unused, loss=lambda output, _labels: output.sum() * math.nan)
+    with pytest.raises(RunError):
+        one.fit()
+    node = one.experiment.net[1]
+    assert node.backend == "auto"  # as the firing check found it
+    assert not node._forward_hooks

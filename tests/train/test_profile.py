@@ -103,5 +103,7 @@ def test_without_an_optimiser_in_the_checkpoint_that_of_the_last_one_is_measured
     profile_run(profiled.run, build, best, seed=0, num_steps=T, samples=1, mac=4.6, ac=0.9)
     memory = json.loads((profiled.run.folder / "profile.json").read_text())["training_memory"]
     assert memory["optimizer"] == 2 * memory["parameters"] + 2 * FLOAT
+    checkpoint.save_last(profiled.run.checkpoints, best)  # a copy of the best one
+    profile_run(profiled.run, build, best, seed=0, num_steps=T, samples=1, mac=4.6, ac=0.9)
     with pytest.raises(CheckpointError, match="does not fit"):
         profile_run(profiled.run, build, {"net": {}}, seed=0, num_steps=T, samples=1, mac=4.6, ac=0.9)

@@ -88,7 +88,7 @@ def _obtain(root: Path) -> dict[KnownFile, Path]:
     """Where the files are, after unpacking or downloading the archive if some are missing."""
     home = root / "cifar10"
     folders = [home / _FOLDER, root / _FOLDER, home, root]
-    paths = locate(_FILES, folders, shared=root)
+    paths = locate(_FILES, folders)
     if len(paths) == len(_FILES):
         return paths
     archive = next((path for path in (home / _ARCHIVE, root / _ARCHIVE) if is_file(path)), None)
@@ -104,7 +104,7 @@ def _obtain(root: Path) -> dict[KnownFile, Path]:
             if other := next((path for path in (home / _PYTHON, root / _PYTHON) if path.is_dir()), None):
                 tried.append(f"{other} is the version for Python; the binary one is needed")
             raise missing("cifar10", absent, places, tried) from None
-    return locate(_FILES, folders, shared=root)
+    return locate(_FILES, folders)
 
 
 def _unpack_found(archive: Path, folder: Path) -> None:

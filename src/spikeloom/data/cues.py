@@ -7,7 +7,7 @@ from torch import Tensor
 from spikeloom.checks import checked_count
 from spikeloom.data.catalogue import DATASETS
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.split import random_words
+from spikeloom.data.split import random_uniform
 from spikeloom.encoding import SampleGenerator
 from spikeloom.errors import ShapeError
 
@@ -46,8 +46,7 @@ def evidence(num_train: int = 6400, num_test: int = 1000, seed: int = 0) -> Data
     parts = []
     for part, (name, count) in enumerate((("num_train", num_train), ("num_test", num_test))):
         checked_count(name, count, least=0)
-        words = random_words((1 + NUM_CUES) * count, seed, part).reshape(count, 1 + NUM_CUES)
-        uniform = (words >> np.uint64(11)) * 2.0**-53
+        uniform = random_uniform((1 + NUM_CUES) * count, seed, part).reshape(count, 1 + NUM_CUES)
         prefers_right = uniform[:, :1] < 0.5
         right = (uniform[:, 1:] < LIKELY) == prefers_right
         samples = torch.from_numpy(right.astype(np.float32))

@@ -167,10 +167,7 @@ def _kind(x: Tensor) -> tuple[torch.dtype, tuple[int, ...]]:
 
 def _check_part(part: str, x: Tensor, y: Tensor, num_classes: int) -> None:
     for name, value in ((f"{part}_x", x), (f"{part}_y", y)):
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"`{name}` must be a tensor, got a {type(value).__name__}. Use torch.as_tensor({name})."
-            )
+        check_tensor(name, value)
     if x.ndim not in _DIMENSIONS.get(x.dtype, ()):
         raise ValueError(
             f"`{part}_x` must be images uint8 [N, C, H, W], event frames int8 or bool [N, T, C, H, W], or "

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,24 +34,22 @@ def data_folder(data_dir: DataFolder = None) -> Path:
 
 
 def locate(
-    files: Iterable[KnownFile], folders: Sequence[Path], shared: Path, others: Collection[str] = ()
+    files: Iterable[KnownFile], folders: Sequence[Path], others: Collection[str] = ()
 ) -> dict[KnownFile, Path]:
     """Where each file is, unpacked or as ``.gz``; files that are nowhere are left out.
 
     Args:
         files: what to look for.
-        folders: where to look, in this order.
-        shared: the one of ``folders`` that may hold another set's files under the same names.
-        others: SHA-256 of those files, which are passed over in ``shared``.
+        folders: where to look, in this order; the last may hold another set's files under the same names.
+        others: SHA-256 of those files, which are passed over there.
     """
     found = {}
     for file in files:
         names = (file.name, f"{file.name}.gz", file.name.replace("-idx", ".idx"))  # the last is usual, too
         candidates = (folder / name for folder in folders for name in names)
         for path in candidates:
-            if is_file(path) and not (
-                others and path.parent == shared and _sha256(path, file.size) in others
-            ):
+            is_shared = bool(others) and path.parent == folders[-1]
+            if is_file(path) and not (is_shared and _sha256(path, file.size) in others):
                 found[file] = path
                 break
     return found
@@ -89,27 +87,28 @@ def obtain(
     dataset: str,
     files: Sequence[KnownFile],
     folders: Sequence[Path],
-    urls: Callable[[KnownFile], tuple[str, Sequence[str]]],
-    shared: Path,
+    mirrors: Iterable[str],
     others: Collection[str] = (),
+    suffix: str = "",
 ) -> dict[KnownFile, Path]:
     """Where the files of a dataset are, after downloading those that are missing to the first folder.
 
     Args:
         dataset: its name.
-        files, folders, shared, others: as for :func:`locate`.
-        urls: of a file, the name under which it is kept, and where to get it.
+        files, folders, others: as for :func:`locate`.
+        mirrors: addresses that the name of a file follows.
+        suffix: of the names under which the files are got and kept.
     Raises:
         DataError: a file is missing and cannot be downloaded, or is damaged.
     """
-    paths = locate(files, folders, shared, others)
+    paths = locate(files, folders, others)
     for file in files:
         if file in paths:
             continue
-        name, mirrors = urls(file)
+        name = file.name + suffix
         path = folders[0] / name
         try:
-            download(name, mirrors, folders[0], partial(_keep, file, path))
+            download(name, [mirror + name for mirror in mirrors], folders[0], partial(_keep, file, path))
         except NoMirrorError as error:
             absent = [file for file in files if file not in paths]
             raise missing(dataset, absent, folders, error.tried) from None

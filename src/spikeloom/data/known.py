@@ -1,9 +1,11 @@
 """Files whose content is known: by its SHA-256, whatever it was compressed with."""
 
+import contextlib
 import gzip
 import hashlib
 import io
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from spikeloom.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 DELETE = "Delete it; it will be fetched again."
-ACCESS = "Make it readable, or name another data folder, by --data-dir or in SPIKELOOM_DATA."
+_ACCESS = "Make it readable, or name another data folder, by --data-dir or in SPIKELOOM_DATA."
 
 
 class DamagedError(ValueError):
@@ -58,24 +60,25 @@ class KnownFile:
             raise DataError(f"{path} is damaged: it must hold {self}, got {error}. {DELETE}") from None
 
 
-def read_raw(path: Path) -> bytes:
-    """The bytes of a file as they are on disk.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """A block in which not being allowed to read, or even to look at ``path``, is a :class:`DataError`."""
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. {ACCESS}") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. {_ACCESS}") from error
+
+
+def read_raw(path: Path) -> bytes:
+    """The bytes of a file as they are on disk."""
+    with readable(path):
+        return path.read_bytes()
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file at ``path``; not being allowed to look is an error, not a no."""
-    try:
+    """Whether there is a file at ``path``."""
+    with readable(path):
         return path.is_file()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. {ACCESS}") from error
 
 
 def unzipped(raw: bytes, limit: int = -1) -> bytes:

@@ -23,9 +23,6 @@ class _Source:
     torchvision: str
     installed: tuple[Path, ...] = ()
 
-    def folders(self, root: Path) -> list[Path]:
-        return [root / self.name, root / self.torchvision / "raw", *self.installed, root]
-
 
 def _files(*sha256: str) -> tuple[KnownFile, ...]:
     named = (
@@ -106,7 +103,11 @@ def fashion_mnist(data_dir: DataFolder = None) -> Dataset:
 
 
 def _load(source: _Source, data_dir: DataFolder) -> Dataset:
-    paths = _obtain(source, data_folder(data_dir))
+    root = data_folder(data_dir)
+    folders = [root / source.name, root / source.torchvision / "raw", *source.installed, root]
+    # Both sets use the same file names, so what lies in the data folder itself may be the other set.
+    others = {file.sha256 for other in (_MNIST, _FASHION) if other is not source for file in other.files}
+    paths = obtain(source.name, source.files, folders, source.mirrors, others, ".gz")
     arrays = [parse_idx(file.read(paths[file])) for file in source.files]
 
     def part(first: int) -> tuple[Tensor, Tensor]:
@@ -114,16 +115,6 @@ def _load(source: _Source, data_dir: DataFolder) -> Dataset:
         return labelled(arrays[first], arrays[first + 1], len(source.classes), where)
 
     return Dataset(source.name, source.classes, *part(0), *part(2))
-
-
-def _obtain(source: _Source, root: Path) -> dict[KnownFile, Path]:
-    # Both sets use the same file names, so what lies in the data folder itself may be the other set.
-    others = {file.sha256 for other in (_MNIST, _FASHION) if other is not source for file in other.files}
-
-    def urls(file: KnownFile) -> tuple[str, list[str]]:
-        return f"{file.name}.gz", [f"{mirror}{file.name}.gz" for mirror in source.mirrors]
-
-    return obtain(source.name, source.files, source.folders(root), urls, root, others)
 
 
 DATASETS.register("mnist")(lambda data_dir, seed: mnist(data_dir))

@@ -16,7 +16,7 @@ from spikeloom.data.dataset import Dataset
 from spikeloom.data.events import Events
 from spikeloom.data.folder import data_folder
 from spikeloom.data.frames import count_events, split_by_number, split_by_time
-from spikeloom.data.known import ACCESS
+from spikeloom.data.known import readable
 from spikeloom.data.split import stratified_split
 from spikeloom.errors import DataError
 
@@ -84,8 +84,9 @@ def _find(root: Path) -> Path:
     """The first folder that has recordings to train on."""
     folders = [*(root / name for name in _FOLDERS), root]
     for folder in folders:
-        if any(_is_folder(folder / "Train" / digit) for digit in _CLASSES):
-            return folder
+        with readable(folder / "Train"):
+            if any((folder / "Train" / digit).is_dir() for digit in _CLASSES):
+                return folder
     places = "\n  ".join(str(folder / "Train" / "0") for folder in folders)
     raise DataError(
         f"The dataset 'nmnist' is not in {root}, and its site lets only a browser download it: get Train.zip "
@@ -95,23 +96,14 @@ def _find(root: Path) -> Path:
     )
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. {ACCESS}") from error
-
-
 def _recordings(part: Path) -> list[Path]:
     """The recordings of all digits, in the order of MNIST."""
     paths = []
     for digit in _CLASSES:
         folder = part / digit
-        if _is_folder(folder):
-            try:
-                paths += [path for path in folder.iterdir() if path.suffix == ".bin" and path.name[0] != "."]
-            except OSError as error:
-                raise DataError(f"{folder} cannot be read: {error.strerror or error}. {ACCESS}") from error
+        with readable(folder):
+            files = folder.iterdir() if folder.is_dir() else ()
+            paths += [path for path in files if path.suffix == ".bin" and path.name[0] != "."]
     return sorted(paths, key=lambda path: (path.name, path.parent.name))
 
 

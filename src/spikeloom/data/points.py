@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeloom.checks import checked_count, checked_inside
 from spikeloom.data.catalogue import DATASETS
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.split import random_words
+from spikeloom.data.split import random_uniform, random_words
 
 
 def blobs(
@@ -82,8 +82,7 @@ def _entangled(count: int, seed: int, part: int) -> tuple[Tensor, Tensor]:
     turn = 0
     while not found.all():
         turn += 1
-        drawn = (random_words(20 * count, seed, part, turn) >> np.uint64(11)) * 2.0**-53
-        drawn = drawn.reshape(-1, 2)
+        drawn = random_uniform(20 * count, seed, part, turn).reshape(-1, 2)
         drawn = drawn[np.hypot(*(drawn - 0.5).T) <= 0.5]
         kinds = _kinds(drawn)
         for kind in range(3):
@@ -102,8 +101,7 @@ def _kinds(points: np.ndarray) -> np.ndarray:
 
 
 def _two_discs(count: int, seed: int, part: int, radius: float, margin: float) -> tuple[Tensor, Tensor]:
-    words = random_words(3 * count, seed, part).reshape(3, count)
-    uniform = (words >> np.uint64(11)) * 2.0**-53  # [3, N], in [0, 1)
+    uniform = random_uniform(3 * count, seed, part).reshape(3, count)
     labels = np.empty(count, dtype=np.int64)
     labels[np.argsort(uniform[0], kind="stable")] = np.arange(count) % 2
     distance, angle = radius * np.sqrt(uniform[1]), 2 * math.pi * uniform[2]  # the root spreads points evenly

@@ -15,6 +15,11 @@ def random_words(count: int, *seed: int) -> np.ndarray:
     return np.random.PCG64(list(seed)).random_raw(count)
 
 
+def random_uniform(count: int, *seed: int) -> np.ndarray:
+    """``count`` numbers in [0, 1), of :func:`random_words`."""
+    return (random_words(count, *seed) >> np.uint64(11)) * 2.0**-53
+
+
 def stratified_split(
     labels: np.ndarray, test_fraction: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:

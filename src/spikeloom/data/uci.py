@@ -43,7 +43,7 @@ def landsat(data_dir: DataFolder = None) -> Dataset:
     """
     root = data_folder(data_dir)
     folders = [root / "landsat", root / "statlog", root / "uci" / "statlog", root]
-    paths = obtain("landsat", _FILES, folders, lambda file: (file.name, [_MIRROR + file.name]), root)
+    paths = obtain("landsat", _FILES, folders, [_MIRROR])
     parts = (_parse(file.read(paths[file])) for file in _FILES)
     return Dataset("landsat", tuple(_CLASSES.values()), *next(parts), *next(parts))
 

@@ -56,9 +56,7 @@ class PopulationEncoder(PoissonEncoder):
         self.num_neurons = checked_count("num_neurons", num_neurons, least=3)
         self.beta = checked_inside("beta", beta, 0)
         for name, value in {"x_min": x_min, "x_max": x_max}.items():
-            value = (
-                value.detach().double() if isinstance(value, Tensor) else torch.tensor(float(value)).double()
-            )
+            value = torch.as_tensor(value, dtype=torch.float64).detach()
             self.register_buffer(name, checked_range(name, value), persistent=False)
         if self.x_min.dim() and self.x_max.dim() and self.x_min.shape != self.x_max.shape:
             raise ValueError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import functional
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.errors import ConversionError, ShapeError
 from spikeloom.event import sparse, stages
 from spikeloom.event.calls import CURE
@@ -142,8 +142,7 @@ class Runner:
 
     def step(self, x: Tensor) -> Tensor:
         """One time step ``[N, *]``."""
-        if not isinstance(x, Tensor):
-            raise TypeError(f"`x` must be a tensor, got a {type(x).__name__}. Use torch.as_tensor(x).")
+        check_tensor("x", x)
         return self(x.unsqueeze(0)).squeeze(0)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -211,8 +210,7 @@ class Runner:
         )
 
     def _check(self, x: Any) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"`x` must be a tensor, got a {type(x).__name__}. Use torch.as_tensor(x).")
+        check_tensor("x", x)
         if x.is_complex() or x.device.type != "cpu" or x.layout != torch.strided:
             raise ValueError(
                 f"`x` must hold real numbers on the CPU, got {x.dtype} in layout {x.layout} on {x.device}."

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -282,13 +283,7 @@ def _several(modules: Module | Sequence[Module]) -> Sequence[Module]:
 
 def _composed(modules: Sequence[Module]) -> Module:
     """One callable for several modules."""
-
-    def composed(x: Tensor) -> Tensor:
-        for module in modules:
-            x = module(x)
-        return x
-
-    return composed
+    return lambda x: reduce(lambda output, module: module(output), modules, x)
 
 
 def check_time(x_seq: Tensor, name: str) -> None:

@@ -1,7 +1,5 @@
 """Attention over time, channels and places: factors between 0 and 1 for what matters in a sequence."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -126,9 +124,7 @@ def _squeezed(size: int, name: str, reduction: int) -> nn.Sequential:
 
 def _factors(layers: nn.Module, x_seq: Tensor, axis: int) -> Tensor:
     """A factor for each place on an axis of each sample, from its mean and its maximum over all others."""
-    others: Sequence[int] = [dim for dim in range(x_seq.dim()) if dim not in (axis, 1)]
-    seen = [found.T if axis == 0 else found for found in (x_seq.mean(others), x_seq.amax(others))]
-    factors = (layers(seen[0]) + layers(seen[1])).sigmoid()  # [N, size]
-    shape = [1] * x_seq.dim()
-    shape[1], shape[axis] = factors.shape
-    return (factors.T if axis == 0 else factors).reshape(shape)
+    others = [dim for dim in range(x_seq.dim()) if dim not in (axis, 1)]
+    mean, most = x_seq.mean(others, keepdim=True), x_seq.amax(others, keepdim=True)
+    factors = layers(mean.movedim(axis, -1)) + layers(most.movedim(axis, -1))  # [..., size]
+    return factors.sigmoid().movedim(-1, axis)

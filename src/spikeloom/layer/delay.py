@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.layer.bounded import bounded
 from spikeloom.layer.shapes import Shapes
@@ -94,9 +94,8 @@ class LearnableDelay(MemoryModule):
                 f"`initial_delay` must be a number or one for each of {num_channels} channels, got shape "
                 f"{list(initial.shape)}."
             )
-        if not bool(((initial >= 0) & (initial <= max_delay)).all()):
-            raise ValueError(f"`initial_delay` must be from 0 to max_delay={max_delay}, got {initial_delay}.")
-        self.delay = nn.Parameter(initial.detach().float().expand(num_channels).clone())
+        initial = checked_range("initial_delay", initial.detach().float(), 0.0, max_delay)
+        self.delay = nn.Parameter(initial.expand(num_channels).clone())
         self.register_memory("queue", None)  # the last inputs, [max_delay, N, C, *], oldest first
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ class Linear(TimeWise, nn.Linear, shapes=("* C",)):
     """Linear map of the last dimension, the same in both step modes."""
 
     def forward(self, input: Tensor) -> Tensor:
-        input = self._readable(input)
         self._check(input)
+        input = self._readable(input)
         if input.shape[-1] != self.in_features:
             cure = "Reshape it, or make the layer with another `in_features`."
             if self.step_mode == "s":

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.checks import check_tensor
 from spikeloom.errors import ShapeError, describe
 
 _MODE_NAMES = {"s": "single-step", "m": "multi-step"}
@@ -28,11 +29,7 @@ class Shapes:
             TypeError: it is no tensor.
             ShapeError: it has the wrong number of dimensions, or no time steps; the message says what to do.
         """
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"`x` of {describe(module)} must be a tensor, got a {type(x).__name__}. "
-                "Use torch.as_tensor(x)."
-            )
+        check_tensor("x", x, module)
         mode = module.step_mode
         if not self._by_mode[mode].admits(x.dim()):
             cure = self._cure(mode, x.dim())

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from spikeloom.errors import ShapeError
 from spikeloom.layer.bounded import bounded
+from spikeloom.loom.select import broadcasts
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -57,11 +58,7 @@ def constrain_sign(module: Module, sign: int | Tensor = 1, name: str = "weight")
         signs = torch.zeros(())  # no numbers at all, such as a word
     if not bool((signs.abs() == 1).all()):
         raise ValueError(f"`sign` must be 1 or -1, or a tensor of these, got {sign!r}.")
-    try:
-        fits = torch.broadcast_shapes(signs.shape, parameter.shape) == parameter.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if not broadcasts(signs.shape, parameter.shape):
         raise ShapeError(
             f"`sign` must broadcast against {name} {list(parameter.shape)}, got {list(signs.shape)}. "
             "Give it one value for each input, [in], or for each output, [out, 1]."

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_number
+from spikeloom.checks import checked_above, checked_inside, checked_number
 from spikeloom.memory import MemoryModule
 
 
@@ -37,12 +37,11 @@ class SynapseFilter(MemoryModule):
 
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s"):
         super().__init__(step_mode)
-        if not checked_number("tau", tau) > 1:
-            raise ValueError(f"`tau` must be greater than 1 (time steps), got {tau!r}.")
+        check = checked_inside if learnable else checked_above  # what learns starts at a finite one
+        self._tau = float(check("tau", checked_number("tau", tau), 1.0))
         self.learnable = learnable
         if learnable:
             self.w = nn.Parameter(torch.tensor(-math.log(tau - 1)))
-        self._tau = float(tau)
         self.register_memory("out_i", 0.0)
 
     @property

@@ -44,14 +44,15 @@ class _TemporalEffective(TimeWise):
     def supported_step_mode(self) -> tuple[str, ...]:
         return ("m",)
 
-    def forward(self, input: Tensor) -> Tensor:
-        input = self._readable(input)
-        self._check(input)
-        if input.shape[0] != self.T:
+    def _check(self, x: Tensor) -> None:
+        super()._check(x)
+        if x.shape[0] != self.T:
             raise ShapeError(
-                f"{describe(self)} has a scale for each of T = {self.T} time steps, got {list(input.shape)}. "
-                f"Give it {self.T} steps, or build it with T={input.shape[0]}."
+                f"{describe(self)} has a scale for each of T = {self.T} time steps, got {list(x.shape)}. "
+                f"Give it {self.T} steps, or build it with T={x.shape[0]}."
             )
+
+    def forward(self, input: Tensor) -> Tensor:
         return super().forward(input) * self.scale.view(-1, *[1] * (input.dim() - 1))
 
 

@@ -51,8 +51,8 @@ class TimeWise(StepModule, nn.Module):
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """One time step or a whole sequence, as ``step_mode`` says."""
-        input = self._readable(input)
         self._check(input)
+        input = self._readable(input)
         if self.step_mode == "s":
             return super().forward(input, *args, **kwargs)
         folded = [_folded(arg, input.dim()) for arg in (input, *args)]
@@ -64,11 +64,6 @@ class TimeWise(StepModule, nn.Module):
 
     def _readable(self, x: Tensor) -> Tensor:
         """The input as the weights can take it: spikes may be truth values."""
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"`input` of {describe(self)} must be a tensor, got a {type(x).__name__}. Use "
-                "torch.as_tensor(x)."
-            )
         if x.is_floating_point() or x.is_complex():
             return x
         weight = getattr(self, "weight", None)

@@ -59,8 +59,6 @@ class AdaptiveLIFNode(BaseNode):
         40
     """
 
-    w: Any
-
     def __init__(
         self,
         alpha: float | Tensor | None = None,

@@ -1,7 +1,6 @@
 """A threshold that rises with the neuron's own spikes."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 
@@ -47,11 +46,6 @@ class ALIFNode(BaseNode):
         >>> neuron(torch.full([100], 2.0)).nonzero().flatten().diff().tolist()
         [9, 12, 14, 16, 18, 19]
     """
-
-    tau: Any
-    tau_adaptation: Any
-    beta: Any
-    b: Any
 
     def __init__(
         self,

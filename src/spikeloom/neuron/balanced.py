@@ -49,11 +49,6 @@ class BalancedResonateAndFireNode(BaseNode):
         [30, 62, 93, 124, 156, 187]
     """
 
-    omega: Any
-    b_offset: Any
-    u: Any
-    q: Any
-
     def __init__(
         self,
         omega: float | Tensor = 7.5,

@@ -72,9 +72,6 @@ class BaseNode(MemoryModule):
 
     _window: int | None = None  # set by PooledNode for the time of a call
 
-    v: Any
-    v_threshold: Any
-
     def __init__(
         self,
         v_threshold: float | Tensor = 1.0,
@@ -382,8 +379,7 @@ class SimpleBaseNode(BaseNode):
         step_mode: str = "s",
     ):
         super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, step_mode)
-        self.set_reset_value("v", 0.0)
-        self.v = 0.0
+        self.register_memory("v", 0.0)
 
 
 def _is_infinite(value: Any) -> bool:

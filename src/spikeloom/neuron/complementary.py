@@ -1,7 +1,6 @@
 """CLIF: a second potential that remembers spikes, and lets gradients reach further back."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 
@@ -38,8 +37,6 @@ class CLIFNode(BaseNode):
     """
 
     default_surrogate = surrogate.Rect
-    tau: Any
-    m: Any
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """Exponential integrate-and-fire: the upswing of a spike as an exponential; with adaptation, AdEx."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 
@@ -42,10 +41,6 @@ class EIFNode(BaseNode):
         >>> neuron(torch.tensor([0.6, 1.2, 0.1])), neuron.v_seq
         (tensor([0., 1., 0.]), tensor([ 0.4533, -0.1000,  0.2033]))
     """
-
-    tau: Any
-    delta_T: Any
-    theta_rh: Any
 
     def __init__(
         self,
@@ -106,11 +101,6 @@ class AdExNode(EIFNode):
         >>> neuron(torch.full([100], 2.0)).nonzero().flatten().diff().tolist()
         [8, 12, 16, 19, 20]
     """
-
-    tau_w: Any
-    a: Any
-    b: Any
-    w: Any
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ class GLIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        self._shape = shape
+        self._shape = (shape,) if isinstance(shape, int) else tuple(shape)
         _refuse_tensor("v_threshold", v_threshold)  # which would become a buffer
         super().__init__(v_threshold, None, surrogate_function, detach_reset, step_mode, backend, store_v_seq)
         starts = {"alpha": alpha, "beta": beta, "gamma": gamma, "tau": tau, "conduct": conduct}
@@ -94,7 +94,7 @@ class GLIFNode(BaseNode):
         _refuse_tensor(name, start)
         start = torch.tensor(checked_range(name, start, 0.0, 1.0)).item()  # as a parameter rounds it
         fixed = start in (0.0, 1.0)
-        logit = torch.full(_as_tuple(self._shape), start).logit()
+        logit = torch.full(self._shape, start).logit()
         self._parameters.pop(f"w_{name}", None)
         setattr(self, f"w_{name}", start if fixed else nn.Parameter(logit))
 
@@ -115,13 +115,9 @@ class GLIFNode(BaseNode):
         self.v = self.v * leak * (1.0 - spike * gamma) - spike * ((1.0 - gamma) * self.value("v_subreset"))
 
     def extra_repr(self) -> str:
-        return f"shape={_as_tuple(self._shape)}, step_mode={self.step_mode}"
+        return f"shape={self._shape}, step_mode={self.step_mode}"
 
 
 def _refuse_tensor(name: str, start: Any) -> None:
     if isinstance(start, Tensor):
         raise TypeError(f"`{name}` must be a number; `shape` makes it many. Got a tensor.")
-
-
-def _as_tuple(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)

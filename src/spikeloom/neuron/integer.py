@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
@@ -44,7 +43,6 @@ class ILIFNode(BaseNode):
     """
 
     default_surrogate = partial(surrogate.MultiLevelSpikeCount, 4)
-    tau: Any
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """Izhikevich's neuron: a quadratic upswing and a recovery variable, without units and in millivolts."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 
@@ -41,11 +40,6 @@ class IzhikevichNode(QIFNode):
         >>> neuron(torch.tensor([0.6, 1.2, 2.5, 0.1, 3.0])), neuron.w
         (tensor([0., 0., 1., 0., 1.]), tensor(0.8709))
     """
-
-    tau_w: Any
-    a: Any
-    b: Any
-    w: Any
 
     def __init__(
         self,
@@ -119,10 +113,6 @@ class BiologicalIzhikevichNode(BaseNode):
         >>> times.tolist()
         [3.5, 29.5, 76.0, 122.5, 169.5]
     """
-
-    a: Any
-    d: Any
-    u: Any
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """KLIF: a learned slope scales the potential, and so the surrogate's width."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +39,6 @@ class KLIFNode(BaseNode):
         >>> neuron(torch.tensor([-3.0, 1.0, 3.0])), neuron.v
         (tensor([0., 0., 1.], ...), tensor([0.0000, 0.5000, 0.0000], ...))
     """
-
-    tau: Any
 
     def __init__(
         self,

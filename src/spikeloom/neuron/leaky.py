@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_number
+from spikeloom.checks import checked_above
 from spikeloom.neuron.base import BaseNode, SimpleBaseNode
 
 
@@ -41,8 +40,6 @@ class LIFNode(BaseNode):
         >>> neuron(torch.full([1], 3.0)), neuron.v
         (tensor([1.]), tensor([0.]))
     """
-
-    tau: Any
 
     def __init__(
         self,
@@ -90,8 +87,6 @@ class SimpleLIFNode(SimpleBaseNode):
         [0.0, 0.0, 1.0]
     """
 
-    tau: Any
-
     def __init__(
         self,
         tau: float | Tensor,
@@ -119,10 +114,4 @@ def leaky_charge(v: Tensor, x: Tensor, tau: Any, rest: float, decay_input: bool)
 
 def checked_tau(tau: Any, name: str = "tau") -> Any:
     """``tau`` itself, if it is a time constant: greater than 1, everywhere if it is a tensor."""
-    is_tensor = isinstance(tau, Tensor)
-    if not is_tensor:
-        tau = checked_number(name, tau)
-    if not (bool(torch.all(tau > 1)) if is_tensor else tau > 1):
-        shown = f"a tensor with minimum {tau.min().item():.4g}" if is_tensor else f"{tau:g}"
-        raise ValueError(f"`{name}` must be greater than 1 (time steps), got {shown}.")
-    return tau
+    return checked_above(name, tau, 1.0)

@@ -94,8 +94,6 @@ class NonSpikingLIFNode(NonSpikingBaseNode):
         [0.5, 0.75, 0.875]
     """
 
-    tau: Any
-
     def __init__(
         self,
         tau: float | Tensor = 2.0,

@@ -94,8 +94,6 @@ class MaskedPSN(MemoryModule):
 
     lambda_value: Tensor
     mask: Tensor
-    queue: Any
-    time_step: Any
 
     def __init__(
         self,
@@ -190,7 +188,6 @@ class SlidingPSN(MemoryModule):
     """
 
     own_backends = SLIDING_BACKENDS
-    queue: Any
 
     def __init__(
         self,

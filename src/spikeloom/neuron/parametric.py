@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_number
+from spikeloom.checks import checked_inside, checked_number
 from spikeloom.neuron.base import BaseNode
-from spikeloom.neuron.leaky import checked_tau
 
 
 class ParametricLIFNode(BaseNode):
@@ -53,7 +52,7 @@ class ParametricLIFNode(BaseNode):
         super().__init__(
             v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq, **old
         )
-        init_tau = checked_tau(checked_number("init_tau", init_tau), "init_tau")
+        init_tau = checked_inside("init_tau", checked_number("init_tau", init_tau), 1.0)
         self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1.0)))
         self.decay_input = decay_input
 

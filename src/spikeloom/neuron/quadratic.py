@@ -39,10 +39,6 @@ class QIFNode(BaseNode):
         (tensor([0., 0., 0.]), tensor([0.5000, 0.4250, 0.3453]))
     """
 
-    tau: Any
-    v_c: Any
-    a0: Any
-
     def __init__(
         self,
         tau: float | Tensor = 2.0,

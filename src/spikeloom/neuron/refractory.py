@@ -1,7 +1,6 @@
 """A leaky neuron that neither integrates nor fires for a while after each spike."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,8 +35,6 @@ class RefractoryLIFNode(LIFNode):
         >>> neuron(torch.full([7], 5.0)).tolist()
         [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
     """
-
-    countdown: Any
 
     def __init__(
         self,

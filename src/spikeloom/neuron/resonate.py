@@ -1,7 +1,6 @@
 """Resonate-and-fire: a potential that swings, and answers best to inputs in its own rhythm."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 
@@ -41,10 +40,6 @@ class ResonateAndFireNode(BaseNode):
         >>> [round(v, 6) for v in neuron.v_seq[1::2].tolist()]
         [0.5, -0.5, 0.5]
     """
-
-    b: Any
-    omega: Any
-    u: Any
 
     def __init__(
         self,

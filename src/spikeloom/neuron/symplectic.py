@@ -1,7 +1,6 @@
 """A slow current that follows the potential as it is now: an adaptive neuron that swings and stays stable."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,12 +49,6 @@ class SEAdLIFNode(BaseNode):
         >>> (neuron.v_seq.diff().sign().diff() != 0).nonzero().flatten().tolist()  # it turns every 16 steps
         [12, 28, 44, 60, 76, 92]
     """
-
-    tau: Any
-    tau_w: Any
-    a: Any
-    b: Any
-    w: Any
 
     def __init__(
         self,

@@ -42,9 +42,6 @@ class CubaLIFNode(BaseNode):
     """
 
     default_surrogate = surrogate.Rect
-    c_decay: Any
-    v_decay: Any
-    c: Any
 
     def __init__(
         self,
@@ -103,11 +100,6 @@ class AlphaNode(BaseNode):
         >>> neuron(torch.tensor([1.0, 0.0, 0.0])), neuron.v_seq
         (tensor([0., 0., 0.]), tensor([0.0000, 0.3780, 0.5669]))
     """
-
-    alpha: Any
-    beta: Any
-    e: Any
-    i: Any
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.functional.networks import in_one_step_mode
 from spikeloom.memory import MemoryModule
@@ -20,8 +20,7 @@ def checked(x: Any, num_steps: int | None) -> Tensor:
         ShapeError: it has no time steps or no samples.
         ValueError: ``num_steps`` is less than 1.
     """
-    if not isinstance(x, Tensor):
-        raise TypeError(f"`x` must be a tensor, got a {type(x).__name__}. Use torch.as_tensor(x).")
+    check_tensor("x", x)
     if num_steps is not None:
         checked_count("num_steps", num_steps)
     least, shape = (2, "[T, N, *]") if num_steps is None else (1, "[N, *]")

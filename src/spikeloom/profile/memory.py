@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
 
 from spikeloom import functional
 from spikeloom.profile.feed import checked, feed, own_random_numbers, size
@@ -94,13 +95,9 @@ def training_memory(
     )
 
 
-def num_bytes(tensors: Any) -> int:
+def num_bytes(tree: Any) -> int:
     """Bytes of the tensors in a tree of lists and dictionaries."""
-    if isinstance(tensors, Tensor):
-        return tensors.numel() * tensors.element_size()
-    if isinstance(tensors, dict):
-        tensors = list(tensors.values())
-    return sum(map(num_bytes, tensors)) if isinstance(tensors, list | tuple) else 0
+    return sum(one.nbytes for one in tree_leaves(tree) if isinstance(one, Tensor))
 
 
 def _saved(net: nn.Module, x: Tensor, num_steps: int | None) -> int:

@@ -61,29 +61,23 @@ def joules(picojoules: float) -> str:
     return _scaled(picojoules, ("pJ", "nJ", "uJ", "mJ", "J"))
 
 
-def _scaled(number: float, units: Sequence[str]) -> str:
-    """A number with three digits in the unit that fits, each a thousand times the one before."""
-    place = sum(number >= 0.9995 * 1000**power for power in range(1, len(units)))
-    return f"{_digits(number / 1000**place)} {units[place]}"
-
-
 def size(number: float) -> str:
     """Bytes with a unit: ``1.2 MiB``."""
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if number >= factor:
-            return f"{_digits(number / factor)} {unit}"
-    return f"{number:.0f} B"
+    return _scaled(number, ("B", "KiB", "MiB", "GiB"), 1024)
+
+
+def _scaled(number: float, units: Sequence[str], factor: int = 1000) -> str:
+    """A number in the unit that fits, each ``factor`` times the one before, with three digits, at least all
+    before the point."""
+    place = sum(number >= 0.9995 * factor**power for power in range(1, len(units)))
+    scaled = number / factor**place
+    return f"{scaled:.0f} {units[place]}" if scaled >= 100 else f"{scaled:.3g} {units[place]}"
 
 
 def shortened(name: str) -> str:
     """A layer's name, without its middle if it is long."""
     half = NAME_WIDTH // 2 - 1
     return name if len(name) <= NAME_WIDTH else f"{name[:half]}..{name[-half:]}"
-
-
-def _digits(number: float) -> str:
-    """Three digits, at least all before the point."""
-    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _operations(counted: LayerProfile | Profile) -> tuple[str, str, str]:

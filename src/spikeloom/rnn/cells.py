@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import surrogate
-from spikeloom.checks import checked_count
+from spikeloom.checks import check_tensor, checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.neuron.base import checked_surrogate
 
@@ -73,6 +73,7 @@ class SpikingRNNCellBase(nn.Module):
     def forward(self, x: Tensor, states: Any = None) -> Any:
         """One time step: the new hidden state, or a tuple of states, from ``x`` ``[N, input_size]``; without
         ``states`` they are 0."""
+        check_tensor("x", x, self)
         if x.dim() != 2 or x.shape[-1] != self.input_size:
             raise ShapeError(f"`x` of {describe(self)} must be [N, {self.input_size}], got {list(x.shape)}.")
         states = states_at_start(self, x, states, self.NUM_STATES, (len(x), self.hidden_size))
@@ -130,10 +131,9 @@ class _Gated(SpikingRNNCellBase):
         self.surrogate_function1 = checked_surrogate(surrogate_function1, surrogate.Erf)
         self.surrogate_function2 = surrogate_function2
         if surrogate_function2 is not None:
-            checked_surrogate(surrogate_function2, surrogate.Erf)
-        spiking = [getattr(one, "spiking", True) for one in (self.surrogate_function1, surrogate_function2)]
-        if surrogate_function2 is not None and spiking[0] != spiking[1]:
-            raise ValueError("`surrogate_function2` must have the `spiking` of `surrogate_function1`.")
+            both = (self.surrogate_function1, checked_surrogate(surrogate_function2, surrogate.Erf))
+            if len({getattr(one, "spiking", True) for one in both}) > 1:
+                raise ValueError("`surrogate_function2` must have the `spiking` of `surrogate_function1`.")
 
     def candidate(self, x: Tensor) -> Tensor:
         """Spikes of what may become the state."""

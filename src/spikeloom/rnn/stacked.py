@@ -105,11 +105,9 @@ class SpikingRNNBase(nn.Module):
         return x, tuple(last) if self.states_num() > 1 else last[0]
 
     def _dropped(self, x: Tensor) -> Tensor:
-        if not (self.training and self.dropout_p > 0):
-            return x
         if self.invariant_dropout_mask:
-            return x * functional.dropout(torch.ones_like(x[0]), self.dropout_p)
-        return functional.dropout(x, self.dropout_p)
+            return x * functional.dropout(torch.ones_like(x[0]), self.dropout_p, self.training)
+        return functional.dropout(x, self.dropout_p, self.training)
 
     def extra_repr(self) -> str:
         return (

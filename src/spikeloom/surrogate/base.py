@@ -186,24 +186,13 @@ class SurrogateFunction(nn.Module):
         shown = [f"{name}={_short(getattr(self, name))}" for name in self.parameter_names]
         return ", ".join(shown if self.spiking else [*shown, "spiking=False"])
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict, prefix, *args):  # pyright: ignore[reportIncompatibleMethodOverride]
         """As usual, but what is a plain number here, and was a buffer in an old checkpoint, is left out."""
-        plain = {
+        plain = [
             prefix + name for name in self.parameter_names if not isinstance(getattr(self, name), Tensor)
-        }
+        ]
         kept = {key: value for key, value in state_dict.items() if key not in plain}
-        super()._load_from_state_dict(
-            kept, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(kept, prefix, *args)
 
 
 class FunctionSurrogate(SurrogateFunction):

@@ -7,9 +7,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from spikeloom import functional
-from spikeloom.data import as_float
 from spikeloom.diagnose import FiringCheck
-from spikeloom.encoding import SampleGenerator, derive_seed
+from spikeloom.encoding import derive_seed
 from spikeloom.memory import HALF
 from spikeloom.train.experiment import Experiment, require_answers
 
@@ -30,7 +29,6 @@ def evaluate(
         mean loss, and the fraction of samples that are classified correctly
     """
     net, data = experiment.net, experiment.data
-    dtype = next(net.parameters()).dtype
     _share_buffers(fabric, net)
     totals = torch.zeros(3, dtype=torch.float64)
     with functional.evaluating(net):
@@ -41,10 +39,9 @@ def evaluate(
             if count == 0:  # a sharded network runs in all processes, or in none
                 indices = batch[:1]
             torch.manual_seed(derive_seed(seed, "test", start, fabric.global_rank))  # of layers that draw
-            x, labels = fabric.to_device((data.test_x[indices], data.test_y[indices]))
-            x = as_float(x).to(dtype)
+            labels = fabric.to_device(data.test_y[indices])
             with functional.fresh_state(net), fabric.autocast():
-                output = net(experiment.encode(x, SampleGenerator(seed, indices, "test")))
+                output = net(experiment.encoded_test(seed, indices))
             if isinstance(output, Tensor) and output.dtype in HALF:  # as Fabric gives it in training
                 output = output.float()
             loss = experiment.loss(output, labels)
@@ -73,7 +70,6 @@ def advice_after_collapse(experiment: Experiment, seed: int, history: list[dict[
         return []
     net = experiment.net
     x = experiment.encoded_test(seed, range(min(100, len(experiment.data.test_y))))
-    x = x.to(next(net.parameters()))  # its device and type
     with FiringCheck(net) as check, functional.evaluating(net), functional.fresh_state(net):
         net(x)
     return check.advice()

@@ -79,9 +79,10 @@ class Experiment:
                 ) from error
 
     def encoded_test(self, seed: int, indices: Sequence[int] | Tensor) -> Tensor:
-        """Test samples as the network gets them in a test."""
-        which = torch.as_tensor(indices)
-        return self.encode(as_float(self.data.test_x[which]), SampleGenerator(seed, which, "test"))
+        """Test samples as the network gets them in a test, on its device and in its number format."""
+        which, weight = torch.as_tensor(indices), next(self.net.parameters())
+        x = as_float(self.data.test_x[which].to(weight.device)).to(weight.dtype)
+        return self.encode(x, SampleGenerator(seed, which, "test"))
 
     def has_time(self, seed: int) -> bool:
         """Whether encoded samples are ``[T, N, *]`` and not ``[N, *]``: then two are as long as one."""

@@ -34,7 +34,7 @@ from spikeloom.train.interrupt import interrupt_noted
 from spikeloom.train.online import GRADIENTS, online
 from spikeloom.train.processes import is_orphan, is_spawned
 from spikeloom.train.progress import Progress, restore
-from spikeloom.train.report import draw_curves, draw_sample
+from spikeloom.train.report import allowed_to_fail, draw_curves, draw_sample
 from spikeloom.train.run import Run
 from spikeloom.train.samples import Prepared, TrainingSamples
 from spikeloom.train.shard import gathered, is_finite, is_sharded
@@ -121,6 +121,7 @@ class Trainer:
         self.samples = TrainingSamples(fabric, experiment, seed, pin=cuda_graph)
         self.eager_steps = 0
         self.ahead: Prepared | None = None  # the samples of the next step
+        self.check: FiringCheck | None = None
         self.is_sharded = is_sharded(experiment.net)
         learned = ((name, one) for name, one in experiment.net.named_parameters() if one.requires_grad)
         self.finite = [name for name, one in learned if is_finite(one)]
@@ -140,6 +141,8 @@ class Trainer:
             try:
                 self._fit()
             finally:
+                if self.check:
+                    self.check.close()
                 if self.writer:
                     self.writer.close()
         return self.progress.history
@@ -155,10 +158,8 @@ class Trainer:
             checkpoint.settle(self.run.checkpoints)
         done = self.progress.epoch * self.num_steps + self.progress.step
         self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
-        if self.is_main and self.progress.history:
-            self.run.write_metrics(self.progress.history)  # a crash may have left one that is ahead
-        elif self.is_main:
-            self.run.set_metrics_aside()
+        if self.is_main:
+            self.run.begin_metrics(self.progress.history)
         if self.progress.step == 0 and self.progress.history:
             self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
 
@@ -189,11 +190,11 @@ class Trainer:
             progress.notes = refusals.notes_of(self.experiment.before_epoch(progress.epoch))
         order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
         checked = progress.epoch == 0 and first_step < min(CHECKED_STEPS, self.num_steps)
-        check = FiringCheck(self.experiment.net) if checked else None
+        self.check = check = FiringCheck(self.experiment.net) if checked else None
         started = self.counted = time.perf_counter()
         for step in self._progress_bar(first_step):
             totals = self.train_step(self._indices(order, step), self._indices(order, step + 1))
-            progress.sums = [total + new for total, new in zip(progress.sums, totals, strict=True)]
+            progress.sums = [*map(sum, zip(progress.sums, totals, strict=True))]
             progress.step = step + 1
             if self.save_due or self.stop_due:
                 now = time.perf_counter()
@@ -239,16 +240,15 @@ class Trainer:
             derive_seed(self.seed, "step", progress.epoch, progress.step, self.fabric.global_rank)
         )
         parts = indices.split(self.micro_batch or len(indices))
-        sums = [0.0, 0.0, 0.0]
+        passed = []
         for part in parts:
             waits = self.fabric.world_size > 1 and part is not parts[-1]  # gradients are shared with the last
             with self.fabric.no_backward_sync(self.net, enabled=True) if waits else nullcontext():
-                sums = [
-                    total + new for total, new in zip(sums, self._backward(part, len(indices)), strict=True)
-                ]
+                passed.append(self._backward(part, len(indices)))
         self.eager_steps += 1
         if self.graph and len(following) == len(indices):
             self.ahead = self.samples.prepare(following, progress.epoch, progress.step + 1)
+        sums = map(sum, zip(*passed, strict=True))
         *totals, save_due, stop_due = summed(self.fabric, [*sums, *self._requests()])
         self.save_due, self.stop_due = save_due > 0, stop_due > 0
         mean_loss = totals[0] / totals[2]
@@ -357,17 +357,12 @@ class Trainer:
     def _draw(self) -> None:
         """Draw the figures, without which a training goes on; a sharded network runs in all processes, or in
         none."""
-        run = self.run if self.is_main else None
-        drawings = (
-            (self.is_main, partial(draw_curves, self.run, self.progress.history)),
-            (self.is_main or self.is_sharded, partial(draw_sample, run, self.experiment, self.seed)),
-        )
-        for is_wanted, draw in drawings:
-            try:
-                if is_wanted:
-                    draw()
-            except Exception as error:
-                self._say(f"Not all figures were drawn: {type(error).__name__}: {error}")
+        with allowed_to_fail(self._say):
+            if self.is_main:
+                draw_curves(self.run, self.progress.history)
+        with allowed_to_fail(self._say):
+            if self.is_main or self.is_sharded:
+                draw_sample(self.run if self.is_main else None, self.experiment, self.seed)
 
     def save(self) -> None:
         """Write the last checkpoint; the one before it is kept. Every process calls this at the same step."""

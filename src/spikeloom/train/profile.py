@@ -1,11 +1,12 @@
 """What the network of a run costs: operations, energy, memory; as text, numbers and a figure."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeloom import profile
@@ -60,7 +61,8 @@ def profile_run(
     samples = min(samples, len(experiment.data.test_y))
     # A network that is given an image once makes the time steps itself.
     steps = None if experiment.has_time(seed) else num_steps or 1
-    counted = profile.count(net, _batches(experiment, seed, samples), steps)
+    batches = (experiment.encoded_test(seed, part) for part in torch.arange(samples).split(BATCH))
+    counted = profile.count(net, batches, steps)
     x = experiment.encoded_test(seed, range(min(samples, MEMORY_SAMPLES)))
     memory = _memory(experiment, x) if steps is None else _memory_of_images(experiment, x, steps, build)
     return write_profile(run, counted, memory, mac=mac, ac=ac)
@@ -85,7 +87,11 @@ def write_profile(
     Returns:
         tables as lines of text
     """
-    write_beside(run.folder / "profile.json", json.dumps(_numbers(counted, memory, mac, ac), indent=2) + "\n")
+    energy = {"unit": "picojoule", "mac": mac, "ac": ac}
+    energy |= {"snn": counted.energy(mac, ac), "ann": counted.ann_energy(mac)}
+    numbers = {"per_sample": counted.as_dict(), "energy": energy}
+    numbers["training_memory"] = asdict(memory) if memory else None
+    write_beside(run.folder / "profile.json", json.dumps(numbers, indent=2) + "\n")
     name = " ".join(filter(None, (run.config()[0], network)))
     title = f"{name}: {counted.num_samples} test samples, T={counted.num_steps}"
     save_figure(run, profile.draw_profile(counted, memory, title, mac=mac, ac=ac), "profile")
@@ -98,15 +104,10 @@ def write_profile(
     return "\n".join(lines)
 
 
-def _batches(experiment: Experiment, seed: int, samples: int) -> Iterator[Tensor]:
-    for start in range(0, samples, BATCH):
-        yield experiment.encoded_test(seed, range(start, min(start + BATCH, samples)))
-
-
 def _restore_optimizer(experiment: Experiment, run: Run, state: dict[str, Any]) -> None:
     """Give the optimiser what it remembered; the best checkpoint does not have it, but the last one."""
-    found = state if "optimizer" in state else checkpoint.load_last(run.checkpoints)
-    if found:
+    found = state if "optimizer" in state else checkpoint.load_last(run.checkpoints) or {}
+    if "optimizer" in found:
         experiment.optimizer.load_state_dict(found["optimizer"])
 
 
@@ -128,16 +129,3 @@ def _memory_of_images(
     for steps in {max(1, num_steps // 2), 2 * num_steps} - saved.keys():
         saved |= profile.training_memory(build(steps).net, x, num_steps=steps).saved
     return replace(found, saved=dict(sorted(saved.items())))
-
-
-def _numbers(
-    counted: profile.Profile, memory: profile.TrainingMemory | None, mac: float, ac: float
-) -> dict[str, Any]:
-    """All that profile.json holds."""
-    energy = {"unit": "picojoule", "mac": mac, "ac": ac}
-    energy |= {"snn": counted.energy(mac, ac), "ann": counted.ann_energy(mac)}
-    return {
-        "per_sample": counted.as_dict(),
-        "energy": energy,
-        "training_memory": asdict(memory) if memory else None,
-    }

@@ -1,14 +1,15 @@
 """Figures of a run: learning curves, and what every layer does with one sample."""
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
 from spikeloom import functional, plot
-from spikeloom.data import Dataset, as_float
-from spikeloom.encoding import SampleGenerator
+from spikeloom.data import Dataset
 from spikeloom.errors import RunError
 from spikeloom.files import beside
 from spikeloom.monitor import record
@@ -42,9 +43,6 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
     """
     net, data = experiment.net, experiment.data
     check_sample(data, sample)
-    indices = torch.tensor([sample])
-    parameter = next(net.parameters())
-    x = as_float(data.test_x[indices]).to(parameter.device, parameter.dtype)
     nodes = {
         name: node
         for name, node in net.named_modules()
@@ -56,7 +54,7 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         functional.fresh_state(net),
         record(net, "v", "spike", instance=BaseNode) if nodes else nullcontext({}) as records,
     ):
-        coded = experiment.encode(x, SampleGenerator(seed, indices, "test"))
+        coded = experiment.encoded_test(seed, [sample])
         predicted = int(experiment.predict(net(coded)))
         title = title_of_sample(data, sample, predicted)
         figures = experiment.draw(net, coded, title) if experiment.draw else {}
@@ -73,6 +71,15 @@ def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int 
         layers = {f"layer '{name}'": spike for name, spike in spikes.items()}
         _draw_rasters(run, title, coded if experiment.has_time(seed) else None, layers)
         _draw_membranes(run, title, ran, {name: records[name]["v"] for name in ran}, spikes)
+
+
+@contextmanager
+def allowed_to_fail(say: Callable[[str], object] = tqdm.write) -> Iterator[None]:
+    """A block that draws figures, without which a training goes on."""
+    try:
+        yield
+    except Exception as error:
+        say(f"Not all figures were drawn: {type(error).__name__}: {error}")
 
 
 def check_sample(data: Dataset, sample: int) -> None:

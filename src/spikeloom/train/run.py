@@ -108,10 +108,13 @@ class Run:
             )
         return cls(folder)
 
-    def set_metrics_aside(self) -> None:
-        """Keep the rows of a training that begins again."""
+    def begin_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write the rows of a training that goes on, as a crash may have left some that are ahead; set those
+        of one that begins again aside."""
         now, before = self.folder / "metrics.jsonl", self.folder / "metrics-before.jsonl"
-        if now.exists():
+        if history:
+            self.write_metrics(history)
+        elif now.exists():
             earlier = before.read_text() if before.exists() else ""
             write_beside(before, earlier + now.read_text())
             now.unlink()
@@ -189,6 +192,8 @@ def _is_ours(environment: Path) -> bool:
 
 
 def _environment() -> dict[str, Any]:
+    import torch
+
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -197,7 +202,7 @@ def _environment() -> dict[str, Any]:
         "machine": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpus": _gpus(),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
     }
 
 
@@ -206,13 +211,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _gpus() -> list[str]:
-    """Names of the CUDA devices."""
-    import torch
-
-    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def _processor() -> str:

@@ -18,6 +18,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from spikeloom.learning import SLTT
 from spikeloom.memory import MemoryModule
@@ -172,11 +173,9 @@ def gathered(state: Any, keep: bool) -> Any:
         state: as ``state_dict()`` returns it; every process must call this, with trees of the same form.
         keep: whether this process needs the result; the others get ``None`` for what was in parts.
     """
-    if isinstance(state, DTensor):
-        whole = state.full_tensor()
-        return whole.cpu() if keep else None
-    if isinstance(state, dict):
-        return {name: gathered(value, keep) for name, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(gathered(value, keep) for value in state)
-    return state
+
+    def whole(part: DTensor) -> Tensor | None:
+        tensor = part.full_tensor()
+        return tensor.cpu() if keep else None
+
+    return tree_map_only(DTensor, whole, state)

@@ -20,6 +20,7 @@ from spikeloom.learning import DiehlCook, NeuronLabels, check_learning
 from spikeloom.train import checkpoint
 from spikeloom.train.interrupt import Interrupt, interrupt_noted
 from spikeloom.train.progress import misfit
+from spikeloom.train.report import allowed_to_fail
 from spikeloom.train.run import Run
 
 CHUNK = 20  # samples between two looks at the clock and at signals: about a second with 6400 neurons
@@ -96,10 +97,7 @@ class UnsupervisedTrainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was written.
         """
         progress = self.progress
-        if progress.history:
-            self.run.write_metrics(progress.history)  # a crash may have left one that is ahead or damaged
-        else:
-            self.run.set_metrics_aside()
+        self.run.begin_metrics(progress.history)
         if progress.epoch >= self.epochs:  # it may have been killed before it had reported
             self._report()
         with interrupt_noted() as interrupt:
@@ -196,11 +194,8 @@ class UnsupervisedTrainer:
         self._report()
 
     def _report(self) -> None:
-        """Draw the figures, without which a training goes on."""
-        try:
+        with allowed_to_fail():
             self.report(self)
-        except Exception as error:
-            tqdm.write(f"Not all figures were drawn: {type(error).__name__}: {error}")
 
     def _advise(self) -> None:
         """Say what is wrong with the network, by its responses to the samples that labelled it."""
