@@ -1,7 +1,6 @@
 """Making up for what a spiking layer gets wrong on average, one layer after the other."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -68,7 +67,7 @@ def calibrate(
     watch(ann, layers, batches, lambda name, output: wanted[name].add(output))
     for name, layer in layers.items():
         reached = _Mean(what == "bias")
-        with _shown_to(reached, layer):
+        with layer.register_forward_hook(lambda *call, reached=reached: reached.add(call[-1])):
             for x in batches:
                 outputs_over_time(snn, x, T)
         error = (wanted[name].value - reached.value).to(layer.initial)
@@ -76,13 +75,3 @@ def calibrate(
             layer.initial = layer.initial + T * error
         else:
             layer.shift = error
-
-
-@contextmanager
-def _shown_to(mean: _Mean, layer: SpikingActivation) -> Iterator[None]:
-    """A block in which what a layer gives is added to a mean."""
-    handle = layer.register_forward_hook(lambda *call: mean.add(call[-1]))
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from spikeloom.profile.table import aligned
+
 
 @dataclass(frozen=True)
 class Row:
@@ -31,9 +33,4 @@ class Report:
         return [row for row in self.rows if not row.converted]
 
     def __str__(self) -> str:
-        names, operations = (
-            max((len(getattr(row, key)) for row in self.rows), default=0) for key in ("name", "operation")
-        )
-        return "\n".join(
-            f"{row.name:{names}}  {row.operation:{operations}}  {row.became}" for row in self.rows
-        )
+        return "\n".join(aligned([(row.name, row.operation, row.became) for row in self.rows], left=3))

@@ -75,11 +75,8 @@ def calculate(stage, at, real):
     kind, size = stage[0], stage[4]
     target, source = numbers(at[stage[3]], size, real), numbers(at[stage[1]], LARGE, real)
     if kind == POOL:
-        sizes, rows, columns = (
-            numbers(stage[5], 6, np.int64),
-            numbers(stage[6], LARGE, np.int64),
-            numbers(stage[7], LARGE, np.int64),
-        )
+        sizes, rows = numbers(stage[5], 6, np.int64), numbers(stage[6], LARGE, np.int64)
+        columns = numbers(stage[7], LARGE, np.int64)
         pool(target, source, sizes, rows, columns)
     elif kind == REORDER:
         reorder(target, source, stage[5], stage[6])
@@ -113,15 +110,10 @@ def take_step(stage, at, given, memories, item):
 
 
 @jit
-def add_weights(
-    stage, at, counted, found, rows, columns, begins, counts, places, values, real, integer, magnitude
-):
+def add_weights(stage, at, counted, found, lists, real, integer, magnitude):
     """A layer with weights; counts the inputs that are not zero, and the weights that are added."""
-    sizes, below, runs = (
-        numbers(stage[5], 9, np.uintp),
-        numbers(stage[6], LARGE, np.uintp),
-        numbers(stage[7], LARGE, np.uintp),
-    )
+    sizes, below = numbers(stage[5], 9, np.uintp), numbers(stage[6], LARGE, np.uintp)
+    runs = numbers(stage[7], LARGE, np.uintp)
     weight, bias = numbers(stage[8], LARGE, real), numbers(stage[9], LARGE, real)
     x, bits = numbers(at[stage[1]], LARGE, real), numbers(at[stage[1]], LARGE, integer)
     out, channels, width = numbers(at[stage[3]], LARGE, real), sizes[sparse.CHANNELS], sizes[sparse.WIDTH]
@@ -131,8 +123,8 @@ def add_weights(
             out[to + i] = bias[i]
         to += to_channels
     listed = find(bits, magnitude, sizes[sparse.HEIGHT] * width * channels, found)
-    active = group(x, found, listed, channels, width, rows, columns, begins, counts, places, values)
-    added = add_sample(out, weight, sizes, below, runs, rows, columns, begins, counts, places, values, active)
+    active = group(x, found, listed, channels, width, *lists)
+    added = add_sample(out, weight, sizes, below, runs, active, *lists)
     counted[2 * stage[10]] += np.int64(listed)
     counted[2 * stage[10] + 1] += np.int64(added)
 
@@ -149,11 +141,8 @@ def network_job(real):
 
     def run(job):
         words = words_of(job)
-        settings, stages, where = (
-            vector(words, 0, np.int64),
-            vector(words, 1, np.int64),
-            vector(words, 2, np.int64),
-        )
+        settings, stages = vector(words, 0, np.int64), vector(words, 1, np.int64)
+        where = vector(words, 2, np.int64)
         x, state, out = vector(words, 3, real), vector(words, 4, real), vector(words, 5, real)
         all_counted = vector(words, 6, np.int64)
         memory, at = np.empty(settings[VALUES] + 1, real), np.empty(where.shape[0], np.int64)
@@ -162,6 +151,7 @@ def network_job(real):
         begins, counts = np.empty(pixels + 1, np.uintp), np.empty(pixels, np.uintp)
         most = settings[MOST_INPUTS] + 4 * pixels
         found, places, values = np.empty(most, np.uint32), np.empty(most, np.uint32), np.empty(most, real)
+        lists = rows, columns, begins, counts, places, values
         before = begin()  # after the only lines that can fail, or the thread would go on flushing
         low, high = take(words)
         while low < high:
@@ -178,21 +168,7 @@ def network_job(real):
                     for s in range(settings[CONSTANT] if t > 0 else 0, settings[STAGES]):
                         stage = numbers(np.int64(stages.ctypes.data) + s * WORDS * 8, WORDS, np.int64)
                         if stage[0] == SYNAPSES:
-                            add_weights(
-                                stage,
-                                at,
-                                counted,
-                                found,
-                                rows,
-                                columns,
-                                begins,
-                                counts,
-                                places,
-                                values,
-                                real,
-                                integer,
-                                magnitude,
-                            )
+                            add_weights(stage, at, counted, found, lists, real, integer, magnitude)
                         elif stage[0] == NEURON:
                             take_step(stage, at, given, memories, item)
                         else:

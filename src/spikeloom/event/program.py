@@ -25,7 +25,7 @@ from spikeloom.event.window import Side, covered, runs, sides_of, sizes_of, targ
 from spikeloom.loom.row import row_function
 
 ALIGNED = 16  # numbers that a value's place is a multiple of
-_BINARY = {"add": ADD, "sub": SUBTRACT, "rsub": SUBTRACT, "mul": MULTIPLY}
+_BINARY = {"add": ADD, "sub": SUBTRACT, "mul": MULTIPLY}
 
 
 class Synapses(NamedTuple):
@@ -239,17 +239,13 @@ class Program:
         if any(self.shapes[source] != shape for source in call.sources):
             raise self._refusal(call, "add and multiply values of one shape")
         kind, constants = call.kind, call.constants
-        if kind == "rsub":
-            kind, constants = "sub", constants[::-1]
         if len(call.sources) == 2:
             if kind not in _BINARY:
                 raise self._refusal(call, "not divide by a value")
-            self._row(_BINARY[kind], call.sources[:: -1 if call.kind == "rsub" else 1], call.result)
+            self._row(_BINARY[kind], call.sources, call.result)
             return
-        number = torch.as_tensor(
-            next((one for one in constants if one is not None), 0.0), dtype=torch.float64
-        )
-        comes_first = constants[0] is not None or len(constants) == 1  # as in 1 - x, and in -x
+        number = torch.as_tensor(next(one for one in constants if one is not None), dtype=torch.float64)
+        comes_first = constants[0] is not None  # as in 1 - x
         if kind == "div" and comes_first:
             raise self._refusal(call, "not divide by a value")
         factor = {"add": 1.0, "sub": -1.0 if comes_first else 1.0, "mul": number, "div": 1 / number}[kind]

@@ -5,12 +5,12 @@ one by one. What is not known is refused: it would be missing from the loop.
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from spikeloom import layer
 from spikeloom.checks import is_number
@@ -25,10 +25,9 @@ RESHAPES = {
 }
 ARITHMETIC = {
     **dict.fromkeys(("add", "iadd", "radd"), "add"),
-    **dict.fromkeys(("sub", "isub", "subtract"), "sub"),
-    **dict.fromkeys(("mul", "imul", "rmul", "multiply"), "mul"),
+    **dict.fromkeys(("sub", "isub", "subtract", "rsub"), "sub"),
+    **dict.fromkeys(("mul", "imul", "rmul", "multiply", "neg"), "mul"),
     **dict.fromkeys(("div", "truediv", "itruediv", "divide"), "div"),
-    **dict.fromkeys(("rsub", "neg"), "rsub"),
 }
 HARMLESS = {
     *("get", "dim", "ndimension", "size", "numel", "nelement", "len", "stride", "type", "get_device", "hash"),
@@ -169,12 +168,13 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", str(func)).strip("_")
-        given = [one for one in _leaves([args, kwargs]) if id(one) in self.numbers]
-        is_old = any(id(one) in self.old and id(one) not in self.numbers for one in _leaves([args, kwargs]))
+        leaves = tree_leaves([args, kwargs])
+        given = [one for one in leaves if id(one) in self.numbers]
+        is_old = any(id(one) in self.old and id(one) not in self.numbers for one in leaves)
         if self.closed or not given:
             result = func(*args, **kwargs)
             if is_old and not self.closed:
-                self.old.update((id(one), one) for one in _leaves(result) if isinstance(one, Tensor))
+                self.old.update((id(one), one) for one in tree_leaves(result) if isinstance(one, Tensor))
             return result
         if is_old:
             raise ConversionError(
@@ -188,7 +188,7 @@ class Recorder(TorchFunctionMode):
             for arg in args
         )
         result = func(*args, **kwargs)
-        parts = [one for one in _leaves(result) if isinstance(one, Tensor)]
+        parts = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
         if name in CONSTANTS or (name in HARMLESS and not parts):
             return result
         if len(parts) != 1 or parts[0].dtype != given[0].dtype:
@@ -218,6 +218,10 @@ class Recorder(TorchFunctionMode):
             self.calls.append(Call("join", where, sources, self.note(result)))
         elif name in ARITHMETIC and not kwargs and len(args) <= 2:
             self._check_alone(result)
+            if name == "rsub":
+                sources, constants = sources[::-1], constants[::-1]
+            if name == "neg":
+                constants = (None, -1.0)
             self.calls.append(Call(ARITHMETIC[name], where, sources, self.note(result), None, constants))
         else:
             known = name in ARITHMETIC and kwargs
@@ -246,14 +250,3 @@ def _keeps_order(index: Any) -> bool:
     """Whether an index takes numbers as they lie."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    """What is in lists, tuples and dictionaries."""
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, list | tuple):
-        for one in tree:
-            yield from _leaves(one)
-    else:
-        yield tree

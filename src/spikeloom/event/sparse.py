@@ -90,7 +90,7 @@ def add_in_groups(out, to, weight, source, apart, width, per_group, places, valu
 
 
 @jit
-def add_sample(out, weight, sizes, below, runs, rows, columns, begins, counts, places, values, active):
+def add_sample(out, weight, sizes, below, runs, active, rows, columns, begins, counts, places, values):
     """Add to the outputs of a sample the weights of its inputs; how many they were.
 
     ``below`` and ``runs`` are the tables of :mod:`spikeloom.event.window`.

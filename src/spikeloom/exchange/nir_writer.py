@@ -249,13 +249,6 @@ class Writer:
         first, second = call.sources
         self._sums[call.result] = (first, self._scaled(call, second, -1.0))
 
-    def _add_rsub(self, call: Call) -> None:
-        if len(call.constants) == 1:  # -x
-            self._sums[call.result] = (self._scaled(call, call.sources[0], -1.0),)
-            return
-        self._check_values(call, 2)
-        self._sums[call.result] = (self._scaled(call, call.sources[0], -1.0), call.sources[1])
-
     def _add_mul(self, call: Call) -> None:
         self._check_values(call, 1)
         factor = next(one for one in call.constants if one is not None)

@@ -1,6 +1,6 @@
 """The spike response model: how input spikes and a neuron's own spikes move its potential, and when it fires.
 
-This is the plain PyTorch form, which the compiled one in spike_prop/loops.py is tested against.
+This is the plain PyTorch form, which the compiled one in event_prop/loops.py is tested against.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 from spikeloom.checks import checked_count, checked_inside
 
 BISECTIONS = 52  # down to the last bit of a float64
-LONGEST = 500  # time constants in a window: exponentials of 700 and more overflow
 
 
 class Fired(NamedTuple):
@@ -30,21 +29,18 @@ class Fired(NamedTuple):
     time: Tensor
     slope: Tensor
 
-    def to(self, dtype: torch.dtype) -> Fired:
-        """Both as a layer gives them: in this type, and without a dimension for one spike."""
-        time, slope = (one.squeeze(2) if one.shape[2] == 1 else one for one in self)
-        return Fired(time.to(dtype), slope.to(dtype))
-
 
 class Settings(NamedTuple):
     """What gradients need to know, and which backend computes.
 
     Args:
+        layer: what it is called in errors.
         min_slope: the least slope that gradients are divided by.
         wake: strength of the pull on neurons that fire for no sample; 0 for none.
         backend: ``'auto'``, ``'numba'`` or ``'torch'``.
     """
 
+    layer: str
     min_slope: float
     wake: float
     backend: str
@@ -62,51 +58,68 @@ def bisected(is_above: Callable[[Tensor], Tensor], high: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SpikeResponse:
-    r"""A potential that is the sum of the neuron's responses to spikes.
+    r"""A leaky potential, driven by a current that decays too.
 
-    .. math:: x(t) = \sum_e w_e\, \varepsilon(t - a_e) - \sum_m R\, e^{-(t - t_m)/\tau},\quad
-              \varepsilon(s) = \frac{s}{\tau} e^{1 - s/\tau},\; s > 0
+    .. math:: \tau \dot V = -V + I,\quad \tau_s \dot I = -I
 
-    Input spike :math:`e` arrives at :math:`a_e`; :math:`t_m` are the neuron's own spikes so far. The neuron
-    fires when :math:`x` reaches the threshold.
+    An input spike adds its weight to :math:`I`; the neuron fires when :math:`V` reaches the threshold, and
+    its spike takes ``refractory`` off :math:`V`. So input spike :math:`e`, which arrives at :math:`a_e`, and
+    own spikes at :math:`t_m` add up to
+
+    .. math:: V(t) = \sum_e w_e\, \varepsilon(t - a_e) - \sum_m R\, e^{-(t - t_m)/\tau},\quad
+              \varepsilon(s) = \frac{\tau_s}{\tau - \tau_s} \left( e^{-s/\tau} - e^{-s/\tau_s} \right)
+
+    with :math:`\varepsilon(s) = \frac{s}{\tau} e^{-s/\tau}` if the time constants are equal.
 
     Args:
-        tau: time constant, and the time at which :math:`\varepsilon` has its peak, which is 1.
+        tau: time constant of the potential.
+        tau_s: time constant of the current; it may equal ``tau``.
         v_threshold: potential at which a neuron fires.
         T: end of the window; no spike comes later.
         refractory: ``R``, by how much a neuron's own spike lowers its potential.
         num_spikes: that a neuron may fire; after the last it is silent.
     Raises:
-        ValueError: a value is not positive, or ``T`` is out of all proportion to ``tau``.
-    Source: Bohte, Kok & La Poutré, Neurocomputing 48, 2002; Gerstner & Kistler, Spiking Neuron Models, 2002.
+        ValueError: a value is not positive, or the time constants are nearly alike.
+    Source: Bohte, Kok & La Poutré, Neurocomputing 48, 2002; Wunderlich & Pehle, Sci. Rep. 11:12829, 2021.
     """
 
     tau: float
+    tau_s: float
     v_threshold: float
     T: float
     refractory: float
     num_spikes: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("tau", "v_threshold", "T", "refractory"):
+        for name in ("tau", "tau_s", "v_threshold", "T", "refractory"):
             object.__setattr__(self, name, float(checked_inside(name, getattr(self, name), 0)))
-        if self.T / self.tau > LONGEST:
-            raise ValueError(f"`T` must be at most {LONGEST} times `tau`, got {self.T} and {self.tau}.")
+        if 0 < abs(self.tau - self.tau_s) < 1e-3 * self.tau:
+            raise ValueError(
+                f"`tau_s` must be `tau`, or differ from it by a thousandth or more, got {self.tau_s} and "
+                f"{self.tau}: the difference of two exponentials that are nearly alike is inaccurate."
+            )
         checked_count("num_spikes", self.num_spikes)
+
+    @property
+    def peak(self) -> float:
+        r"""The largest value of :math:`\varepsilon`."""
+        if self.tau == self.tau_s:
+            return math.exp(-1)
+        ratio = self.tau / self.tau_s
+        return ratio ** (-self.tau / (self.tau - self.tau_s))
 
     def psp(self, lag: Tensor) -> Tensor:
         r"""The response :math:`\varepsilon` to a spike that arrived ``lag`` ago; 0 before it."""
-        lag = lag.clamp(min=0)  # before the spike the exponential would overflow
-        return lag / self.tau * (1 - lag / self.tau).exp()
+        lag = lag.clamp(min=0)  # before the spike the exponentials would overflow
+        slow = (-lag / self.tau).exp()
+        if self.tau == self.tau_s:
+            return lag / self.tau * slow
+        return self.tau_s / (self.tau - self.tau_s) * (slow - (-lag / self.tau_s).exp())
 
     def psp_slope(self, lag: Tensor) -> Tensor:
         r"""The derivative of :math:`\varepsilon`; 0 before the spike."""
-        slope = (1 - lag / self.tau) / self.tau * (1 - lag.clamp(min=0) / self.tau).exp()
+        slope = ((-lag.clamp(min=0) / self.tau_s).exp() - self.psp(lag)) / self.tau
         return torch.where(lag > 0, slope, 0.0)
-
-    def own(self, lag: Tensor) -> Tensor:
-        """How much the neuron's own spike, ``lag`` ago, still lowers its potential; 0 before it."""
-        return torch.where(lag >= 0, self.refractory * (-lag.clamp(min=0) / self.tau).exp(), 0.0)
 
     @torch.no_grad()
     def potential(self, arrivals: Tensor, weight: Tensor, fired: Tensor, at: Tensor) -> Tensor:
@@ -114,15 +127,16 @@ class SpikeResponse:
         ``fired`` ``[N, out, num_spikes]``; the others are as for :meth:`fire`."""
         points = []
         for now in at.double():
-            own = torch.where(fired < 0, 0.0, self.own(now - fired)).sum(2)
-            points.append(self.psp(now - arrivals) @ weight.t() - own)
+            own = (fired >= 0) & (fired <= now)
+            lowered = torch.where(own, ((fired - now).clamp(max=0) / self.tau).exp(), 0.0).sum(2)
+            points.append(self.psp(now - arrivals) @ weight.t() - self.refractory * lowered)
         return torch.stack(points, -1)
 
     @torch.no_grad()
     def fire(self, arrivals: Tensor, weight: Tensor) -> Fired:
         """When neurons fire.
 
-        Between two arrivals the potential is ``(x + c s) exp(-s / tau)``, which has at most one extremum, and
+        Between two arrivals the potential ``x``, driven by the current ``c``, has at most one extremum, and
         its place is known. So an interval is free of a crossing, or holds one between a point below and a
         point above the threshold, which bisection then finds.
 
@@ -131,10 +145,10 @@ class SpikeResponse:
             weight: ``[out, E]`` in float64.
         """
         x = arrivals.new_zeros(len(arrivals), len(weight))  # [N, out]: the potential
-        c = torch.zeros_like(x)
+        c = torch.zeros_like(x)  # the current
         fired = Fired(*(x.new_full((*x.shape, self.num_spikes), value) for value in (-1.0, 0.0)))
         for start, gap, added in self.intervals(arrivals, weight):
-            x, c = self._cross(x, c + self._kick(added), start, gap, fired)
+            x, c = self._cross(x, c + added, start, gap, fired)
         return fired
 
     def intervals(self, arrivals: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -166,44 +180,64 @@ class SpikeResponse:
             x = torch.where(new, self.v_threshold - self.refractory, x)
             c = torch.where(new, decayed, c)
 
-    def _kick(self, added: Tensor) -> Tensor:
-        """How much arriving weights add to ``c``."""
-        return added * (math.e / self.tau)
-
     def _potential(self, x: Tensor, c: Tensor, lag: Tensor) -> Tensor:
-        return (x + c * lag) * (-lag / self.tau).exp()
+        return x * (-lag / self.tau).exp() + c * self.psp(lag)
 
     def _decayed(self, c: Tensor, lag: Tensor) -> Tensor:
-        return c * (-lag / self.tau).exp()
+        return c * (-lag / self.tau_s).exp()
 
     def _slope(self, c: Tensor) -> Tensor:
         """Of a potential at the threshold."""
-        return c - self.v_threshold / self.tau
+        return (c - self.v_threshold) / self.tau
 
     def _top(self, x: Tensor, c: Tensor, gap: Tensor) -> Tensor:
-        """Where the potential is highest in ``(0, gap]`` if it starts below the threshold: at its maximum, or
-        at the end. Without a maximum, ``c <= 0``, it cannot rise above 0."""
-        peak = self.tau - x / c
-        return torch.where((c > 0) & (peak > 0) & (peak < gap), peak, gap)
+        """Where the potential is highest in ``(0, gap]`` if it rises at first: at its maximum, or at the end.
+        A potential that does not rise at first never reaches a threshold that it was below."""
+        if self.tau == self.tau_s:
+            peak = self.tau * (1 - x / c)
+        else:
+            scale = self.tau_s / (self.tau - self.tau_s)
+            ratio = scale * c * self.tau / ((x + scale * c) * self.tau_s)
+            peak = ratio.log() / (1 / self.tau_s - 1 / self.tau)
+        return torch.where((c > 0) & (c > x) & (peak > 0) & (peak < gap), peak, gap)  # NaN is not inside
 
-    def gradients(
-        self, arrivals: Tensor, weight: Tensor, fired: Fired, grad: Tensor, min_slope: float
-    ) -> tuple[Tensor, Tensor]:
-        r"""The gradients of arrivals and weights, by the implicit rule :math:`dt = -dx / x'(t)`.
+    @torch.no_grad()
+    def highest(self, arrivals: Tensor, weight: Tensor) -> Highest:
+        """When the potential of a neuron that never fires is highest in ``[0, T]``.
 
         Args:
-            arrivals, weight, fired: as for :meth:`fire`, and what it gave.
-            grad: the gradient of the times ``[N, out, num_spikes]``.
-            min_slope: a slope below it counts as this.
+            arrivals, weight: as for :meth:`fire`.
         """
-        grad_arrivals, grad_weight = torch.zeros_like(arrivals), torch.zeros_like(weight)
-        grad = torch.where(fired.time >= 0, grad, 0.0)
-        for k in reversed(range(self.num_spikes)):
-            time = fired.time[..., k : k + 1]  # [N, out, 1]
-            scaled = grad[..., k] / fired.slope[..., k].clamp(min=min_slope)
-            lag = time - arrivals[:, None]  # [N, out, E]
-            grad_weight -= torch.einsum("no,noe->oe", scaled, self.psp(lag))
-            grad_arrivals += torch.einsum("no,oe,noe->ne", scaled, weight, self.psp_slope(lag))
-            earlier = self.own(time - fired.time[..., :k]) / self.tau
-            grad = torch.cat([grad[..., :k] + scaled[..., None] * earlier, grad[..., k:]], -1)
-        return grad_arrivals, grad_weight
+        x = arrivals.new_zeros(len(arrivals), len(weight))  # [N, out]
+        found = Highest(x, x, x, torch.full_like(x, -1, dtype=torch.long))
+        ordered, order = arrivals.sort(dim=1, stable=True)
+        following = torch.where(ordered < self.T, order, -1).roll(-1, 1)
+        following[:, -1:] = -1
+        c = torch.zeros_like(x)
+        for k, (start, gap, added) in enumerate(self.intervals(arrivals, weight)):
+            c = c + added
+            top = self._top(x, c, gap)
+            v, current = self._potential(x, c, top), self._decayed(c, top)
+            new, last = v > found.potential, top == gap
+            event = torch.where(last, following[:, k : k + 1], -1)
+            slope = torch.where(event >= 0, (current - v) / self.tau, 0.0)
+            values = Highest(start + top, v, slope, event)
+            found = Highest(*(torch.where(new, one, old) for one, old in zip(values, found, strict=True)))
+            x, c = self._potential(x, c, gap), self._decayed(c, gap)
+        return found
+
+
+class Highest(NamedTuple):
+    """When potentials are highest, each ``[N, out]``.
+
+    Args:
+        time: when; 0 for one that never rises above 0.
+        potential: how high.
+        slope: with which it came there, if an input spike ends the rise; else 0.
+        event: that input spike; -1 for none.
+    """
+
+    time: Tensor
+    potential: Tensor
+    slope: Tensor
+    event: Tensor

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count, checked_inside
 from spikeloom.errors import suggest
 from spikeloom.timing.checks import check_weights
-from spikeloom.timing.crossing import arrivals_on_grid, arrivals_one_by_one, first_crossing
+from spikeloom.timing.event_prop.function import firing_times
 from spikeloom.timing.losses import one_hot
 from spikeloom.timing.psp import DoubleExponential
+from spikeloom.timing.spike_response import Settings, SpikeResponse
 from spikeloom.timing.spikes import Spikes, check_patterns, list_spikes
 
 RETURNS = ("v", "v_max", "spikes", "crossing")
@@ -184,14 +185,12 @@ class Tempotron(nn.Module):
 
     @torch.no_grad()
     def _crossing(self, times: Tensor) -> Tensor:
-        spikes = list_spikes(times.double())
-        weight = self.fc.weight.double().t()  # [in, out]
-        if bool((spikes.time == spikes.time.round()).all()):
-            bins = self._binned(spikes.sample, spikes.time, weight[spikes.source], len(times))
-            arrivals = arrivals_on_grid(bins)
-        else:
-            arrivals = arrivals_one_by_one(spikes, weight, len(times), self.T)
-        return first_crossing(self.kernel, arrivals, self.v_threshold, self.T).to(times.dtype)
+        tau, tau_s = self.kernel.tau, self.kernel.tau_s
+        response = SpikeResponse(tau, tau_s, self.v_threshold, self.T, self.v_threshold)
+        weight = self.fc.weight.t().double() * (self.kernel.scale * (tau / tau_s - 1))  # [in, out]
+        arrivals = torch.where(times < 0, torch.inf, times.double())
+        found = firing_times(arrivals, weight, response, Settings("Tempotron", 1.0, 0.0, "auto")).time[..., 0]
+        return torch.where(found > self.T - 1, -1.0, found).to(times.dtype)
 
     @staticmethod
     def psp_kernel(t: Tensor, tau: float, tau_s: float) -> Tensor:

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from spikeloom.loom.own_loops import check_gradient, runs_compiled
-from spikeloom.timing.event_prop.response import CurrentResponse, Highest
-from spikeloom.timing.spike_response import Fired, Settings
+from spikeloom.timing.spike_response import Fired, Highest, Settings, SpikeResponse
 
 PIECES = 8  # of the samples, at most: each has a gradient of the weights of its own
 LEAST = 8  # samples of a piece
 
 
-def firing_times(arrivals: Tensor, weight: Tensor, response: CurrentResponse, settings: Settings) -> Fired:
+def firing_times(arrivals: Tensor, weight: Tensor, response: SpikeResponse, settings: Settings) -> Fired:
     """When neurons fire; see :meth:`SpikeResponse.fire`. The times have a gradient, the slopes have not.
 
     Args:
@@ -25,11 +24,11 @@ def firing_times(arrivals: Tensor, weight: Tensor, response: CurrentResponse, se
     Raises:
         BackendError: a backend was asked for by name, and cannot run this.
     """
-    compiled = runs_compiled("EventProp", settings.backend, arrivals, weight)
+    compiled = runs_compiled(settings.layer, settings.backend, arrivals, weight)
     return Fired(*_FiringTimes.apply(arrivals, weight, response, settings, compiled))  # type: ignore[misc]
 
 
-def highest_potentials(arrivals: Tensor, weight: Tensor, response: CurrentResponse, backend: str) -> Tensor:
+def highest_potentials(arrivals: Tensor, weight: Tensor, response: SpikeResponse, backend: str) -> Tensor:
     """How high the potentials ``[N, out]`` of neurons that never fire rise; arguments and errors are those of
     :func:`firing_times`."""
     compiled = runs_compiled("PeakPotential", backend, arrivals, weight)
@@ -42,7 +41,7 @@ class _FiringTimes(torch.autograd.Function):
         ctx: Any,
         arrivals: Tensor,
         weight: Tensor,
-        response: CurrentResponse,
+        response: SpikeResponse,
         settings: Settings,
         compiled: bool,
     ) -> tuple[Tensor, Tensor]:
@@ -60,11 +59,11 @@ class _FiringTimes(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        check_gradient("EventProp", grad)
+        check_gradient(ctx.settings.layer, grad)
         arrivals, weight, time, slope = ctx.saved_tensors
         response, wanted = ctx.response, ctx.needs_input_grad[:2]
         rise = response.tau * slope.clamp(min=ctx.settings.min_slope)  # the current, less the threshold
-        spikes = Adjoint(time, 1 + response.v_threshold / rise, grad / rise)
+        spikes = Adjoint(time, 1 + response.refractory / rise, grad / rise)
         to_arrivals, to_weight = gradients(arrivals, weight, response, spikes, wanted, ctx.compiled)
         if ctx.settings.wake and len(arrivals) and to_weight is not None:
             silent = (time[..., 0] < 0).all(0)  # [out]
@@ -76,7 +75,7 @@ class _FiringTimes(torch.autograd.Function):
 class _HighestPotentials(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, arrivals: Tensor, weight: Tensor, response: CurrentResponse, compiled: bool
+        ctx: Any, arrivals: Tensor, weight: Tensor, response: SpikeResponse, compiled: bool
     ) -> Tensor:
         if compiled:
             shape = (len(arrivals), weight.shape[1])
@@ -119,7 +118,7 @@ class Adjoint(NamedTuple):
 def gradients(
     arrivals: Tensor,
     weight: Tensor,
-    response: CurrentResponse,
+    response: SpikeResponse,
     adjoint: Adjoint,
     wanted: tuple[bool, bool],
     compiled: bool,
@@ -146,7 +145,7 @@ def gradients(
     return to_arrivals, to_weight.view(len(weight), -1, weight.shape[1]).sum(1)
 
 
-def _jumps(adjoint: Adjoint, response: CurrentResponse) -> Tensor:
+def _jumps(adjoint: Adjoint, response: SpikeResponse) -> Tensor:
     """By how much each event changes the adjoint potential, those after it taken into account."""
     jump = torch.where(adjoint.time >= 0, adjoint.jump, 0.0)
     for k in reversed(range(jump.shape[2] - 1)):
@@ -159,7 +158,7 @@ def _jumps(adjoint: Adjoint, response: CurrentResponse) -> Tensor:
 def _compiled_gradients(
     arrivals: Tensor,
     weight: Tensor,
-    response: CurrentResponse,
+    response: SpikeResponse,
     adjoint: Adjoint,
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
@@ -172,7 +171,7 @@ def _compiled_gradients(
     return to_arrivals if wanted[0] else None, to_weight if wanted[1] else None
 
 
-def _run(name: str, arrivals: Tensor, weight: Tensor, response: CurrentResponse, *more: Tensor) -> None:
+def _run(name: str, arrivals: Tensor, weight: Tensor, response: SpikeResponse, *more: Tensor) -> None:
     from spikeloom.loom.native import loops_of_file
 
     pieces, chunk = _pieces(arrivals)
@@ -180,7 +179,7 @@ def _run(name: str, arrivals: Tensor, weight: Tensor, response: CurrentResponse,
     neurons, each = weight.shape[1], events // len(weight)
     spikes = more[0].shape[2] if more[0].dim() == 3 else 1
     sizes = torch.tensor([num_samples, chunk, events, neurons, spikes, each], device="cpu")
-    constants = [response.tau, response.tau_s, response.v_threshold, response.T]
+    constants = [response.tau, response.tau_s, response.v_threshold, response.T, response.refractory]
     settings = torch.tensor(constants, dtype=torch.float64, device="cpu")
     loops = loops_of_file(Path(__file__).with_name("loops.py"))
     arguments = (sizes, settings, arrivals.detach().contiguous(), weight.detach().contiguous(), *more)

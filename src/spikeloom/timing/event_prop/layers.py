@@ -5,32 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
-from spikeloom.loom import checked_backend
-from spikeloom.loom.backends import ON_CPU
-from spikeloom.timing.checks import check_times, check_weights
-from spikeloom.timing.event_prop.function import by_arrival, firing_times, highest_potentials
-from spikeloom.timing.event_prop.response import CurrentResponse
-from spikeloom.timing.spike_response import Fired, Settings
+from spikeloom.checks import checked_part, checked_range
+from spikeloom.timing.event_prop.base import ContinuousLayer, FiringLayer
+from spikeloom.timing.event_prop.function import highest_potentials
+from spikeloom.timing.spike_response import SpikeResponse
 
 
-class _Layer(nn.Module):
-    """What both layers share."""
-
-    own_backends = ON_CPU
-
-    def __init__(self, in_features: int, out_features: int, response: CurrentResponse, backend: str):
-        super().__init__()
-        self.in_features = checked_count("in_features", in_features)
-        self.out_features = checked_count("out_features", out_features)
-        self.response, self.backend = response, checked_backend(backend)
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.reset_parameters()
-
-    @property
-    def T(self) -> float:
-        """The end of the window."""
-        return self.response.T
+class _Normal(ContinuousLayer):
+    """Weights that are normal at first."""
 
     def reset_parameters(self, active: float = 1.0, drive: float = 2.0, spread: float = 1.0) -> None:
         r"""Draw the weights so that potentials rise at first: normal, with a mean above 0.
@@ -49,27 +31,8 @@ class _Layer(nn.Module):
         mean = drive * self.response.v_threshold / (active * self.in_features * self.response.peak)
         nn.init.normal_(self.weight, mean, spread * mean)
 
-    def terminals(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """When input spikes arrive ``[N, in_features * S]``, infinite for none, and the weights
-        ``[in_features, out_features]``; in float64."""
-        check_times(times, self.in_features, self.T)
-        check_weights("weight", self.weight)
-        times = times.double().flatten(1)
-        return torch.where(times < 0, torch.inf, times), self.weight.t().double().contiguous()
 
-    def _potential(self, arrivals: Tensor, weight: Tensor, fired: Tensor, at: Tensor) -> Tensor:
-        found = self.response.potential(arrivals, by_arrival(arrivals, weight), fired, at)
-        return found.to(self.weight.dtype)
-
-    def extra_repr(self) -> str:
-        response = self.response
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, tau={response.tau:g}, "
-            f"tau_s={response.tau_s:g}, T={response.T:g}"
-        )
-
-
-class EventProp(_Layer):
+class EventProp(_Normal, FiringLayer):
     r"""A layer of leaky integrate-and-fire neurons in continuous time, which exchange spike times.
 
     .. math:: \tau \dot V = -V + I,\quad \tau_s \dot I = -I
@@ -136,10 +99,8 @@ class EventProp(_Layer):
         wake: float = 0.0,
         backend: str = "auto",
     ):
-        response = CurrentResponse(tau, v_threshold, T, v_threshold, num_spikes, tau_s)
-        super().__init__(in_features, out_features, response, backend)
-        self.min_slope = float(checked_inside("min_slope", min_slope, 0))
-        self.wake = float(checked_range("wake", wake, 0))
+        response = SpikeResponse(tau, tau_s, v_threshold, T, v_threshold, num_spikes)
+        super().__init__(in_features, out_features, response, backend, min_slope=min_slope, wake=wake)
         self.extrapolate = extrapolate
         if extrapolate and num_spikes > 1:
             raise ValueError(
@@ -147,32 +108,15 @@ class EventProp(_Layer):
             )
 
     def forward(self, times: Tensor) -> Tensor:
-        out = self.fire(times).time
+        out = super().forward(times)
         if not self.extrapolate:
             return out
         v_max = highest_potentials(*self.terminals(times), self.response, self.backend)
         late = self.T * (2 - v_max / self.response.v_threshold)
         return torch.where(out < 0, late.to(out.dtype), out)
 
-    def fire(self, times: Tensor) -> Fired:
-        """The times that ``forward`` gives without ``extrapolate``, and the slopes of the potentials then,
-        without gradient; 0 for no spike."""
-        settings = Settings(self.min_slope, self.wake if self.training else 0.0, self.backend)
-        fired = firing_times(*self.terminals(times), self.response, settings)
-        return fired.to(times.dtype if times.is_floating_point() else self.weight.dtype)
 
-    @torch.no_grad()
-    def potential(self, times: Tensor, at: Tensor) -> Tensor:
-        """The potentials ``[N, out_features, len(at)]`` at the times ``at``, for figures."""
-        arrivals, weight = self.terminals(times)
-        fired = firing_times(arrivals, weight, self.response, Settings(1.0, 0.0, self.backend)).time
-        return self._potential(arrivals, weight, fired, at)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, num_spikes={self.response.num_spikes}"
-
-
-class PeakPotential(_Layer):
+class PeakPotential(_Normal):
     r"""A layer of leaky neurons that never fire, and whose highest potential is what they say.
 
     .. math:: \tau \dot V = -V + I,\quad \tau_s \dot I = -I,\quad y = \max_{0 \le t \le T} V(t)
@@ -212,16 +156,10 @@ class PeakPotential(_Layer):
         *,
         backend: str = "auto",
     ):
-        response = CurrentResponse(tau, 1.0, T, 1.0, tau_s=tau_s)
+        response = SpikeResponse(tau, tau_s, 1.0, T, 1.0)
         super().__init__(in_features, out_features, response, backend)
 
     def forward(self, times: Tensor) -> Tensor:
         arrivals, weight = self.terminals(times)
         v_max = highest_potentials(arrivals, weight, self.response, self.backend)
-        return v_max.to(times.dtype if times.is_floating_point() else self.weight.dtype)
-
-    @torch.no_grad()
-    def potential(self, times: Tensor, at: Tensor) -> Tensor:
-        """The potentials ``[N, out_features, len(at)]`` at the times ``at``, for figures."""
-        arrivals, weight = self.terminals(times)
-        return self._potential(arrivals, weight, arrivals.new_zeros(len(times), self.out_features, 0), at)
+        return self._typed(v_max, times)

@@ -17,7 +17,7 @@ from spikeloom.loom.numba_job import done, jit, take, vector, words_of
 SAMPLES, CHUNK, EVENTS, NEURONS, SPIKES, EACH = range(6)
 """Places of the sizes: samples and those of a piece of work; input spikes; neurons; spikes of a neuron at
 most; input spikes that share a weight."""
-TAU, TAU_S, THRESHOLD, END = range(4)
+TAU, TAU_S, THRESHOLD, END, REFRACTORY = range(5)
 """Places of the settings."""
 NEWTON_STEPS = 60  # near a maximum each halves the distance; elsewhere six are enough
 
@@ -61,7 +61,7 @@ def crossing(v, c, gap, tau, tau_s, threshold):
     slow, fast, risen = after(gap, tau, tau_s)
     latest, highest = gap, v * slow + c * risen
     if highest < threshold:
-        if c * fast >= highest:  # it still rises
+        if c * fast > highest:  # it still rises; both are 0 after very long
             return -1.0
         latest = top(v, c, gap, tau, tau_s)
         slow, fast, risen = after(latest, tau, tau_s)
@@ -146,6 +146,7 @@ def forward_job(real):
         arrivals, weight = vector(words, 2, real), vector(words, 3, real)
         times, slopes = vector(words, 4, real), vector(words, 5, real)
         tau, tau_s, threshold, end = settings[TAU], settings[TAU_S], settings[THRESHOLD], settings[END]
+        left = threshold - settings[REFRACTORY]  # of a potential, after a spike
         events, neurons, spikes = sizes[EVENTS], np.uintp(sizes[NEURONS]), np.uintp(sizes[SPIKES])
         v, c = np.empty(neurons, real), np.empty(neurons, real)
         late_v, late_c = np.empty(neurons, real), np.empty(neurons, real)
@@ -177,7 +178,7 @@ def forward_job(real):
                             if lag < 0.0:
                                 break
                             spent += lag
-                            vj, cj = 0.0, cj * math.exp(-lag / tau_s)
+                            vj, cj = left, cj * math.exp(-lag / tau_s)
                             to = out + j * spikes + count[j]
                             # Rounding must not put it before what caused it.
                             times[to] = max(start + spent, np.nextafter(start, end))
@@ -271,7 +272,7 @@ def backward_job(real):
 
 
 def highest_job(real):
-    """When potentials that never fire are highest; see ``Highest`` in response.py."""
+    """When potentials that never fire are highest; see ``Highest`` in spike_response.py."""
 
     def run(job):
         words = words_of(job)
@@ -298,7 +299,7 @@ def highest_job(real):
                     slow, fast, risen = after(gap, tau, tau_s)
                     for j in range(neurons):
                         late_v, late_c = v[j] * slow + c[j] * risen, c[j] * fast
-                        rises, ends = c[j] > v[j], late_c >= late_v  # at the end of the interval too
+                        rises, ends = c[j] > v[j], late_c > late_v  # at the end of the interval too
                         if rises and (late_v > most[out + j] or not ends):
                             lag, reached, current = gap, late_v, late_c
                             if not ends:

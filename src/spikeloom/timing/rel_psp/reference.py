@@ -74,9 +74,11 @@ def _fire(
     out, slope = torch.full_like(rise, -1.0), torch.zeros_like(rise)
     before = times.new_zeros(len(times), 1)
     most = int(counting.sum(1).amax()) if len(times) else 0
+    # The end of the window comes last, where nothing arrives.
+    ordered, order = F.pad(ordered, (0, 1), value=float("inf")), F.pad(order, (0, 1))
     for k in range(most + 1):
-        there = ordered[:, k : k + 1] <= T if k < most else torch.zeros_like(before, dtype=torch.bool)
-        now = torch.where(there, ordered[:, k : k + 1], T) if k < most else torch.full_like(before, T)
+        there = ordered[:, k : k + 1] <= T
+        now = torch.where(there, ordered[:, k : k + 1], T)
         v = rise * now - moment
         fires = (v >= threshold) & (rise > 0)  # by rounding, one that does not rise can seem to reach it
         time = now - (v - threshold) / rise
@@ -85,9 +87,8 @@ def _fire(
         out, slope = torch.where(fires, time, out), torch.where(fires, rise, slope)
         moment = moment.masked_fill(fires, float("inf"))
         before = now
-        if k < most:
-            added = torch.where(there, weight[order[:, k]], 0.0)
-            rise, moment = rise + added, moment + added * now
+        added = torch.where(there, weight[order[:, k]], 0.0)
+        rise, moment = rise + added, moment + added * now
     return out, slope
 
 

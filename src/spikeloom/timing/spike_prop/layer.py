@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import checked_count, checked_inside, checked_part, checked_range
-from spikeloom.loom import checked_backend
-from spikeloom.loom.backends import ON_CPU
-from spikeloom.timing.checks import check_times, check_weights
-from spikeloom.timing.spike_prop.function import firing_times
-from spikeloom.timing.spike_response import Fired, Settings, SpikeResponse
+from spikeloom.checks import checked_part, checked_range
+from spikeloom.timing.event_prop.base import FiringLayer
+from spikeloom.timing.spike_response import SpikeResponse
 
 
-class SpikeProp(nn.Module):
+class SpikeProp(FiringLayer):
     r"""A layer of spiking neurons that exchange spike times, with exact gradients of the times.
 
     .. math:: x_j(t) = \sum_{i,k} w_{jik}\, \varepsilon(t - t_i - d_k),\quad
@@ -69,7 +67,7 @@ class SpikeProp(nn.Module):
         tensor([0.3776, 0.6224])
     """
 
-    own_backends = ON_CPU
+    unit = math.e  # so that a response has the peak 1
     delays: Tensor
 
     def __init__(
@@ -87,21 +85,13 @@ class SpikeProp(nn.Module):
         refractory: float | None = None,
         backend: str = "auto",
     ):
-        super().__init__()
-        self.in_features = checked_count("in_features", in_features)
-        self.out_features = checked_count("out_features", out_features)
-        self.min_slope = float(checked_inside("min_slope", min_slope, 0))
-        self.wake, self.backend = float(checked_range("wake", wake, 0)), checked_backend(backend)
         refractory = v_threshold if refractory is None else refractory
-        self.response = SpikeResponse(tau, v_threshold, T, refractory, num_spikes)
-        self.register_buffer("delays", _checked_delays(delays))
-        self.weight = nn.Parameter(torch.empty(out_features, in_features, len(self.delays)))
-        self.reset_parameters()
-
-    @property
-    def T(self) -> float:
-        """The end of the window."""
-        return self.response.T
+        response = SpikeResponse(tau, tau, v_threshold, T, refractory, num_spikes)
+        checked = _checked_delays(delays)
+        super().__init__(
+            in_features, out_features, response, backend, len(checked), min_slope=min_slope, wake=wake
+        )
+        self.register_buffer("delays", checked)
 
     def reset_parameters(self, active: float = 1.0, drive: float = 4.0) -> None:
         """Draw the weights so that neurons fire at first: uniform, from 0 on.
@@ -118,42 +108,12 @@ class SpikeProp(nn.Module):
         mean = drive * self.response.v_threshold / (active * self.weight[0].numel())
         nn.init.uniform_(self.weight, 0, 2 * mean)
 
-    def forward(self, times: Tensor) -> Tensor:
-        return self.fire(times).time
-
-    def fire(self, times: Tensor) -> Fired:
-        """The times that ``forward`` gives, and the slopes of the potentials then, without gradient."""
-        check_times(times, self.in_features, self.T)
-        settings = Settings(self.min_slope, self.wake if self.training else 0.0, self.backend)
-        fired = firing_times(*self.terminals(times), self.response, settings)
-        return fired.to(times.dtype if times.is_floating_point() else self.weight.dtype)
-
-    def terminals(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """What each terminal does: when its spike arrives ``[N, terminals]``, infinite for none, and its
-        weight for each neuron ``[out_features, terminals]``; in float64."""
-        check_weights("weight", self.weight)
-        times = times.double() if times.dim() == 3 else times.double()[..., None]  # [N, in, S]
-        spikes = torch.where(times < 0, torch.inf, times)
-        arrivals = spikes[..., None] + self.delays  # [N, in, S, K]
-        weight = self.weight.double()[:, :, None].expand(-1, -1, times.shape[2], -1)
-        return arrivals.flatten(1), weight.flatten(1)
-
-    @torch.no_grad()
-    def potential(self, times: Tensor, at: Tensor) -> Tensor:
-        """The potentials ``[N, out_features, len(at)]`` at the times ``at``, for figures; the refractory
-        kernel of a neuron's own spikes included."""
-        arrivals, weight = self.terminals(times)
-        fired = self.fire(times).time.double().view(len(times), self.out_features, -1)  # [N, out, num_spikes]
-        return self.response.potential(arrivals, weight, fired, at).to(self.weight.dtype)
+    def _arrivals(self, times: Tensor) -> Tensor:
+        times = times if times.dim() == 3 else times[..., None]  # [N, in, S]
+        return (times[:, :, None] + self.delays[:, None]).flatten(1)  # of [N, in, K, S]
 
     def extra_repr(self) -> str:
-        response = self.response
-        more = f", num_spikes={response.num_spikes}" if response.num_spikes > 1 else ""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"terminals={len(self.delays)}, tau={response.tau}, v_threshold={response.v_threshold}, "
-            f"T={response.T}{more}"
-        )
+        return f"{super().extra_repr()}, terminals={len(self.delays)}"
 
 
 def _checked_delays(delays: int | Sequence[float]) -> Tensor:

@@ -55,8 +55,8 @@ def spike_prop_rule(layers: Sequence[SpikeProp], times: Tensor, target: Tensor) 
         delta = torch.where(time >= 0, error / slope.clamp(min=layer.min_slope), 0.0)
         arrivals, weight = layer.terminals(before)
         lag = time[..., None] - arrivals[:, None]  # [N, out, terminals]
-        change = -torch.einsum("no,noe->oe", delta, layer.response.psp(lag))
+        change = -layer.unit * torch.einsum("no,noe->oe", delta, layer.response.psp(lag))
         changes.append(change.view_as(layer.weight).to(layer.weight.dtype))
-        error = torch.einsum("no,oe,noe->ne", delta, weight, layer.response.psp_slope(lag))
+        error = torch.einsum("no,eo,noe->ne", delta, weight, layer.response.psp_slope(lag))
         error = error.unflatten(1, layer.weight.shape[1:]).sum(2)  # [N, in]
     return changes[::-1]
