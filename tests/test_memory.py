@@ -702,3 +702,30 @@ def test_a_forgotten_reset_is_told_for_tuples_too():
     net(x)[0].sum().backward()
     with pytest.raises(ForgottenResetError, match="memory 'v' belongs to a sequence"):
         net(x)
+
+
+def test_memories_come_after_the_base_class():
+    class Early(MemoryModule):
+        def __init__(self):
+            self.register_memory("v", 0.0)
+
+    with pytest.raises(AttributeError, match=r"super\(\).__init__\(\) before register_memory\('v', ...\)"):
+        Early()
+
+
+def test_memories_may_be_lists_of_tensors():
+    class Past(MemoryModule):
+        def __init__(self):
+            super().__init__()
+            self.register_memory("past", [])
+
+        def single_step_forward(self, x):
+            self.past = [*self.past, x * 2]
+            return sum(self.past)
+
+    net, x = Past(), torch.ones(2, requires_grad=True)
+    for _ in range(2):
+        net(x).sum().backward()
+        net.detach()
+    again = copy.deepcopy(net)
+    assert [one.tolist() for one in again.past] == [[2.0, 2.0]] * 2

@@ -169,6 +169,8 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         Raises:
             ValueError: the name is taken, or ``value`` is a tensor that needs a gradient.
         """
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"Call super().__init__() before register_memory({name!r}, ...).")
         if (
             name in self._parameters
             or name in self._buffers
@@ -204,8 +206,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
     def detach(self) -> None:
         """Keep the memories' values but cut them from the graph: truncated backpropagation through time."""
         for name, value in self.named_memories():
-            if isinstance(value, Tensor):
-                self.__dict__[name] = value.detach()
+            self.__dict__[name] = map_tensors(Tensor.detach, value)
         self._graph = _Graph()
 
     def memory_state(self) -> dict[str, Any]:
@@ -470,12 +471,19 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
     def __getstate__(self) -> dict[str, Any]:
         """What ``deepcopy`` and ``pickle`` take: memories cut from the graph, which neither can copy."""
         state = {
-            name: value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
+            name: map_tensors(_cut, value) if isinstance(value, Tensor) or name in self._memories else value
             for name, value in self.__dict__.items()
         }
         state["_graph"], state["_memories"] = _Graph(), dict(self._memories)
         state["cuts_memories"] = False  # a copy may be made in the middle of a call
-        return state
+        step: Any = state.pop("single_step_forward", None)
+        while hasattr(step, "previous"):  # of a recording, which a copy is no part of
+            step = step.previous
+        return state if step is None else state | {"single_step_forward": step}
+
+
+def _cut(tensor: Tensor) -> Tensor:
+    return tensor if tensor.grad_fn is None else tensor.detach()
 
 
 def _place(tensor: Tensor) -> int:

@@ -138,8 +138,8 @@ def test_a_loop_that_would_be_compiled_in_each_process_is_refused():
 
 def test_what_is_compiled_into_loops_is_not_called_from_python():
     """It has no entry for that: Python would jump to nowhere."""
-    with pytest.raises(TypeError, match="copy can only be called by compiled loops"):
-        numba_math.copy(np.zeros(2), np.ones(2))
+    with pytest.raises(TypeError, match="widen can only be called by compiled loops"):
+        numba_math.widen(np.zeros(2), np.ones(2))
 
 
 def test_the_folder_may_be_new_and_deep(tmp_path):

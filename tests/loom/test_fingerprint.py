@@ -1,12 +1,17 @@
 """What an earlier look at a neuron found is not believed once anything that decides its step changed."""
 
+import array
+import dataclasses
 import gc
+import math
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from compare import assert_same
 from spikeloom import neuron, surrogate
 from spikeloom.loom.fingerprint import look
 
@@ -141,3 +146,44 @@ def test_a_neuron_that_its_own_step_can_reach_is_not_kept_alive():
     kept = node = None
     gc.collect()
     assert gone() is None
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    gain: float
+
+
+SLOTTED = Slotted(1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "change", "factor"),
+    [
+        (lambda: Slotted(1.0), lambda node: setattr(node.held, "gain", 0.1), lambda held: held.gain),
+        (lambda: SLOTTED, lambda _node: setattr(SLOTTED, "gain", 0.1), lambda _held: SLOTTED.gain),
+        (lambda: array.array("f", [1.0]), lambda node: node.held.__setitem__(0, 0.1), lambda held: held[0]),
+        (
+            lambda: np.array([255], np.uint8),
+            lambda node: setattr(node, "held", np.array([-1], np.int8)),
+            lambda held: float(held[0]),
+        ),
+        (lambda: 0.0, lambda node: setattr(node, "held", -0.0), lambda held: math.atan2(0.0, held)),
+    ],
+    ids=["slots", "slots elsewhere", "array", "type of an array", "sign of zero"],
+)
+def test_settings_that_are_easily_overlooked(first, change, factor):
+    class Scaled(neuron.BaseNode):
+        def neuronal_charge(self, x):
+            self.v = self.v + x * factor(self.held)
+
+    SLOTTED.gain = 1.0
+    node, x = Scaled(step_mode="m", backend="numba"), torch.full((3, 4), 0.6)
+    node.held = first()
+    node(x)
+    change(node)
+    found = []
+    for backend in ("numba", "torch"):
+        node.reset()
+        node.backend = backend
+        found.append(node(x))
+    assert_same("spikes", found[1], found[0])

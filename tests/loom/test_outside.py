@@ -371,13 +371,6 @@ def test_writing_to_the_input():
     assert "writes to a tensor that is not a memory" in loom.explain(charging(charge)())
 
 
-def test_built_in_neurons_are_all_woven():
-    for name, kind in vars(neuron).items():
-        if isinstance(kind, type) and issubclass(kind, LIFNode | IFNode):
-            made = kind((4,)) if kind is neuron.HomeostaticLIFNode else kind()
-            assert "runs on the reference loop" not in loom.explain(made), name
-
-
 def test_two_names_of_a_memory_that_is_written_in_place():
     class Aliased(BaseNode):
         def __init__(self, in_place):

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -86,8 +87,7 @@ def test_a_helper_that_comes_late_does_nothing(monkeypatch):
     def held_up(job):
         free.wait(timeout=20)
 
-    blocker = threads._Job(native(held_up), 0)
-    threads._helpers(1).put(blocker)
+    threads._helpers(1).put((Future(), native(held_up), 0))
     threads.run(native(lambda job: seen.append(threading.get_ident())), 1, 2)  # the helper is busy elsewhere
     assert seen == [threading.get_ident()]
     free.set()

@@ -7,7 +7,6 @@ on a full disk nothing is kept.
 
 import atexit
 import hashlib
-import importlib.util
 import os
 import shutil
 import stat
@@ -70,8 +69,8 @@ def load_module(source: str, helpers: Sequence[ModuleType] | None = None) -> Mod
             try:
                 write_beside(path, source.encode())  # as they are on Windows too
             except OSError:  # the disk is full
-                return _in_memory(full_name, source)
-        return _imported(full_name, path)
+                return _made(full_name, source, f"<{name}>")
+        return _made(full_name, source, str(path))
 
 
 def reload_module(module: ModuleType) -> ModuleType:
@@ -87,7 +86,7 @@ def reload_module(module: ModuleType) -> ModuleType:
     for compiled in found:
         compiled.unlink(missing_ok=True)
     with _LOCK:
-        return _imported(module.__name__, path)
+        return _made(module.__name__, path.read_text("utf-8"), str(path))
 
 
 def _remove_foreign(path: Path) -> None:
@@ -98,22 +97,12 @@ def _remove_foreign(path: Path) -> None:
                 file.unlink()
 
 
-def _imported(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # Numba looks the module up while it compiles
-    spec.loader.exec_module(module)
-    return module
-
-
-def _in_memory(name: str, source: str) -> ModuleType:
-    """A module without a file, of which nothing can be kept."""
+def _made(name: str, source: str, file: str) -> ModuleType:
+    """A module; where its file does not exist, nothing of it can be kept."""
     module = ModuleType(name)
-    module.__file__ = f"<{name}>"
-    sys.modules[name] = module
-    exec(compile(source, module.__file__, "exec"), vars(module))
+    module.__file__ = file
+    sys.modules[name] = module  # Numba looks the module up while it compiles
+    exec(compile(source, file, "exec"), vars(module))
     return module
 
 

@@ -11,7 +11,7 @@ makes them constants again; a number that goes on changing gets the reference lo
 import contextlib
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,8 @@ from torch._C._functorch import peek_interpreter_stack
 from spikeloom.errors import BackendError
 from spikeloom.loom.backends import COMPILED, HAS_TRITON, computed_in, effective_backend, misplaced, target_of
 from spikeloom.loom.fingerprint import look, settings_of
-from spikeloom.loom.select import broadcasts, held_back, tell, weave_anew
-
-if TYPE_CHECKING:
-    from spikeloom.loom.running import Loops
+from spikeloom.loom.program import Program
+from spikeloom.loom.select import broadcasts, held_back, tell, unfit
 
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 FEW = 4  # sets of numbers of a neuron that become constants; PyTorch makes 8 graphs at most by default
@@ -88,9 +86,15 @@ def program_of(
         return "", "it is under a transformation of PyTorch's", (), (), True
     if reason := held_back(node):
         return "", reason, (), (), True
+    from spikeloom.loom.weave import weave
+
     with _undisturbed(node):
-        names = [name for name, value in look(node)[1] if _fits(value, shape, dtype)]
-        loops = weave_anew(node, shape, dtype, names=tuple(names))
+        names = [
+            name
+            for name, value in look(node)[1]
+            if value.dtype == computed_in(dtype) and broadcasts(value.shape, torch.Size(shape))
+        ]
+        loops = weave(node, shape, dtype, names=tuple(names))
     if isinstance(loops, str):
         tell(node, loops)
         return "", loops, (), (), True
@@ -98,17 +102,8 @@ def program_of(
     settings = tuple(settings_of(node))
     seen = _seen.setdefault(node, set())
     seen.add(settings)
-    return _text(loops, keep), "", paths, settings, len(seen) <= FEW
-
-
-def _fits(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
-    return value.dtype == computed_in(dtype) and broadcasts(value.shape, torch.Size(shape))
-
-
-def _text(loops: "Loops", keep: tuple[bool, ...]) -> str:
-    from spikeloom.loom.program import Program
-
-    return Program(loops.woven, keep).to_text()  # in a graph, all get a gradient
+    text = Program(loops.woven, keep).to_text()  # in a graph, all get a gradient
+    return text, "", paths, settings, len(seen) <= FEW
 
 
 @contextlib.contextmanager
@@ -213,13 +208,8 @@ def _unsuited(node: Any, x_seq: Tensor, paths: tuple[Any, ...], operands: list[A
         return f"its input has the type {x_seq.dtype}"
     named = [(path[-1][1], value) for path, value in zip(paths, operands, strict=True)]
     for name, value in [*node.named_memories(), *named]:
-        if isinstance(value, Tensor):
-            if value.device != x_seq.device or value.dtype != x_seq.dtype:
-                return f"its '{name}' is a {value.dtype} on {value.device}"
-            if not broadcasts(value.shape, x_seq.shape[1:]):
-                return f"its '{name}' does not broadcast to a step's input"
-        elif not isinstance(value, (int, float)):
-            return f"its memory '{name}' is no number and no tensor"
+        if reason := unfit(name, value, x_seq):
+            return reason
     return ""
 
 

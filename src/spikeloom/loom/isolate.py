@@ -198,7 +198,8 @@ class Isolated:
                 copied.__setstate__(state)
             else:
                 plain, slots = state if isinstance(state, tuple) else (state, None)
-                copied.__dict__.update(plain or {})
+                if plain:
+                    copied.__dict__.update(plain)
                 for key, held in (slots or {}).items():
                     setattr(copied, key, held)
         for item in items or ():

@@ -1,6 +1,5 @@
 """Loops of a module, as native functions of a job's address."""
 
-import ctypes
 import functools
 from array import array
 from collections.abc import Callable
@@ -40,10 +39,7 @@ class Native:
 
     def native(self, name: str, dtype: torch.dtype) -> Callable[[int], Any]:
         """The loop ``name`` for a type."""
-        found = self._found(name, dtype)
-        if not hasattr(found, "from_python"):
-            found.from_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(found.address)
-        return found.from_python
+        return self._found(name, dtype).ctypes
 
     def address(self, name: str, dtype: torch.dtype) -> int:
         """The address of the loop ``name`` for a type; 0 if the module has none of that name."""

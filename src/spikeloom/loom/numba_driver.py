@@ -30,7 +30,7 @@ from spikeloom.loom.numba_job import (
     vector,
     words_of,
 )
-from spikeloom.loom.numba_math import add, copy, fill, narrow, widen
+from spikeloom.loom.numba_math import narrow, widen
 
 ARGUMENTS, BLOCK, CHUNK, OUTPUTS = job_of.ARGUMENTS, job_of.BLOCK, job_of.CHUNK, job_of.OUTPUTS
 STEPS, TOTAL, WINDOW = job_of.STEPS, job_of.TOTAL, job_of.WINDOW
@@ -51,21 +51,30 @@ def point(given, place, address, apart, count):
 
 
 @jit
-def read(target, size, words, place, at, real):
-    """Fill a row with an argument, which has one number for all neurons or one for each."""
-    fill(numbers(target, size, real), vector(words, place, real), at)
+def move(target, source, size, real):
+    """Copy a row."""
+    row, other = numbers(target, size, real), numbers(source, size, real)
+    for i in range(size):
+        row[i] = other[i]
 
 
 @jit
-def move(target, source, size, real):
-    """Copy a row."""
-    copy(numbers(target, size, real), numbers(source, size, real))
+def read(target, size, words, place, at, real):
+    """Fill a row with an argument, which has one number for all neurons or one for each."""
+    row, source = numbers(target, size, real), vector(words, place, real)
+    if source.shape[0] == 1:
+        for i in range(size):
+            row[i] = source[0]
+    else:
+        move(target, argument(words, place)[0] + at * row.itemsize, size, real)
 
 
 @jit
 def gather(target, source, size, real):
     """Add a row to another."""
-    add(numbers(target, size, real), numbers(source, size, real))
+    row, other = numbers(target, size, real), numbers(source, size, real)
+    for i in range(size):
+        row[i] += other[i]
 
 
 @jit

@@ -71,11 +71,7 @@ class _Row:
         read = {argument for one in self.late for argument in one.arguments} | set(plan.outputs)
         kept = [one for one in self.early if one.result in read]
         self.hoisted = {one.result: f"{prefix}{place}" for place, one in enumerate(kept)}
-
-    @property
-    def names(self) -> list[str]:
-        """The arrays of what is computed once per block."""
-        return list(self.hoisted.values())
+        self.names = list(self.hoisted.values())  # arrays of what is computed once per block
 
     def prologue(self, name: str) -> str:
         """A function that fills the arrays of :attr:`names`."""

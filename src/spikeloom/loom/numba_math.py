@@ -1,4 +1,4 @@
-"""Functions that emitted loops call: copies into blocks, and an exponential that LLVM can vectorise.
+"""Functions that emitted loops call: conversions of bfloat16, and an exponential that LLVM can vectorise.
 
 Numba's own ``exp`` calls the C library once per element, which keeps a whole loop from being vectorised.
 """
@@ -154,30 +154,6 @@ def _tanh_float32(x):
     small = size + size * square * series
     result = small if size < _SMALL else large
     return result if x >= _ZERO else (-result if x < _ZERO else x)
-
-
-@jit
-def fill(block, source, at):
-    """Copy ``source[at:]`` into ``block``; a source of one number fills it."""
-    if source.shape[0] == 1:
-        for i in range(block.shape[0]):
-            block[i] = source[0]
-    else:
-        copy(block, source[at:])
-
-
-@jit
-def copy(block, source):
-    """Copy as much of ``source`` as ``block`` takes; an assignment to a slice takes seconds to compile."""
-    for i in range(block.shape[0]):
-        block[i] = source[i]
-
-
-@jit
-def add(block, source):
-    """Add ``source`` to ``block``."""
-    for i in range(block.shape[0]):
-        block[i] += source[i]
 
 
 _SIXTEEN, _SIGN_OFF, _INFINITE = np.uint32(16), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)

@@ -36,9 +36,8 @@ def _compare(symbol: str, compute: Callable[..., Any]) -> Operation:
 OPERATIONS: dict[str, Operation] = {
     "add": Operation("({0} + {1})", torch.add),
     "sub": Operation("({0} - {1})", torch.sub),
-    "add_scaled": Operation(
-        "({0} + {2} * {1})", lambda a, b, c: a + c * b, exact=False
-    ),  # ATen fuses these two
+    # ATen fuses these two.
+    "add_scaled": Operation("({0} + {2} * {1})", lambda a, b, c: a + c * b, exact=False),
     "sub_scaled": Operation("({0} - {2} * {1})", lambda a, b, c: a - c * b, exact=False),
     "mul": Operation("({0} * {1})", torch.mul),
     "div": Operation("({0} / {1})", torch.div),
@@ -99,13 +98,7 @@ RENAMED = {
 }
 """ATen operations that have another name here."""
 
-IDENTITIES = {
-    "detach",
-    "alias",
-    "clone",
-    "expand",
-    "view",
-}
+IDENTITIES = {"detach", "alias", "clone", "expand", "view"}
 """ATen operations that do nothing to a value (those that change a shape are refused by the shape check)."""
 
 KEYWORDS = {

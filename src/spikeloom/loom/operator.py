@@ -39,9 +39,7 @@ _library.define(
 )
 
 
-@functools.lru_cache(256)
-def _parsed(text: str) -> Program:
-    return from_text(text)
+_parsed = functools.lru_cache(256)(from_text)
 
 
 @functools.lru_cache(256)

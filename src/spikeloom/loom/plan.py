@@ -6,7 +6,7 @@ to multiply or divide by 1, is left out, as resting potentials and slopes often 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,7 +192,10 @@ class PlanBuilder:
         if not kwargs and _changes_nothing(name, *args[1:]):
             return self.number(args[0])
         if name in ("add", "sub", "rsub"):
-            return self.sum(name, args, kwargs.get("alpha", args[2] if len(args) > 2 else 1))
+            operation, operands = ("sub", args[1::-1]) if name == "rsub" else (name, args[:2])
+            alpha = kwargs.get("alpha", args[2] if len(args) > 2 else 1)
+            scaled = (f"{operation}_scaled", *operands, alpha)
+            return self.emit(operation, *operands) if alpha == 1 else self.emit(*scaled)
         if name == "div" and kwargs.get("rounding_mode"):
             if kwargs["rounding_mode"] != "trunc":
                 raise CannotWeave("a step divides and rounds down")
@@ -213,18 +216,11 @@ class PlanBuilder:
         if name == "masked_fill":
             return self.emit("where", args[1], args[2], args[0])
         if name in _DERIVATIVES:
-            return _DERIVATIVES[name](self, *args)
+            return _DERIVATIVES[name](self.emit, *args)
         name = RENAMED.get(name, name)
         if name not in OPERATIONS:
             raise CannotWeave(f"the operation {name} is not one that the loom weaves")
         return self.emit(name, *args)
-
-    def sum(self, name: str, args: list[Any], alpha: Any) -> Argument:
-        first, second = args[:2] if name != "rsub" else (args[1], args[0])
-        operation = "add" if name == "add" else "sub"
-        if alpha != 1:
-            return self.emit(f"{operation}_scaled", first, second, alpha)
-        return self.emit(operation, first, second)
 
     def any(self, argument: Any) -> Argument:
         """An argument of an operation, or a value made here, as it is."""
@@ -266,18 +262,6 @@ class PlanBuilder:
         return result
 
 
-def _sigmoid_backward(builder: PlanBuilder, grad: Any, result: Any) -> Value:
-    return builder.emit("mul", builder.emit("mul", grad, builder.emit("sub", 1.0, result)), result)
-
-
-def _tanh_backward(builder: PlanBuilder, grad: Any, result: Any) -> Value:
-    return builder.emit("mul", grad, builder.emit("sub", 1.0, builder.emit("square", result)))
-
-
-def _threshold_backward(builder: PlanBuilder, grad: Any, source: Any, limit: Any) -> Value:
-    return builder.emit("where", builder.emit("le", source, limit), 0.0, grad)
-
-
 _NEUTRAL = {"sub": 0, "mul": 1, "div": 1}
 """The number with which an operation changes no number; to add 0 would make the negative of 0 positive."""
 
@@ -289,8 +273,10 @@ def _changes_nothing(name: str, *operands: Any) -> bool:
     return operands[0] == _NEUTRAL.get(name) and math.copysign(1, operands[0]) > 0
 
 
-_DERIVATIVES = {
-    "sigmoid_backward": _sigmoid_backward,
-    "tanh_backward": _tanh_backward,
-    "threshold_backward": _threshold_backward,
+_DERIVATIVES: dict[str, Callable[..., Value]] = {
+    "sigmoid_backward": lambda emit, grad, result: emit(
+        "mul", emit("mul", grad, emit("sub", 1.0, result)), result
+    ),
+    "tanh_backward": lambda emit, grad, result: emit("mul", grad, emit("sub", 1.0, emit("square", result))),
+    "threshold_backward": lambda emit, grad, x, limit: emit("where", emit("le", x, limit), 0.0, grad),
 }

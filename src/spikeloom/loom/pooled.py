@@ -27,12 +27,11 @@ class Pooling:
 
     def output(self, x: Tensor) -> Tensor:
         """Room for the pooled output of ``x``, in its memory format."""
-        num_steps, batch, channels, height, width = x.shape
+        *many, channels, height, width = x.shape
         height, width = height // self.size, width // self.size
         if self.inner == 1:
-            return torch.empty((num_steps, batch, channels, height, width), dtype=x.dtype, device=x.device)
-        shape = (num_steps, batch, height, width, channels)
-        return torch.empty(shape, dtype=x.dtype, device=x.device).movedim(-1, 2)
+            return x.new_empty((*many, channels, height, width))
+        return x.new_empty((*many, height, width, channels)).movedim(-1, 2)
 
 
 def pooling(x: Tensor, size: int) -> Pooling | None:

@@ -29,9 +29,6 @@ class Loops(ABC):
     def __init__(self, woven: Woven):
         self.woven, self.step, self.learned = woven, woven.step, woven.learned
         self.reads = self.step.reads
-        memories, operands = self.step.num_memories, sum(woven.learned)
-        self.has_gradient = woven.has_gradient or (self.step.output_has_gradient, *[True] * memories)
-        self.gets_gradient = woven.gets_gradient or (True,) * (1 + memories + operands)
 
     @abstractmethod
     def forward(
@@ -132,9 +129,9 @@ class _Run(torch.autograd.Function):
         ctx.save_for_backward(x, notes, *(source for source in sources if isinstance(source, Tensor)))
         ctx.set_materialize_grads(False)
         # As on the reference loop, where a backward pass then says so.
-        of_memories = loops.has_gradient[1:]
-        kept = [has for has, one in zip(of_memories, keep, strict=True) if one]
-        differentiable = (loops.has_gradient[0], *of_memories, *kept)
+        has_gradient = loops.woven.has_gradient
+        kept = [has for has, one in zip(has_gradient[1:], keep, strict=True) if one]
+        differentiable = (*has_gradient, *kept)
         ctx.mark_non_differentiable(
             *(one for one, has in zip(results, differentiable, strict=True) if not has)
         )
@@ -150,12 +147,13 @@ class _Run(torch.autograd.Function):
         waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
         num_memories = ctx.loops.step.num_memories
-        gets = iter(ctx.loops.gets_gradient[1:])
-        starts = [next(gets) and isinstance(source, Tensor) for source in sources[:num_memories]]
-        wanted = [*starts, *(learned and next(gets) for learned in ctx.loops.learned)]
+        to_x, *gets = ctx.loops.woven.gets_gradient
+        waiting = iter(gets)
+        starts = [next(waiting) and isinstance(source, Tensor) for source in sources[:num_memories]]
+        wanted = [*starts, *(learned and next(waiting) for learned in ctx.loops.learned)]
         x = time_major(x)  # whoever kept it may have changed its memory layout
         found = ctx.loops.backward(x, sources, ctx.keep, gradients, wanted, ctx.window, notes)
-        if not ctx.loops.gets_gradient[0]:
+        if not to_x:
             found[0] = None
         return None, None, None, None, *found
 

@@ -5,6 +5,7 @@ import functools
 import logging
 import types
 import weakref
+from array import array
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, ValuesView
 from itertools import chain
@@ -109,11 +110,7 @@ class _Elsewhere(NamedTuple):
         """The numbers, names and short containers among it: global variables, attributes of modules and of
         the class, and what functions have in their closures."""
         for owner, name in self.read:
-            if isinstance(owner, types.CellType):
-                yield name, _brief(next(iter(held_by(owner)), None), self.names)
-            else:
-                variables = owner if isinstance(owner, dict) else vars(owner)
-                yield name, _brief(variables.get(name), self.names)
+            yield name, _brief(held_at(owner, name), self.names)
 
 
 _by_class: dict[type, _Elsewhere] = {}
@@ -141,6 +138,13 @@ def held_by(cell: types.CellType) -> list[Any]:
         return []
 
 
+def held_at(owner: Any, name: str) -> Any:
+    """What an owner of those that :func:`read_by` finds has under a name; ``None`` for nothing."""
+    if isinstance(owner, types.CellType):
+        return next(iter(held_by(owner)), None)
+    return (owner if isinstance(owner, dict) else vars(owner)).get(name)
+
+
 def _brief(value: Any, names: Container[str]) -> Any:
     """What decides whether something elsewhere is the same: which object, what a short one holds, and of its
     attributes those that have one of the ``names``."""
@@ -162,7 +166,7 @@ def _settings(value: Any) -> Iterable[tuple[str, Any]]:
         own = [base for base in reversed(value.__mro__) if not of_library(base)]
         return chain.from_iterable(vars(base).items() for base in own)
     is_known = isinstance(value, types.ModuleType | nn.Module)
-    return () if is_known else getattr(value, "__dict__", {}).items()
+    return () if is_known else attributes(value).items()
 
 
 def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], frozenset[str]]:
@@ -210,7 +214,9 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
 def _globals_in(code: types.CodeType) -> Iterator[str]:
     """The names of global variables in a function, and in those within it."""
     yield from (
-        one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        one.argval
+        for one in dis.get_instructions(code)
+        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL")
     )
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -228,7 +234,7 @@ def named_in(code: types.CodeType) -> Iterator[str]:
 def frozen(value: Any, depth: int = 0) -> Any:
     """What decides whether an attribute is still the same; below a few levels, only which object it is."""
     if isinstance(value, SIMPLE):
-        return type(value), value
+        return type(value), value if value or not isinstance(value, float) else str(value)  # 0.0 == -0.0
     if isinstance(value, Tensor):
         return Tensor, value.requires_grad, value.dtype
     is_short = isinstance(value, _CONTAINERS) and len(value) <= _SHORT
@@ -242,13 +248,17 @@ def frozen(value: Any, depth: int = 0) -> Any:
     if isinstance(value, set | frozenset):
         return type(value), frozenset(frozen(item, below) for item in value)
     if isinstance(value, np.ndarray):
-        return np.ndarray, value.shape, value.tobytes()
+        return value.dtype, value.shape, value.tobytes()
+    if isinstance(value, array):
+        return value.typecode, value.tobytes()
     if isinstance(value, types.FunctionType):
         return (
             _Same(value),
             value.__code__,
             frozen(value.__defaults__, below),
-            tuple(_cell(cell) for cell in value.__closure__ or ()),
+            tuple(
+                frozen(one, _DEEPEST_SHORT + 1) for cell in value.__closure__ or () for one in held_by(cell)
+            ),
             frozen(vars(value), below),
             *_read_by_function(value),
         )
@@ -256,11 +266,12 @@ def frozen(value: Any, depth: int = 0) -> Any:
         parts = (value.func, value.args, value.keywords)
         return functools.partial, *(frozen(one, below) for one in parts)
     known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
-    if hasattr(value, "__dict__") and not known:  # such as a namespace of settings
-        return _Same(value), class_version(type(value)), frozen(vars(value), below)
-    return _Same(value)
+    held = {} if known else attributes(value)  # such as of a namespace of settings
+    return (_Same(value), class_version(type(value)), frozen(held, below)) if held else _Same(value)
 
 
-def _cell(cell: types.CellType) -> Any:
-    simple = (*SIMPLE, Tensor)
-    return tuple(frozen(held) if isinstance(held, simple) else _Same(held) for held in held_by(cell))
+def attributes(value: Any) -> dict[str, Any]:
+    """The attributes of an object, also those in slots."""
+    kinds = type(value).__mro__
+    slots = {name for kind in kinds for name in getattr(kind, "__slots__", ()) if hasattr(value, name)}
+    return getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}

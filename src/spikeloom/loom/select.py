@@ -31,8 +31,6 @@ _told: set[tuple[type, str]] = set()
 _GLOBAL_HOOKS = tuple(
     f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre")
 )
-# Whether torch.func transforms what is computed, be it with other inputs; private, so optional.
-_is_transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 _log = logging.getLogger("spikeloom.loom")
 
 
@@ -128,7 +126,9 @@ def find(
                 misses.pop(node, None)
             return known
     misses[node] = misses.get(node, 0) + 1
-    loops = weave_anew(node, shape, dtype, target, names)
+    from spikeloom.loom.weave import weave
+
+    loops = weave(node, shape, dtype, target, names)
     if isinstance(loops, str) and loops.startswith(CHANGES):
         _changing[node] = (_version(node), loops)
         return loops
@@ -182,7 +182,7 @@ def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, targe
         return reason
     if torch._C._get_tracing_state() is not None:
         return "it is being traced by PyTorch"
-    if _is_transforming():
+    if torch._C._are_functorch_transforms_active():
         return "it is under a transformation of PyTorch's"
     if (
         type(x_seq) not in (Tensor, nn.Parameter)
@@ -199,13 +199,7 @@ def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, targe
     for name, value in (*node.named_memories(), *tensors):
         if isinstance(value, Tensor) and _is_transformed(value):
             return f"its '{name}' is under a transformation of PyTorch's"
-    for name, value in node.named_memories():
-        if isinstance(value, Tensor):
-            if reason := _unfit(name, value, x_seq):
-                return reason
-        elif not isinstance(value, int | float):
-            return f"its memory '{name}' is no number and no tensor"
-    return None
+    return next(filter(None, (unfit(name, value, x_seq) for name, value in node.named_memories())), None)
 
 
 def _is_transformed(value: Tensor) -> bool:
@@ -215,7 +209,7 @@ def _is_transformed(value: Tensor) -> bool:
 def fitting(tensors: list[tuple[str, Tensor]], x_seq: Tensor) -> tuple[list[tuple[str, Tensor]], str | None]:
     """Those of a neuron's tensors that a loop over ``x_seq`` can read, and why it cannot read another, if
     there is one: that matters only to a step that reads it."""
-    reasons = [_unfit(name, value, x_seq) for name, value in tensors]
+    reasons = [unfit(name, value, x_seq) for name, value in tensors]
     fit = [pair for pair, reason in zip(tensors, reasons, strict=True) if reason is None]
     return fit, next(filter(None, reasons), None)
 
@@ -225,8 +219,10 @@ def why_not(reason: str, unfit: str | None) -> str:
     return unfit if unfit and reason.startswith((FOREIGN, FAILED)) else reason
 
 
-def _unfit(name: str, value: Tensor, x_seq: Tensor) -> str | None:
-    """Why a loop over ``x_seq`` cannot read a tensor of the neuron."""
+def unfit(name: str, value: Any, x_seq: Tensor) -> str | None:
+    """Why a loop over ``x_seq`` cannot read a memory or a tensor of the neuron."""
+    if not isinstance(value, Tensor):
+        return None if isinstance(value, (int, float)) else f"its memory '{name}' is no number and no tensor"
     if value.device != x_seq.device or value.dtype != computed_in(x_seq.dtype):
         return f"its '{name}' is a {value.dtype} on {value.device}"
     shape = x_seq.shape[1:]
@@ -242,31 +238,6 @@ def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     if len(shape) > len(to):
         return False
     return all(size in (1, full) for size, full in zip(reversed(shape), reversed(to), strict=False))
-
-
-def weave_anew(
-    node: Any,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-    target: str = "numba",
-    names: tuple[str, ...] | None = None,
-) -> Loops | str:
-    """As :func:`find`, whatever was found before."""
-    for name in ("single_step_forward", "expand_memories"):
-        if getattr(type(node), name, None) not in _declared(node, name):
-            return f"it overrides {name}"
-    if node.has_step_function():
-        return "it overrides single_step_functional_forward"
-    if node.has_sequence_function():
-        return "it overrides multi_step_functional_forward"
-    from spikeloom.loom.weave import weave
-
-    return weave(node, shape, dtype, target, names)
-
-
-def _declared(node: Any, name: str) -> list[Any]:
-    """A method in the class that declares a step to be charge, fire, reset."""
-    return [vars(base).get(name) for base in type(node).__mro__ if "charge_fire_reset" in vars(base)]
 
 
 def tell(node: Any, reason: str, level: int = logging.WARNING) -> None:

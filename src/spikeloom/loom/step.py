@@ -29,12 +29,6 @@ class Step:
         return len(self.backward.outputs) - 1 - self.num_memories
 
     @property
-    def output_has_gradient(self) -> bool:
-        """Whether any gradient depends on that of the output: not with a surrogate that has no slope."""
-        of_output = Value(1 + self.num_memories + self.num_operands)
-        return of_output in needed(self.backward.instructions, self.backward.outputs)[1]
-
-    @property
     def reads(self) -> list[bool]:
         """Which operands either plan reads: a neuron may hold tensors that its step does not."""
         read = set().union(

@@ -13,11 +13,13 @@ import queue
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import torch
 
+_Job = tuple[Future[None], Callable[[int], Any], int]  # what a helper is to call, and with what
 _queues: dict[int, "queue.SimpleQueue[_Job]"] = {}
 _teams: list[Any] = []  # PyTorch's GOMP_parallel, or None, once it was looked for
 
@@ -35,54 +37,27 @@ def run(function: Callable[[int], Any], job: int, num_threads: int) -> None:
     elif team := _openmp():
         team(function, job, num_threads, 0)
     else:
-        shared = _Job(function, job)
+        helping: list[Future[None]] = [Future() for _ in range(num_threads - 1)]
         try:
-            for _ in range(num_threads - 1):
-                _helpers(num_threads - 1).put(shared)
+            for one in helping:
+                _helpers(num_threads - 1).put((one, function, job))
             function(job)
         finally:
-            shared.wait()
+            _leave(helping)
 
 
-class _Job:
-    """Work that helpers may join until the caller finds nothing left to do."""
+def _leave(helping: "list[Future[None]]") -> None:
+    """Let nobody join any more, and wait for those who have.
 
-    def __init__(self, function: Callable[[int], Any], job: int):
-        self.function, self.job = function, job
-        self.lock, self.left = threading.Lock(), threading.Event()
-        self.helping, self.closed = 0, False
-
-    def help(self) -> None:
-        with self.lock:
-            if self.closed:
-                return
-            self.helping += 1
-        self.function(self.job)
-        with self.lock:
-            self.helping -= 1
-            if self.closed and not self.helping:
-                self.left.set()
-
-    def wait(self) -> None:
-        """Let nobody join any more, and wait for those who have.
-
-        Ctrl-C has to wait, too: helpers write into memory that is freed after this.
-        """
-        interrupted: BaseException | None = None
-        while True:
-            try:
-                if self._is_left():
-                    break
-                self.left.wait()
-            except BaseException as error:
-                interrupted = error
-        if interrupted:
-            raise interrupted
-
-    def _is_left(self) -> bool:
-        with self.lock:
-            self.closed = True
-            return not self.helping
+    Ctrl-C has to wait, too: helpers write into memory that is freed after this.
+    """
+    try:
+        for one in helping:
+            if not one.cancel():
+                one.result()
+    except BaseException:
+        _leave(helping)
+        raise
 
 
 def _helpers(number: int) -> "queue.SimpleQueue[_Job]":
@@ -99,7 +74,10 @@ def _helpers(number: int) -> "queue.SimpleQueue[_Job]":
 
 def _work(jobs: "queue.SimpleQueue[_Job]") -> None:
     while True:
-        jobs.get().help()
+        future, function, job = jobs.get()
+        if future.set_running_or_notify_cancel():  # not where the caller has nothing left to do
+            function(job)
+            future.set_result(None)
 
 
 def _openmp() -> Any:

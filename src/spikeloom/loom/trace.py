@@ -241,22 +241,19 @@ class _Recorder(TorchDispatchMode):
         self.builder, self.expanded = builder, expanded
 
     def dispatch(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One ATen operation, with what it was called with."""
+        """The result of an ATen operation, which the builder writes down."""
+        kwargs = kwargs or {}
         with torch._C.DisableTorchFunction():
-            return self.noted(func, args, kwargs or {})
-
-    def noted(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """The result of an operation, which the builder writes down."""
-        written = self.builder.check(func, args, kwargs)
-        if self.expanded is None or func.overloadpacket.__name__ in ("view", "expand"):
-            result = func(*args, **kwargs)
-        else:
-            small = {name: self.narrowed(value) for name, value in kwargs.items()}
-            result = func(*map(self.narrowed, args), **small)
-            if isinstance(result, Tensor) and result.shape == (1,) * len(self.expanded):
-                result = written if written is not None else result.expand(self.expanded)
-        self.builder.record(func, args, kwargs, result)
-        return result
+            written = self.builder.check(func, args, kwargs)
+            if self.expanded is None or func.overloadpacket.__name__ in ("view", "expand"):
+                result = func(*args, **kwargs)
+            else:
+                small = {name: self.narrowed(value) for name, value in kwargs.items()}
+                result = func(*map(self.narrowed, args), **small)
+                if isinstance(result, Tensor) and result.shape == (1,) * len(self.expanded):
+                    result = written if written is not None else result.expand(self.expanded)
+            self.builder.record(func, args, kwargs, result)
+            return result
 
     def narrowed(self, value: Any) -> Any:
         """One of the expanded values, or of the sizes of what is to be made."""

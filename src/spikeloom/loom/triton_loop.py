@@ -134,11 +134,7 @@ class _Function:
     def __init__(self, plan: Plan, names: dict[Literal, str], quick: Container[Instruction] = ()):
         self.plan, self.names, self.quick = plan, names, quick
         self.inputs = [f"v{number}" for number in range(plan.num_inputs)]
-
-    @property
-    def literals(self) -> list[str]:
-        """Names of the literals that it takes, after the plan's inputs and what ``one`` and ``zero`` are."""
-        return list(self.names.values())
+        self.literals = list(names.values())  # taken after the inputs and what ``one`` and ``zero`` are
 
     def source(self, name: str) -> str:
         """The function, which returns the plan's outputs."""

@@ -36,6 +36,14 @@ def weave(
     names: Container[str] | None = None,
 ) -> Loops | str:
     """The loops of ``node`` for steps of a shape, by Numba or Triton; or why it has none."""
+    for name in ("single_step_forward", "expand_memories"):
+        declared = [vars(base).get(name) for base in type(node).__mro__ if "charge_fire_reset" in vars(base)]
+        if getattr(type(node), name, None) not in declared:
+            return f"it overrides {name}"
+    if node.has_step_function():
+        return "it overrides single_step_functional_forward"
+    if node.has_sequence_function():
+        return "it overrides multi_step_functional_forward"
     if reason := unavailable(target):
         return reason
     try:
