@@ -70,19 +70,12 @@ def _places(synapse: Synapse, sizes: torch.Size) -> list[int]:
     """Height, width and so on of a convolution's output."""
     if isinstance(synapse, nn.Linear):
         return []
-    padding = _both_sides(synapse)
+    ends = synapse._reversed_padding_repeated_twice[::-1]
+    settings = (ends[::2], ends[1::2], synapse.dilation, synapse.kernel_size, synapse.stride)
     return [
-        (size + both - dilation * (kernel - 1) - 1) // stride + 1
-        for size, both, dilation, kernel, stride in zip(
-            sizes, padding, synapse.dilation, synapse.kernel_size, synapse.stride, strict=True
-        )
+        (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+        for size, before, after, dilation, kernel, stride in zip(sizes, *settings, strict=True)
     ]
-
-
-def _both_sides(conv: Any) -> list[int]:
-    """Padding on both sides together, of each dimension."""
-    ends = conv._reversed_padding_repeated_twice
-    return [ends[i] + ends[i + 1] for i in range(len(ends) - 2, -1, -2)]
 
 
 def _padded(conv: Any, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from spikeloom.plot.axes import BLUE, GREY, VERMILLION, label
+from spikeloom.plot.axes import BLUE, GREY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,9 @@ def draw_window(delays: Tensor, changes: Tensor, ax: Axes) -> None:
     for part, color in ((stronger, BLUE), (~stronger, VERMILLION)):
         ax.vlines(delays[part].numpy(), 0, changes[part].numpy(), color=color, linewidth=2)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    label(ax, "STDP window", "time from spike before to spike behind (steps)", "weight change")
+    ax.set(
+        title="STDP window", xlabel="time from spike before to spike behind (steps)", ylabel="weight change"
+    )
 
 
 def draw_traces(axes: list[Axes], spikes: Tensor, traces: Tensor, weight: Tensor) -> None:
@@ -39,6 +41,6 @@ def draw_traces(axes: list[Axes], spikes: Tensor, traces: Tensor, weight: Tensor
         ax = axes[index]
         ax.vlines(spikes[:, index].nonzero().flatten().numpy(), 0, 0.3, color=GREY, linewidth=1)
         ax.plot(traces[:, index].numpy(), color=color)
-        label(ax, f"Spikes and trace {side} the synapse", "", "trace")
+        ax.set(title=f"Spikes and trace {side} the synapse", ylabel="trace")
     axes[2].plot(weight.numpy(), color="black")
-    label(axes[2], "Weight", "time step", "weight")
+    axes[2].set(title="Weight", xlabel="time step", ylabel="weight")

@@ -14,6 +14,7 @@ from spikeloom.errors import ShapeError, SpikeloomError
 from spikeloom.learning.correlation import SYNAPSES, Synapse, check_activities
 from spikeloom.memory import HALF, MemoryModule
 from spikeloom.monitor import BaseMonitor, InputMonitor, OutputMonitor
+from spikeloom.monitor.base import identity
 
 Modulation = Callable[[Tensor], Any]
 MANY_BYTES = 2**30  # of spikes: what waits longer for a step is probably forgotten
@@ -23,11 +24,6 @@ def in_full(weight: Tensor) -> Tensor:
     """A weight to compute with: without gradient, in at least float32, as halves cannot count."""
     weight = weight.detach()
     return weight.float() if weight.dtype in HALF else weight
-
-
-def identity(weight: Tensor) -> Tensor:
-    """The weight itself: what the factors of a weight change are if nothing else is given."""
-    return weight
 
 
 class SynapseLearner(MemoryModule):
@@ -209,8 +205,8 @@ class _SynapseMonitor(InputMonitor):
         self.synapse, self.warned = synapse, False
         super().__init__(synapse)
 
-    def _record(self, name: str, value: Any, function: Callable[[Any], Any]) -> None:
-        super()._record(name, value, function)
+    def _record(self, name: str, value: Any) -> None:
+        super()._record(name, value)
         if self.warned or not self.is_enable() or not isinstance(value, Tensor):
             return
         size = len(self) * value.nbytes

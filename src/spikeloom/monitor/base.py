@@ -23,6 +23,7 @@ class BaseMonitor:
     Args:
         net: the network.
         instance: class or classes of the modules to record; default: the class of ``net`` itself.
+        function: applied to each value before it is kept.
         detach: whether records are cut from the autograd graph; keep the graph to use them in a loss.
     Attributes:
         records: all records, in the order in which they were made.
@@ -32,9 +33,16 @@ class BaseMonitor:
         with the network's tensors.
     """
 
-    def __init__(self, net: nn.Module, instance: Instance | None = None, *, detach: bool = True):
+    def __init__(
+        self,
+        net: nn.Module,
+        instance: Instance | None = None,
+        function: Callable[[Any], Any] = identity,
+        *,
+        detach: bool = True,
+    ):
         instance = type(net) if instance is None else instance
-        self.detach = detach
+        self.function, self.detach = function, detach
         self.records: list[Any] = []
         self.hooks: list[Any] = []
         self._enable = True
@@ -53,9 +61,9 @@ class BaseMonitor:
         """Hang the monitor's hook on ``module``; the handle removes it."""
         raise NotImplementedError
 
-    def _record(self, name: str, value: Any, function: Callable[[Any], Any]) -> None:
+    def _record(self, name: str, value: Any) -> None:
         if self._enable and self.hooks:
-            value = function(map_tensors(Tensor.detach, value) if self.detach else value)
+            value = self.function(map_tensors(Tensor.detach, value) if self.detach else value)
             self.name_records_index[name].append(len(self.records))
             # Copies: neither later steps nor the user's in-place changes may reach the records.
             self.records.append(map_tensors(Tensor.clone, value))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
+from torch.utils._pytree import tree_leaves
 
 from spikeloom.monitor.base import BaseMonitor, Instance, identity
 from spikeloom.monitor.hooks import Hook, inputs_of
@@ -31,25 +32,19 @@ class GradOutputMonitor(BaseMonitor):
         instance: Instance | None = None,
         function_on_grad_output: Callable[[Any], Any] = identity,
     ):
-        self.function_on_grad_output = function_on_grad_output
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_grad_output)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
         # Hooks on tensors: a module's backward hook would make `counter += net(x)` an error.
-        def keep(_inputs: Any, output: Any) -> None:
-            self._watch_gradients(name, output, self.function_on_grad_output)
+        keep = Hook(module, lambda _inputs, output: self._watch_gradients(name, output))
+        return module.register_forward_hook(keep)
 
-        return module.register_forward_hook(Hook(module, keep))
-
-    def _watch_gradients(self, name: str, value: Any, function: Callable[[Any], Any]) -> None:
-        parts = value if isinstance(value, tuple | list) else (value,)
-        tensors = [part for part in parts if isinstance(part, Tensor) and part.requires_grad]
+    def _watch_gradients(self, name: str, value: Any) -> None:
+        tensors = [part for part in tree_leaves(value) if isinstance(part, Tensor) and part.requires_grad]
         if len(tensors) == 1:
-            tensors[0].register_hook(lambda gradient: self._record(name, gradient, function))
+            tensors[0].register_hook(lambda gradient: self._record(name, gradient))
         elif tensors:
-            register_multi_grad_hook(
-                tensors, lambda gradients: self._record(name, tuple(gradients), function)
-            )
+            register_multi_grad_hook(tensors, lambda gradients: self._record(name, tuple(gradients)))
 
 
 class GradInputMonitor(GradOutputMonitor):
@@ -72,8 +67,7 @@ class GradInputMonitor(GradOutputMonitor):
         instance: Instance | None = None,
         function_on_grad_input: Callable[[Any], Any] = identity,
     ):
-        self.function_on_grad_input = function_on_grad_input
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_grad_input)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
         def keep(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
@@ -81,7 +75,7 @@ class GradInputMonitor(GradOutputMonitor):
                 return None
             args = tuple(map(_view, args))
             kwargs = {key: _view(part) for key, part in kwargs.items()}
-            self._watch_gradients(name, inputs_of(args, kwargs), self.function_on_grad_input)
+            self._watch_gradients(name, inputs_of(args, kwargs))
             return args, kwargs
 
         return module.register_forward_pre_hook(Hook(module, keep), with_kwargs=True)

@@ -66,38 +66,13 @@ class Step:
         """Give the module what it had before; or what came on top of this, which goes on without it."""
         top = vars(self.module).get("single_step_forward")
         if top is self:
-            _restore(self.module, self.previous)
+            del self.module.single_step_forward
+            if self.previous is not None:
+                self.module.single_step_forward = self.previous
         while isinstance(top, Step):
             if top.previous is self:
                 top.previous, top.step = self.previous, self.step
             top = top.previous
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _CopiedStep, (self.module, self.previous)
-
-
-class _CopiedStep:
-    """What a copy of a recorded module has as its ``single_step_forward``, until its first step."""
-
-    def __init__(self, module: nn.Module, previous: Any):
-        self.module, self.previous = module, previous
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if vars(self.module).get("single_step_forward") is self:
-            _restore(self.module, self.previous)
-        return self.module.single_step_forward(*args, **kwargs)  # type: ignore[operator]
-
-
-def _restore(module: nn.Module, previous: Any) -> None:
-    if previous is None:
-        del module.single_step_forward
-    else:
-        module.single_step_forward = previous
-
-
-def single(values: tuple[Any, ...]) -> Any:
-    """The only one of ``values``, or all of them."""
-    return values[0] if len(values) == 1 else values
 
 
 def inputs_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

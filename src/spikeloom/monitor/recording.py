@@ -183,22 +183,19 @@ def _attach(module: nn.Module, kept: ModuleRecord, on_exit: contextlib.ExitStack
             after_step()
         elif not seen:
             kept.unseen.update(names)
-        finish()
+        lengths.clear()
 
     lengths: dict[str, int] = {}  # of what was recorded before a call that has not come to its end
 
     def before_call(_args: Any, _kwargs: Any) -> None:
         lengths.update((name, len(chunks[name])) for name in names)
-
-    def finish() -> None:
-        lengths.clear()
         if step is not None:
-            step.seen = False  # in the next call
+            step.seen = False
 
     def after_failure(_args: Any, _kwargs: Any, _output: Any) -> None:
         for name, length in lengths.items():
             del chunks[name][length:]
-        finish()
+        lengths.clear()
 
     before = module.register_forward_pre_hook(Hook(module, before_call), with_kwargs=True)
     after = module.register_forward_hook(Hook(module, after_call), with_kwargs=True)

@@ -7,7 +7,7 @@ from torch import nn
 
 from spikeloom.errors import describe, suggest
 from spikeloom.monitor.base import BaseMonitor, Instance, identity
-from spikeloom.monitor.hooks import Hook, attributes, inputs_of, single
+from spikeloom.monitor.hooks import Hook, attributes, inputs_of
 
 
 class OutputMonitor(BaseMonitor):
@@ -33,14 +33,10 @@ class OutputMonitor(BaseMonitor):
         *,
         detach: bool = True,
     ):
-        self.function_on_output = function_on_output
-        super().__init__(net, instance, detach=detach)
+        super().__init__(net, instance, function_on_output, detach=detach)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
-        def keep(_inputs: Any, output: Any) -> None:
-            self._record(name, output, self.function_on_output)
-
-        return module.register_forward_hook(Hook(module, keep))
+        return module.register_forward_hook(Hook(module, lambda _inputs, output: self._record(name, output)))
 
 
 class InputMonitor(BaseMonitor):
@@ -66,12 +62,12 @@ class InputMonitor(BaseMonitor):
         *,
         detach: bool = True,
     ):
-        self.function_on_input = function_on_input
-        super().__init__(net, instance, detach=detach)
+        super().__init__(net, instance, function_on_input, detach=detach)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
         def keep(args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
-            self._record(name, single(inputs_of(args, kwargs)), self.function_on_input)
+            inputs = inputs_of(args, kwargs)
+            self._record(name, inputs[0] if len(inputs) == 1 else inputs)
 
         return module.register_forward_hook(Hook(module, keep), with_kwargs=True)
 
@@ -109,8 +105,7 @@ class AttributeMonitor(BaseMonitor):
         detach: bool = True,
     ):
         self.attribute_name, self.pre_forward = attribute_name, pre_forward
-        self.function_on_attribute = function_on_attribute
-        super().__init__(net, instance, detach=detach)
+        super().__init__(net, instance, function_on_attribute, detach=detach)
 
     def _watch(self, name: str, module: nn.Module) -> Any:
         def keep(*_call: Any) -> None:
@@ -125,7 +120,7 @@ class AttributeMonitor(BaseMonitor):
                     f"`v_seq` of {describe(module)} is None: set its store_v_seq to True first, or take "
                     "monitor.record(net, 'v')."
                 )
-            self._record(name, value, self.function_on_attribute)
+            self._record(name, value)
 
         register = module.register_forward_pre_hook if self.pre_forward else module.register_forward_hook
         return register(Hook(module, keep))

@@ -1,11 +1,11 @@
 """What users hand to a plot, as a checked NumPy array."""
 
-import operator
 from typing import Any
 
 import numpy as np
 import torch
 
+from spikeloom.checks import checked_integer
 from spikeloom.errors import ShapeError
 
 
@@ -59,13 +59,7 @@ def time_by_neuron(name: str, value: Any, sample: int | None = None) -> np.ndarr
 
 def one_sample(name: str, array: np.ndarray, sample: int | None) -> np.ndarray:
     """``[T, N, *]`` as ``[T, *]``, of one of the ``N``; default: the first."""
-    try:
-        index = 0 if sample is None else operator.index(sample)
-    except TypeError:
-        index = None
-    if index is None or isinstance(sample, bool):
-        raise TypeError(f"`sample` must be an integer, got {sample!r}.")
-    num_samples = array.shape[1]
+    index, num_samples = 0 if sample is None else checked_integer("sample", sample), array.shape[1]
     if not -num_samples <= index < num_samples:
         raise ShapeError(
             f"`sample` must be from -{num_samples} to {num_samples - 1}, of `{name}`, got {sample}."

@@ -39,13 +39,6 @@ def size_in_points(ax: Axes) -> tuple[float, float]:
     return box.width * 72 / ax.figure.dpi, box.height * 72 / ax.figure.dpi
 
 
-def label(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Title and axis labels."""
-    ax.set_title(title)
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
-
-
 def integer_ticks(ax: Axes, x: bool = True, y: bool = True) -> None:
     """Ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator

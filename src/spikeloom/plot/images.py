@@ -10,7 +10,7 @@ import numpy as np
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.plot.arrays import as_array, time_by_neuron
-from spikeloom.plot.axes import axes_or_new, count, integer_ticks, label, neuron_rows
+from spikeloom.plot.axes import axes_or_new, count, integer_ticks, neuron_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def heatmap(
     integer_ticks(ax, x=int_x_ticks and x_max is None, y=False)
     if title is None:
         title = f"{count(num_neurons, 'neuron').capitalize()} over {count(num_steps, 'time step')}"
-    label(ax, title, xlabel, ylabel)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label=colorbar_label, pad=0.02)
     return ax

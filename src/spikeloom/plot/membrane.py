@@ -16,7 +16,6 @@ from spikeloom.plot.axes import (
     axes_or_new,
     count,
     integer_ticks,
-    label,
     size_in_points,
 )
 
@@ -114,7 +113,8 @@ def membrane(
     ax.legend(loc="upper right", ncols=4, fontsize="small", frameon=False, borderaxespad=0.1)
     if title is None:
         title = f"Membrane potential of {count(num_traces, 'neuron')} over {count(num_steps, 'time step')}"
-    label(ax, title, xlabel, ylabel or ("membrane potential" if num_traces == 1 else "neuron"))
+    ylabel = ylabel or ("membrane potential" if num_traces == 1 else "neuron")
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return ax
 
 

@@ -15,7 +15,6 @@ from spikeloom.plot.axes import (
     axes_or_new,
     count,
     integer_ticks,
-    label,
     neuron_rows,
     size_in_points,
 )
@@ -79,7 +78,7 @@ def raster(
     integer_ticks(ax, x=int_x_ticks, y=False)
     if title is None:
         title = f"Spikes of {count(num_neurons, 'neuron')} over {count(num_steps, 'time step')}"
-    label(ax, title, xlabel, ylabel)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if firing_rate:
         _draw_rates(ax, (array != 0).mean(0), firing_rate_title)
     return ax

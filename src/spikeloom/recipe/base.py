@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -183,9 +182,7 @@ class BaseRecipe:
                 f"{suggest(unknown[0], known)}"
             )
         try:
-            folders = {key: Path(settings[key]) for key in ("data_dir", "run_dir") if settings.get(key)}
-            given = {key: value for key, value in settings.items() if value is not None}
-            return cls(**{**given, **folders})
+            return cls(**{key: value for key, value in settings.items() if value is not None})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
 
@@ -231,6 +228,7 @@ class Recipe(BaseRecipe):
 
     OVER_TIME: ClassVar[bool] = True
     """Whether the network takes sequences of time steps."""
+    WHY_UNUSED: ClassVar[str] = "the network does not work on time steps"
 
     @classmethod
     def unused(cls) -> frozenset[str]:
@@ -270,16 +268,9 @@ class Recipe(BaseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.time_chunk and not self.OVER_TIME:
-            raise ValueError(
-                "`time_chunk` must be left out here: the network does not work on time steps. To save "
-                "memory, use `micro_batch`."
-            )
-        if self.gradient != "bptt" and "gradient" in self.unused():
-            raise ValueError(
-                "`gradient` must be left out here: the network does not work on time steps, or has a rule of "
-                "its own."
-            )
+        for name in sorted(self.unused() - {"data_dir"}):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"`{name}` must be left out here: {self.WHY_UNUSED}.")
         if self.batch_size % (self.devices * self.nodes):
             count = "`devices`" if self.nodes == 1 else "`devices` times `nodes`"
             raise ValueError(
@@ -386,7 +377,7 @@ def _check(name: str, value: Any, hint: Any, may_be_zero: bool) -> None:
     """Refuse what a setting's type does not allow; and a count below 1, a size that is not positive."""
     kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    whole = number and math.isfinite(value) and value == int(value)
+    whole = number and (isinstance(value, int) or value.is_integer())
     if get_origin(hint) is Literal and value not in get_args(hint):
         choices = ", ".join(map(repr, get_args(hint)))
         raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from spikeloom.errors import RunError
 from spikeloom.recipe.base import Validated
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ class Competition(Validated):
     checkpoint_minutes: float = 5.0
     """Time between checkpoints within a pass; one is written after each pass in any case."""
 
-    @property
-    def num_neurons(self) -> int:
-        """Excitatory neurons."""
-        return self.neurons or (100 if self.dataset == "digits" else 400)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.fill(neurons=100 if self.dataset == "digits" else 400)
 
     @property
     def constants(self) -> DiehlCookConstants:
@@ -44,7 +44,10 @@ class Competition(Validated):
             self.trainer(run).fit()
 
     def test(self, run: Run, state: dict[str, Any], device: str) -> str:
-        _refuse_accelerator(device)
+        if device not in ("auto", "cpu"):
+            raise RunError(
+                f"`device` must be 'cpu' or 'auto', got '{device}': this network learns on the CPU."
+            )
         return f"test accuracy {self._labelled(run).accuracy():.2%}{self._tested_on}"
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
@@ -70,11 +73,12 @@ class Competition(Validated):
         from spikeloom.train.unsupervised import UnsupervisedTrainer
         from spikeloom.train.unsupervised_report import draw
 
+        assert self.neurons is not None
         dataset = self.images()
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "network"))
         inputs = dataset.train_x[0].numel()
         return UnsupervisedTrainer(
-            DiehlCook(inputs, self.num_neurons, self.constants, generator),
+            DiehlCook(inputs, self.neurons, self.constants, generator),
             dataset,
             run,
             epochs=self.num_epochs,
@@ -104,15 +108,3 @@ def enlarged(digits: Dataset) -> Dataset:
         return pad(images.repeat_interleave(3, -1).repeat_interleave(3, -2), (2, 2, 2, 2))
 
     return replace(digits, train_x=enlarge(digits.train_x), test_x=enlarge(digits.test_x))
-
-
-def _refuse_accelerator(device: str) -> None:
-    """These networks run on the CPU only.
-
-    Raises:
-        RunError: another device is asked for.
-    """
-    from spikeloom.errors import RunError
-
-    if device not in ("auto", "cpu"):
-        raise RunError(f"`device` must be 'cpu' or 'auto', got '{device}': this network learns on the CPU.")

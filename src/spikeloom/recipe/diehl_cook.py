@@ -31,8 +31,8 @@ class DiehlCookRecipe(Competition):
     """Passes over the training images. Default: 10 for digits; else 3, from 1600 neurons on 7, from 6400 on
     15."""
 
-    @property
-    def num_epochs(self) -> int:
-        if self.epochs or self.dataset == "digits":
-            return self.epochs or 10
-        return max(passes for neurons, passes in PASSES.items() if neurons <= max(self.num_neurons, 100))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self.neurons is not None
+        passes = max(PASSES[least] for least in PASSES if least <= max(self.neurons, 100))
+        self.fill(epochs=10 if self.dataset == "digits" else passes)

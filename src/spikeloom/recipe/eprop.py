@@ -42,6 +42,10 @@ class EProp(Validated, Recipe):
     claim: ClassVar[str] = "95 % on evidence accumulation (mean of 4 runs, last epoch)"
     cost: ClassVar[str] = "evidence accumulation: four minutes (2 cores)"
     UNUSED: ClassVar[frozenset[str]] = frozenset({"data_dir", "gradient", "micro_batch", "time_chunk"})
+    WHY_UNUSED: ClassVar[str] = (
+        "the loss holds mean rates of firing, over all time steps and samples of a batch, and the rule is "
+        "e-prop. To save memory, use a smaller `batch_size`"
+    )
     MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"rate_strength", "refractory"})
 
     dataset: Literal["evidence"] = "evidence"
@@ -66,15 +70,6 @@ class EProp(Validated, Recipe):
     """At which every neuron should fire, in Hz."""
     rate_strength: float = 1.0
     """Weight of the loss that holds the neurons there."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("time_chunk", "micro_batch"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"`{name}` must be left out here: the loss holds mean rates of firing, over all time "
-                    "steps and samples of a batch. To save memory, use a smaller `batch_size`."
-                )
 
     def build(self):
         import torch
@@ -102,7 +97,7 @@ class EProp(Validated, Recipe):
             predict=lambda y_seq: y_seq[-RECALL:].mean(0).argmax(1),
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
-            draw=lambda _net, x_seq, title: draw_decision(net, x_seq, title),
+            draw=draw_decision,
         )
 
     def network(self, num_classes: int) -> Layer:

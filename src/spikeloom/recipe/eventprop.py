@@ -98,7 +98,7 @@ class EventProp(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=None if fires else _thinned,
-            draw=lambda _net, times, title: draw_potentials(net, times, title),
+            draw=draw_potentials,
         )
 
     def network(self, sample_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:

@@ -118,7 +118,7 @@ class ReLPSP(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=_moved if self.augment else None,
-            draw=lambda _net, times, title: draw_spike_times(net, times, title),
+            draw=draw_spike_times,
         )
 
     def encode(self, x: Tensor, _random: SampleGenerator | None) -> Tensor:
@@ -140,13 +140,7 @@ class ReLPSP(Validated, Recipe):
             layers: list[nn.Module] = [nn.Flatten()]
         else:
             sizes = [32 * 4 * 4, 800, 128, dataset.num_classes]
-            layers = [
-                conv(1, 16, 5),
-                EarliestPool2d(2),
-                conv(16, 32, 5),
-                EarliestPool2d(2),
-                nn.Flatten(),
-            ]
+            layers = [conv(1, 16, 5), EarliestPool2d(2), conv(16, 32, 5), EarliestPool2d(2), nn.Flatten()]
         for inputs, outputs in itertools.pairwise(sizes[:-1]):
             layers.append(linear(inputs, outputs))
         layers.append(linear(sizes[-2], sizes[-1], extrapolate=True))

@@ -92,10 +92,6 @@ class SpikeProp(Validated, Recipe):
         if self.pixels == "centre" and self.dataset != "landsat":
             raise ValueError("`pixels` must be 'all' but on landsat: other samples are no images.")
 
-    @property
-    def _central(self) -> bool:
-        return self.pixels == "centre"
-
     def build(self):
         import torch
         from torch import nn
@@ -106,7 +102,7 @@ class SpikeProp(Validated, Recipe):
 
         dataset = self._load()
         (features,), hidden = dataset.sample_shape, HIDDEN[self.dataset]
-        curves = CENTRE_CURVES if self._central else CURVES[self.dataset]
+        curves = CENTRE_CURVES if self.pixels == "centre" else CURVES[self.dataset]
         low, high = dataset.train_x.aminmax(dim=0)
         tuning = timing.GaussianTuning(features, curves, low, high)
 
@@ -132,14 +128,14 @@ class SpikeProp(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=self._moved(dataset),
-            draw=lambda _net, times, title: draw_potentials(net, times, title),
+            draw=draw_potentials,
         )
 
     def _load(self) -> Dataset:
         from spikeloom import data
 
         dataset = data.load(self.dataset, self.data_dir, seed=self.split)
-        if self._central:
+        if self.pixels == "centre":
             dataset = replace(dataset, train_x=dataset.train_x[:, CENTRE], test_x=dataset.test_x[:, CENTRE])
         return self.parts(dataset)
 

@@ -91,7 +91,7 @@ class SpikePropXor(Recipe):
             loss=self._loss,
             predict=lambda times: torch.where(times < 0, -1, times < (EARLY + LATE) / 2)[:, 0].long(),
             optimizer=torch.optim.SGD(net.parameters(), self.lr),
-            draw=lambda _net, times, title: draw_potentials(net, times, title),
+            draw=draw_potentials,
             done=is_solved,
         )
 

@@ -102,7 +102,7 @@ class Stbp(Validated, Recipe):
             predict=lambda spikes: spikes.sum(0).argmax(-1),
             optimizer=optimizer,
             scheduler=self._scheduler(optimizer, dataset),
-            augment=None if self.config == "plain" else _moved_frames if is_events else _moved,
+            augment=None if self.config == "plain" else _moved,
         )
 
     def _spikes(self, x: Tensor, random: SampleGenerator) -> Tensor:
@@ -125,16 +125,10 @@ class Stbp(Validated, Recipe):
 
 
 def _moved(x: Tensor, random: SampleGenerator) -> Tensor:
-    """Images ``[N, C, H, W]``, each moved a little."""
+    """Images ``[N, C, H, W]``, each moved a little; recordings ``[N, T, C, H, W]`` as one image, whose pixels
+    remain spikes."""
     from spikeloom.train.augment import random_affine
 
-    return random_affine(x, random, shift=SHIFT * x.shape[-1], degrees=DEGREES, scale=SCALE)
-
-
-def _moved_frames(x: Tensor, random: SampleGenerator) -> Tensor:
-    """Recordings ``[N, T, C, H, W]``: all frames of one are moved alike, and remain spikes."""
-    from spikeloom.train.augment import random_affine
-
-    shift = SHIFT * x.shape[-1]
-    moved = random_affine(x.flatten(1, 2), random, shift=shift, degrees=DEGREES, scale=SCALE, mode="nearest")
+    shift, mode = SHIFT * x.shape[-1], "bilinear" if x.dim() == 4 else "nearest"
+    moved = random_affine(x.flatten(1, -3), random, shift=shift, degrees=DEGREES, scale=SCALE, mode=mode)
     return moved.view_as(x)

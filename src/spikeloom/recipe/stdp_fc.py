@@ -42,9 +42,9 @@ class StdpFc(Competition):
     compare: bool = True
     """Whether the other three combinations of the two are trained too, for the figure."""
 
-    @property
-    def num_epochs(self) -> int:
-        return self.epochs or (3 if self.dataset == "digits" else 1)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.fill(epochs=3 if self.dataset == "digits" else 1)
 
     @property
     def constants(self) -> DiehlCookConstants:

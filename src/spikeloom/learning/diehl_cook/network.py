@@ -101,7 +101,6 @@ class DiehlCook(nn.Module):
             ValueError: a rate is negative or not finite, a key is negative or no whole number, or a delay is
                 negative.
         """
-        self._check("memories", resting(self.inputs, self.neurons), self.memories)
         return self._run(*self._checked(rates, keys), self.memories, learn=True)
 
     def respond(self, rates: Tensor, keys: Sequence[int]) -> Tensor:
@@ -110,7 +109,6 @@ class DiehlCook(nn.Module):
         Each presentation starts from the network's memories, which do not change, whatever was shown before.
         The samples are divided among as many threads as PyTorch uses.
         """
-        self._check("memories", resting(self.inputs, self.neurons), self.memories)
         rates, numbers = self._checked(rates, keys)
         threads = max(1, min(torch.get_num_threads(), len(numbers)))
 
@@ -161,6 +159,7 @@ class DiehlCook(nn.Module):
                 f"`rates` must be [N, {self.inputs}], got {list(rates.shape)}. Flatten images, and make the "
                 "network with as many inputs as they have pixels."
             )
+        self._check("memories", resting(self.inputs, self.neurons), self.memories)
         inputs, neurons = self.inputs, self.neurons
         delay = torch.empty(inputs, dtype=torch.int32)
         sizes = {"weight": torch.empty(inputs, neurons), "theta": torch.empty(neurons), "delay": delay}

@@ -1,7 +1,7 @@
 """Constants, memories and working memory of Diehl & Cook's network, as its engine takes them."""
 
 import math
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 import numpy as np
 from torch import Tensor
@@ -13,80 +13,34 @@ from spikeloom.learning.diehl_cook.constants import (
     Population,
 )
 
+Cell = namedtuple("Cell", "rest reset threshold reversal pace refractory")
+"""A population's constants: potentials in mV, ``pace`` the time step divided by the membrane's time constant,
+``refractory`` in time steps."""
 
-class Cell(NamedTuple):
-    """A population's constants: potentials in mV, ``pace`` the time step divided by the membrane's time
-    constant, ``refractory`` in time steps."""
+Numbers = namedtuple(
+    "Numbers",
+    "excitatory inhibitory keep_excitation keep_inhibition arrival relay lateral theta_plus keep_theta nu_pre"
+    " nu_post w_max total pre_trace post_trace slow_trace shown steps chance intensity min_spikes"
+    " presentations",
+)
+"""The network's constants as the loop needs them: in float32, times in time steps, conductances as their
+means over one; ``arrival`` is that of a weight of 1."""
 
-    rest: Any
-    reset: Any
-    threshold: Any
-    reversal: Any
-    pace: Any
-    refractory: Any
+Memories = namedtuple(
+    "Memories",
+    "v_excitatory v_inhibitory excitation inhibition relayed last_excitatory last_inhibitory last_input",
+)
+"""The network's memories, each ``[neurons]`` or ``[inputs]``."""
 
-
-class Numbers(NamedTuple):
-    """The network's constants as the loop needs them: in float32, times in time steps, conductances as their
-    means over one; ``arrival`` is that of a weight of 1."""
-
-    excitatory: Cell
-    inhibitory: Cell
-    keep_excitation: Any
-    keep_inhibition: Any
-    arrival: Any
-    relay: Any
-    lateral: Any
-    theta_plus: Any
-    keep_theta: Any
-    nu_pre: Any
-    nu_post: Any
-    w_max: Any
-    total: Any
-    pre_trace: Any
-    post_trace: Any
-    slow_trace: Any
-    shown: Any
-    steps: Any
-    chance: Any
-    intensity: Any
-    min_spikes: Any
-    presentations: Any
-
-
-class Memories(NamedTuple):
-    """The network's memories, each ``[neurons]`` or ``[inputs]``."""
-
-    v_excitatory: Any
-    v_inhibitory: Any
-    excitation: Any
-    inhibition: Any
-    relayed: Any
-    last_excitatory: Any
-    last_inhibitory: Any
-    last_input: Any
+Space = namedtuple(
+    "Space", "fired relayed is_awake is_settled awake unsettled recent scale post sums active pre"
+)
+"""Working memory: who fires, and lists of neurons or inputs, with what belongs to them."""
 
 
 def as_arrays(memories: dict[str, Tensor]) -> Memories:
     """The memories of a network, which share the tensors' values."""
     return Memories(**{name: memory.numpy() for name, memory in memories.items()})
-
-
-class Space(NamedTuple):
-    """Working memory: who fires, and lists of neurons or inputs, with what belongs to them."""
-
-    fired: Any
-    relayed: Any
-    is_awake: Any
-    awake: Any
-    is_settled: Any
-    unsettled: Any
-    sums: Any
-    scale: Any
-    recent: Any
-    post: Any
-    active: Any
-    pre: Any
 
 
 def numbers_of(constants: DiehlCookConstants) -> Numbers:
@@ -125,11 +79,12 @@ def numbers_of(constants: DiehlCookConstants) -> Numbers:
 
 def space_of(inputs: int, neurons: int) -> Space:
     """Working memory for a network."""
-    fired, relayed, is_awake, is_settled = np.zeros((4, neurons), np.bool_)
-    awake, unsettled, recent = np.empty((3, neurons), np.int64)
-    scale, post = np.empty((2, neurons), np.float32)
-    active, pre = np.empty(inputs, np.int64), np.empty(inputs, np.float32)
-    sums = np.empty(neurons)
-    return Space(
-        fired, relayed, is_awake, awake, is_settled, unsettled, sums, scale, recent, post, active, pre
+    arrays = (
+        *np.zeros((4, neurons), np.bool_),
+        *np.empty((3, neurons), np.int64),
+        *np.empty((2, neurons), np.float32),
+        np.empty(neurons),
+        np.empty(inputs, np.int64),
+        np.empty(inputs, np.float32),
     )
+    return Space._make(arrays)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeloom import plot
 from spikeloom.learning.eprop.layer import EProp
-from spikeloom.plot.axes import label, stacked
+from spikeloom.plot.axes import stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +46,8 @@ def draw_decision(net: EProp, x_seq: Tensor, title: str = "") -> dict[str, Figur
         ax.set_xlabel("")
     panels[2].plot(net.v_threshold + rise[:, highest])
     panels[2].legend([f"neuron {index}" for index in highest.tolist()], fontsize="small", loc="upper left")
-    label(panels[2], "The thresholds that rise most", "", "threshold")
+    panels[2].set(title="The thresholds that rise most", ylabel="threshold")
     panels[3].plot(y_seq)
     panels[3].legend([f"output {index}" for index in range(y_seq.shape[1])], fontsize="small", loc="best")
-    label(panels[3], "Outputs", "time step", "output")
+    panels[3].set(title="Outputs", xlabel="time step", ylabel="output")
     return {"decision": figure}
