@@ -554,7 +554,7 @@ def test_a_device_that_is_not_there(spikeloom, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["blobs", "--tau", "1"], "`tau` must be greater than 1"),
+        (["blobs", "--tau", "1"], "`tau` must be a number greater than 1"),
         (["blobs", "--lr", "-1"], "learning rate"),
         (["blobs", "--lr", "nan"], "learning rate"),
         (["blobs", "--points", "0"], "samples"),
@@ -673,7 +673,7 @@ def test_an_error_in_a_second_process_is_one_line_too(tmp_path):
         env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 1
-    assert_one_line(done.stderr, "`tau` must be greater than 1")
+    assert_one_line(done.stderr, "`tau` must be a number greater than 1")
     assert not (tmp_path / "run").exists()
 
 
@@ -879,7 +879,7 @@ def test_bench_says_why_there_is_no_compiled_loop(spikeloom, mine):
         (":Mine", "`neuron` must have a file or a module before its colon, got ':Mine'"),
         ("none:Mine", "There is no module none. For a file, write none.py:Mine"),
         ("my_own_neurons.py:Needing", "missing 1 required positional argument: 'constant'"),
-        ("LIFNode(tau=0.5)", "`tau` must be greater than 1"),
+        ("LIFNode(tau=0.5)", "`tau` must be a number greater than 1"),
         ("LIFNode(tau", "with settings as in"),
         ("LIFNode(", "with settings as in"),
         ("LIFNode(3.0)", "with settings as in"),

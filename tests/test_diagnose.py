@@ -8,7 +8,7 @@ from torch import nn
 
 from compare import assert_same
 from spikeloom import functional, layer, neuron, surrogate
-from spikeloom.diagnose import ALWAYS, FiringCheck
+from spikeloom.diagnose import ALWAYS, Firing, FiringCheck
 from spikeloom.errors import ShapeError
 
 STEPS = 6
@@ -401,3 +401,20 @@ def test_a_forward_pass_that_fails_leaves_nothing_behind():
         shared(torch.rand(7))
     assert check.layers[0].distances == 8
     assert check.layers[0].calls == 1
+
+
+@pytest.mark.parametrize(("spikes", "told"), [(95, False), (96, True)])
+def test_from_which_rate_on_spikes_say_nothing(spikes, told):
+    firing = Firing("0", neuron.IFNode(), calls=1, passes=1, spikes=spikes, values=100, low=1.0, high=1.0)
+    assert firing.always == bool(firing.advice()) == told
+
+
+@pytest.mark.parametrize(
+    ("x", "cure"), [(-10.0, "Lower v_threshold"), (-198.0, "Its input is far below 0")]
+)  # 6 and 100 below the threshold, where the slope is 3e-3 and 1e-5
+def test_a_small_slope_is_a_gradient_and_how_far_is_far(x, cure):
+    net = nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.ATan()))
+    with FiringCheck(net) as check:
+        net(torch.full([3], x))
+    assert not check.layers[0].stuck
+    assert cure in check.advice()[0]

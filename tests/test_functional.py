@@ -271,8 +271,10 @@ def test_an_error_leaves_all_step_modes_as_they_were():
 
 
 def test_set_step_mode_refuses_an_unknown_mode():
-    with pytest.raises(ValueError, match=r"`step_mode` of LIFNode must be one of \('s', 'm'\), got 'multi'"):
-        functional.set_step_mode(nn.Sequential(neuron.LIFNode()), "multi")
+    with pytest.raises(ValueError, match="`step_mode` must be 's' or 'm', got 'multi'"):
+        functional.set_step_mode(nn.Linear(2, 2), "multi")
+    with pytest.raises(TypeError, match="`net` must be a module, got 'm'"):
+        functional.set_step_mode("m", nn.Linear(2, 2))
 
 
 def test_set_backend_of_all_and_of_chosen_modules():

@@ -176,3 +176,8 @@ def test_a_calibrated_network_is_saved_and_loaded():
             assert source.state_dict().keys() == target.state_dict().keys()
             outputs = [ann2snn.outputs_over_time(one, x, 4) for one in (source, target)]
             torch.testing.assert_close(*outputs, rtol=0, atol=0)
+
+
+def test_a_low_ceiling_acts_as_it_is():
+    got = ann2snn.QCFS(L=4, threshold=0.01)(torch.tensor([0.0024, 0.0051, 1.0]))
+    torch.testing.assert_close(got, torch.tensor([0.0025, 0.005, 0.01]))

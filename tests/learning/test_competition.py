@@ -136,3 +136,9 @@ def test_each_step_of_a_batch_is_its_own():
     for make in MAKERS.values():
         whole = make("m")(x)
         assert_close("alone", whole[:, 1:2], make("m")(x[:, 1:2]))
+
+
+def test_of_equal_inputs_the_lower_index_wins():
+    won = learning.WinnerTakeAll(neuron.IFNode(), 3)(torch.full([2, 100], 1.5))
+    assert won[:, :3].all()
+    assert not won[:, 3:].any()

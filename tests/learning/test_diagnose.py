@@ -102,3 +102,14 @@ def test_wrong_arguments():
             learning.check_learning(weight)
     with pytest.raises(ValueError, match=r"below the upper one, got 1\.0 and 0\.0"):
         learning.check_learning(weights(), bounds=(1.0, 0.0))
+
+
+def test_which_shares_of_spikes_and_weights_are_too_many():
+    w = torch.rand(20, 50, generator=torch.Generator().manual_seed(0)) ** 8
+    for most, wrong in ((18.0, False), (20.0, True)):  # of 19 others
+        spikes = torch.ones(20)
+        spikes[7] = most
+        assert bool(learning.check_learning(w, spikes).advice()) == wrong
+    near = torch.tensor([[0.0005, 0.002, 0.5, 0.998, 0.9995]])
+    check = learning.check_learning(near, bounds=(0.0, 1.0))
+    assert (check.at_low, check.at_high) == (pytest.approx(0.2), pytest.approx(0.2))

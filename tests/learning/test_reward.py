@@ -153,3 +153,24 @@ def test_a_batch_of_another_size_needs_a_reset():
             learner.step(torch.ones(2))
     with pytest.raises(ShapeError, match=r"`trace_pre`.*Call reset\(\)"):
         learner.step(torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "reward"),
+    [
+        (lambda *parts: learning.MSTDPLearner("s", *parts, 2.0, 3.0), (1.0,)),
+        (lambda *parts: learning.MSTDPETLearner("s", *parts, 2.0, 3.0, 4.0), (1.0,)),
+        (lambda *parts: learning.TripletSTDPLearner("s", *parts), ()),
+    ],
+)
+def test_the_scale_multiplies_the_change(make, reward):
+    found = []
+    for scale in (1.0, 0.25):
+        fc, sn = parts()
+        learner, total = make(fc, sn), torch.zeros_like(fc.weight)
+        for before, behind in zip(PRE, POST, strict=True):
+            fc(before), sn(behind)
+            total += learner.step(*reward, on_grad=False, scale=scale)
+        found.append(total.detach())
+    assert found[0].abs().sum() > 0
+    assert_close("scale", 0.25 * found[0], found[1])

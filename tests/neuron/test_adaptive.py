@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compare import assert_close, assert_same
-from spikeloom.neuron import AdaptiveLIFNode, ALIFNode, LIFNode
+from spikeloom.neuron import AdaptiveLIFNode, ALIFNode, LIFNode, SEAdLIFNode
 
 
 def test_without_adaptation_alif_is_a_leaky_neuron():
@@ -102,3 +102,24 @@ def test_adlif_takes_numbers_tensors_and_parameters():
     assert node.state_dict().keys() == {"a", "beta"}
     with pytest.raises(ValueError, match=r"`alpha` must be a number from 0 to 1, got 1\.5"):
         AdaptiveLIFNode(alpha=1.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **more: AdaptiveLIFNode(0.9, 0.97, 0.3, 0.7, **more),
+        lambda **more: SEAdLIFNode(8.0, 90.0, 30.0, 90.0, **more),
+    ],
+    ids=["adlif", "symplectic"],
+)
+@pytest.mark.parametrize("v_reset", [-0.5, 0.25])
+def test_another_v_reset_stands_for_0(make, v_reset):
+    """The neuron whose 0 is elsewhere: threshold and potentials are counted from there."""
+    x = torch.rand(100, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 15
+    at_0 = make(v_reset=0.0, step_mode="m", store_v_seq=True)
+    moved = make(v_reset=v_reset, v_threshold=1.0 + v_reset, step_mode="m", store_v_seq=True)
+    spikes = at_0(x)
+    assert spikes.mean() > 0.02
+    assert_same("spikes", spikes, moved(x))
+    torch.testing.assert_close(moved.v_seq - v_reset, at_0.v_seq, rtol=0, atol=1e-12)
+    torch.testing.assert_close(moved.w, at_0.w, rtol=1e-10, atol=1e-12)

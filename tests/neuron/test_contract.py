@@ -128,10 +128,13 @@ def test_overriding_one_method_takes_effect(base, method, step_mode, training):
         assert not torch.equal(plain, out)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_training_and_evaluation_compute_the_same(training):
-    x_seq = torch.rand(6, 4) * 3
-    assert_same("mode", run(neuron.LIFNode(), x_seq, "m"), run(neuron.LIFNode().train(training), x_seq, "m"))
+@pytest.mark.parametrize("make", NODES)
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_training_and_evaluation_compute_the_same(make, step_mode):
+    x_seq = torch.rand(20, 50, generator=torch.Generator().manual_seed(0)) * 3
+    training, evaluation = make(), make().eval()
+    assert_same("output", run(training, x_seq, step_mode), run(evaluation, x_seq, step_mode))
+    assert_same("potential", training.v, evaluation.v)
 
 
 class AdaptiveThreshold(neuron.SimpleBaseNode):
@@ -390,3 +393,10 @@ def test_a_step_that_is_both_forms():
 def test_a_memory_is_no_setting():
     with pytest.raises(ValueError, match="'v' is a memory"):
         neuron.IFNode().add_setting("v", torch.ones(2))
+
+
+def test_names_of_other_libraries_are_translated():
+    with pytest.raises(TypeError, match=r"'beta'. A factor of decay `beta` is `tau=1 / \(1 - beta\)"):
+        neuron.LIFNode(beta=0.9)
+    with pytest.raises(TypeError, match=r"'reset'\. help\(neuron\.LIFNode\) lists them"):
+        neuron.LIFNode(reset="zero")

@@ -161,7 +161,7 @@ def test_the_labels_are_of_training_images_only(finished):
 def test_defaults_follow_the_dataset_and_the_number_of_neurons():
     def of(**settings):
         recipe = DiehlCookRecipe(**settings)
-        return recipe.num_neurons, recipe.num_epochs
+        return recipe.neurons, recipe.num_epochs
 
     assert of() == (100, 10)
     assert of(dataset="mnist") == (400, 3)

@@ -89,3 +89,8 @@ def test_bad_arguments_are_refused_by_name():
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match="`times` must have no NaN or infinity"):
             EarliestPool2d(1)(torch.full((1, 1, 1, 1), bad))
+
+
+def test_padding_may_be_half_of_the_window():
+    times = torch.tensor([[[[3.0, -1.0], [2.0, 5.0]]]])
+    assert EarliestPool2d(2, padding=1)(times).tolist() == times.tolist()

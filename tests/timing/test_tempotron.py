@@ -387,3 +387,14 @@ def test_several_weights_at_once():
 def test_time_constants_that_are_nearly_alike_are_refused():
     with pytest.raises(ValueError, match="`tau_s` must differ from `tau` by a thousandth"):
         Tempotron(2, 1, 30, tau=15.0, tau_s=14.999)
+
+
+def test_the_gradient_of_peak_times_is_that_of_a_softmax_of_potentials_times_steps():
+    net = Tempotron(3, 2, T=20).double()
+    nn.init.constant_(net.fc.weight, 0.6)
+    times = torch.tensor([[0.0, 3.0, 7.0], [1.0, 2.0, -1.0]], dtype=torch.float64)
+    (got,) = torch.autograd.grad(net(times, "spikes").sum(), net.fc.weight)
+    share = (net(times, "v") * 20).softmax(-1)
+    (wanted,) = torch.autograd.grad((share * torch.arange(20)).sum(), net.fc.weight)
+    assert (net(times, "spikes") >= 0).all()
+    torch.testing.assert_close(got, wanted)

@@ -154,3 +154,11 @@ def test_a_tree_of_another_form_is_no_checkpoint(tmp_path, tree):
     checkpoint.save(tmp_path / checkpoint.PREVIOUS, STATE)
     with pytest.warns(UserWarning, match=r"Using the one before it"):
         assert_equal(STATE, checkpoint.load_last(tmp_path))
+
+
+def test_a_changed_type_of_a_tensor_is_noticed(tmp_path):
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"w": torch.ones(4)})
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"I32"'))
+    with pytest.raises(CheckpointError, match="does not match its SHA-256"):
+        checkpoint.load(path)

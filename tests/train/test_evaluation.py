@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikeloom import data
+from spikeloom import data, neuron
 from spikeloom.encoding import PoissonEncoder
 from spikeloom.train.evaluation import advice_after_collapse, evaluate
 from spikeloom.train.experiment import Experiment
@@ -68,3 +68,40 @@ def test_a_network_that_draws_is_tested_with_the_same_random_numbers_every_time(
     first = evaluate(fabric, experiment, batch_size=10)
     assert evaluate(fabric, experiment, batch_size=10) == first
     assert evaluate(fabric, experiment, seed=1, batch_size=10) != first
+
+
+@pytest.mark.parametrize("batch_size", [7, 40, 500])
+def test_loss_and_accuracy_are_the_means_over_all_test_samples(batch_size):
+    fabric, digits, net = make_fabric("cpu"), data.digits().take(8, 40), nn.Linear(64, 10)
+    experiment = Experiment(
+        net,
+        digits,
+        encode=lambda x, _random: x.flatten(1),
+        loss=nn.functional.cross_entropy,
+        predict=lambda output: output.argmax(-1),
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+    )
+    fabric.launch()
+    with torch.no_grad():
+        output = net(data.as_float(digits.test_x).flatten(1))
+    labels = torch.as_tensor(digits.test_y).long()
+    loss = nn.functional.cross_entropy(output, labels).item()
+    accuracy = (output.argmax(-1) == labels).double().mean().item()
+    assert evaluate(fabric, experiment, batch_size=batch_size) == pytest.approx((loss, accuracy), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"), [(0.14, 0.1, False), (0.16, 0.1, True), (0.9, 0.32, False), (0.9, 0.28, True)]
+)
+def test_a_collapse_is_the_loss_of_three_quarters_of_what_was_above_chance(before, now, told):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), neuron.LIFNode(v_threshold=1e3))
+    experiment = Experiment(
+        net,
+        data.digits().take(8, 40),
+        encode=lambda x, _random: x,
+        loss=nn.functional.cross_entropy,
+        predict=lambda output: output.argmax(-1),
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+    )
+    rows = [{"train_accuracy": one} for one in (before, now)]
+    assert bool(advice_after_collapse(experiment, 0, rows)) == told
