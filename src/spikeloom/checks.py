@@ -33,6 +33,13 @@ def checked_number(name: str, value: Any) -> float:
     return float(value)
 
 
+def checked_integer(name: str, value: Any) -> int:
+    """``value``, if it is an integer; else a TypeError."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer, got {value!r} ({type(value).__name__}).")
+    return int(value)
+
+
 def checked_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """``value``, if it is an integer from ``least`` to ``most``.
 
@@ -40,9 +47,7 @@ def checked_count(name: str, value: Any, least: int = 1, most: int | None = None
         TypeError: it is no integer.
         ValueError: it is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be an integer, got {value!r} ({type(value).__name__}).")
-    count = int(value)
+    count = checked_integer(name, value)
     if count < least:
         raise ValueError(f"`{name}` must be at least {least}, got {count}.")
     if most is not None and count > most:

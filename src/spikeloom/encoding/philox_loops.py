@@ -63,12 +63,21 @@ def doubles(numbers, blocks, count):
             numbers[4 * i + lane] = np.float64(np.int64(blocks[lane, i] >> np.uint64(11))) * 2**-53
 
 
+@jit
+def convert(numbers, blocks, count, halves):
+    """Write the numbers that blocks stand for, ``halves`` of a word."""
+    if halves == 2:
+        singles(numbers, blocks, count)
+    else:
+        doubles(numbers, blocks, count)
+
+
 def uniform_job(real):
     """Numbers of each sample, ``[steps, samples, count]``.
 
     Arguments: settings, keys (two words for each sample), numbers.
     """
-    halves, convert = (2, singles) if real == np.float32 else (1, doubles)
+    halves = 2 if real == np.float32 else 1
 
     def run(job):
         words = words_of(job)
@@ -84,7 +93,7 @@ def uniform_job(real):
                 at, word = np.int64(0), settings[WORD]
                 if halves == 2 and spare >= 0:
                     compute(blocks, spare // 4, 1, low_key, high_key)
-                    convert(made, blocks, 1)
+                    convert(made, blocks, 1, halves)
                     numbers[sample * count] = made[spare % 4 * 2 + 1]
                     at = np.int64(1)
                 while at < total:
@@ -92,13 +101,15 @@ def uniform_job(real):
                     needed = (passed + total - at + 4 * halves - 1) // (4 * halves)
                     blocks_now = min(needed, BLOCKS)
                     compute(blocks, word // 4, blocks_now, low_key, high_key)
-                    convert(made, blocks, blocks_now)
+                    convert(made, blocks, blocks_now, halves)
                     word += blocks_now * 4 - word % 4
                     until = min(total, at + blocks_now * 4 * halves - passed)
                     while at < until:  # a part of a step
                         step, feature = at // count, at % count
-                        to = (step * samples + sample) * count + feature
-                        size = min(until - at, count - feature)
+                        to, size = (
+                            (step * samples + sample) * count + feature,
+                            min(until - at, count - feature),
+                        )
                         for i in range(size):
                             numbers[to + i] = made[passed + i]
                         passed += size

@@ -130,8 +130,13 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
         net: the network.
         step_mode: ``'s'`` (one time step) or ``'m'`` (sequences).
     Raises:
+        TypeError: ``net`` is no module.
         ValueError: a module does not support ``step_mode``; all are then as they were.
     """
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"`net` must be a module, got {net!r}. Call set_step_mode(net, 'm').")
+    if step_mode not in ("s", "m"):
+        raise ValueError(f"`step_mode` must be 's' or 'm', got {step_mode!r}.")
     before = []
     try:
         for module in in_one_step_mode(net):

@@ -36,6 +36,7 @@ class LIFNode(BaseNode):
     1/tau).
     Source: Gerstner & Kistler, Spiking Neuron Models, 2002, sec. 4.1.
     Example:
+        >>> import torch
         >>> neuron = LIFNode(tau=2.0)
         >>> neuron(torch.full([1], 3.0)), neuron.v
         (tensor([1.]), tensor([0.]))
@@ -82,6 +83,7 @@ class SimpleLIFNode(SimpleBaseNode):
         v_threshold, v_reset, surrogate_function, detach_reset, step_mode: as for
             :class:`~spikeloom.neuron.BaseNode`.
     Example:
+        >>> import torch
         >>> neuron = SimpleLIFNode(tau=2.0, decay_input=False, step_mode="m")
         >>> neuron(torch.full([3, 1], 0.6)).flatten().tolist()
         [0.0, 0.0, 1.0]

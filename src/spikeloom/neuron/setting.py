@@ -8,6 +8,14 @@ import torch
 from torch import Tensor
 
 _OLD = {"cupy_fp32_inference", "lava_s_cale", "monitor_state"}
+_FAMILIAR = {  # names of other libraries, and what says the same here
+    "beta": "A factor of decay `beta` is `tau=1 / (1 - beta), decay_input=False`.",
+    "threshold": "It is called `v_threshold`.",
+    "spike_grad": "It is called `surrogate_function`.",
+    "reset_mechanism": "`v_reset=None` subtracts the threshold, a number is what the potential is reset to.",
+    "tau": "The start of a time constant that is learned is `init_tau`.",
+    "init_tau": "A time constant that is not learned is `tau`.",
+}
 
 
 def function(name: str, value: Any) -> Any:
@@ -27,7 +35,8 @@ def ignore_old(kind: str, given: dict[str, Any]) -> None:
     """
     for name, value in given.items():
         if name not in _OLD:
-            raise TypeError(f"{kind}.__init__() got an unexpected keyword argument {name!r}")
+            cure = _FAMILIAR.get(name, f"help(neuron.{kind}) lists them.")
+            raise TypeError(f"{kind}.__init__() got an unexpected keyword argument {name!r}. {cure}")
         if name == "monitor_state" and value:
             raise ValueError(
                 "`monitor_state` is not there: give store_v_seq=True, or use monitor.OutputMonitor and "

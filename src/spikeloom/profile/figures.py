@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spikeloom.plot.axes import BLUE, GREY, VERMILLION, integer_ticks, label
+from spikeloom.plot.axes import BLUE, GREY, VERMILLION, integer_ticks
 from spikeloom.profile.memory import TrainingMemory
 from spikeloom.profile.result import AC_ENERGY, MAC_ENERGY, Profile
 from spikeloom.profile.table import joules, shortened, size
@@ -62,7 +62,7 @@ def _draw_rates(profile: Profile, ax: Axes) -> None:
     ax.bar_label(bars, [f"{rate:.1%}" for rate in rates.values()], padding=3, fontsize="small")
     ax.margins(x=0.2)
     _name_rows(ax, list(rates))
-    label(ax, "Firing rate", "spikes per neuron and time step", "layer")
+    ax.set(title="Firing rate", xlabel="spikes per neuron and time step", ylabel="layer")
 
 
 def _draw_energy(profile: Profile, ax: Axes, mac: float, ac: float) -> None:
@@ -80,7 +80,7 @@ def _draw_energy(profile: Profile, ax: Axes, mac: float, ac: float) -> None:
     _name_rows(ax, [layer.name for layer in layers])
     ax.locator_params(axis="x", nbins=5)
     ax.xaxis.set_major_formatter(lambda energy, _: joules(energy))
-    label(ax, "Energy of the synaptic operations", "energy per sample", "layer")
+    ax.set(title="Energy of the synaptic operations", xlabel="energy per sample", ylabel="layer")
     if layers:
         ax.legend(fontsize="small")
 
@@ -99,7 +99,8 @@ def _draw_memory(memory: TrainingMemory, ax: Axes) -> None:
     integer_ticks(ax, y=False)
     ax.grid(alpha=0.3)
     samples = "sample" if memory.num_samples == 1 else "samples"
-    label(ax, f"Memory of training, {memory.num_samples} {samples}", "time steps T", "MiB")
+    title = f"Memory of training, {memory.num_samples} {samples}"
+    ax.set(title=title, xlabel="time steps T", ylabel="MiB")
     ax.legend(fontsize="small", loc="upper left")
 
 

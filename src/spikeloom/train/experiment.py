@@ -62,7 +62,7 @@ class Experiment:
     augment: Callable[[Tensor, SampleGenerator], Tensor] | None = None
     mixup: float = 0.0
     before_epoch: Callable[[int], Mapping[str, float]] | None = None
-    draw: Callable[[nn.Module, Tensor, str], Mapping[str, Figure]] | None = None
+    draw: Callable[[Any, Tensor, str], Mapping[str, Figure]] | None = None
     done: Callable[[Mapping[str, Any]], bool] | None = None
 
     def __post_init__(self) -> None:

@@ -91,7 +91,7 @@ def check_sample(data: Dataset, sample: int) -> None:
 def title_of_sample(data: Dataset, sample: int, predicted: int) -> str:
     """What a test sample is, and what it was taken for: a class, or a negative number for none."""
     said = data.classes[predicted] if predicted >= 0 else "nothing"
-    return f"Test sample {sample}: {data.classes[int(data.test_y[sample])]}, classified as {said}"
+    return f"Test sample {sample}: label {data.classes[int(data.test_y[sample])]}, classified as {said}"
 
 
 def _draw_membranes(
