@@ -6,6 +6,7 @@ the rule holds for all of its elements.
 
 import math
 import numbers
+import operator
 from typing import Any
 
 import torch
@@ -35,9 +36,12 @@ def checked_number(name: str, value: Any) -> float:
 
 def checked_integer(name: str, value: Any) -> int:
     """``value``, if it is an integer; else a TypeError."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be an integer, got {value!r} ({type(value).__name__}).")
-    return int(value)
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # NumPy's too, and a tensor of one
+    except TypeError:
+        pass
+    raise TypeError(f"`{name}` must be an integer, got {value!r} ({type(value).__name__}).")
 
 
 def checked_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:

@@ -153,6 +153,20 @@ class Slotted:
     gain: float
 
 
+class OneSlot:
+    __slots__ = "gain"
+
+    def __init__(self):
+        self.gain = 1.0
+
+
+class Doubles:
+    """Has nothing but a method."""
+
+    def __call__(self, x):
+        return 2 * x
+
+
 SLOTTED = Slotted(1.0)
 
 
@@ -161,6 +175,8 @@ SLOTTED = Slotted(1.0)
     [
         (lambda: Slotted(1.0), lambda node: setattr(node.held, "gain", 0.1), lambda held: held.gain),
         (lambda: SLOTTED, lambda _node: setattr(SLOTTED, "gain", 0.1), lambda _held: SLOTTED.gain),
+        (OneSlot, lambda node: setattr(node.held, "gain", 0.1), lambda held: held.gain),
+        (Doubles, lambda _node: setattr(Doubles, "__call__", lambda _self, x: 7 * x), lambda held: held(0.1)),
         (lambda: array.array("f", [1.0]), lambda node: node.held.__setitem__(0, 0.1), lambda held: held[0]),
         (
             lambda: np.array([255], np.uint8),
@@ -169,7 +185,7 @@ SLOTTED = Slotted(1.0)
         ),
         (lambda: 0.0, lambda node: setattr(node, "held", -0.0), lambda held: math.atan2(0.0, held)),
     ],
-    ids=["slots", "slots elsewhere", "array", "type of an array", "sign of zero"],
+    ids=["slots", "slots elsewhere", "a slot", "a method", "array", "type of an array", "sign of zero"],
 )
 def test_settings_that_are_easily_overlooked(first, change, factor):
     class Scaled(neuron.BaseNode):

@@ -561,3 +561,20 @@ def test_settings_wherever_scripts_keep_them(monkeypatch, what):
     node(torch.ones(2, 3))
     assert node.v.tolist() == [0.5] * 3
     assert made().v.tolist() == [0.5] * 3
+
+
+def test_objects_that_answer_to_every_name():
+    class AttrDict(dict):
+        def __getattr__(self, name):
+            return self[name]  # a KeyError, where others raise an AttributeError
+
+    class Scaled(neuron.BaseNode):
+        kept = AttrDict(gain=2.0)
+
+        def neuronal_charge(self, x):
+            self.v = self.v + x * self.settings.gain * self.kept.gain
+
+    node, x = Scaled(step_mode="m"), torch.full((2, 4), 0.1)
+    node.settings = AttrDict(gain=2.0)
+    node(x)
+    assert_close("potential", torch.full((4,), 0.8), node.v)

@@ -398,5 +398,7 @@ def test_a_memory_is_no_setting():
 def test_names_of_other_libraries_are_translated():
     with pytest.raises(TypeError, match=r"'beta'. A factor of decay `beta` is `tau=1 / \(1 - beta\)"):
         neuron.LIFNode(beta=0.9)
+    with pytest.raises(TypeError, match=r"'tau'\. help\(neuron\.IFNode\) lists them"):
+        neuron.IFNode(tau=2.0)
     with pytest.raises(TypeError, match=r"'reset'\. help\(neuron\.LIFNode\) lists them"):
         neuron.LIFNode(reset="zero")

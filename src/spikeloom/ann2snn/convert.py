@@ -101,10 +101,9 @@ def convert(
     else:
         percent = percentile if method == "percentile" else 100.0
         thresholds = _measured(ann, activations, samples, percent, scale)
-    like = x if parameter is None else parameter
     layers = {
         # A layer that was silent has no measure; 1 lets it say something if it is not silent elsewhere.
-        name: SpikingActivation(like.new_tensor(threshold or 1.0), initial_potential)
+        name: _spiking(threshold or 1.0, initial_potential, x if parameter is None else parameter)
         for name, threshold in thresholds.items()
     }
     pools = {
@@ -118,6 +117,14 @@ def convert(
     if calibrate:
         calibrate_layers(snn, ann, layers, list(samples), calibrate, T)
     return snn
+
+
+def _spiking(threshold: float, initial_potential: float, like: torch.Tensor) -> SpikingActivation:
+    """A layer on the device of ``like``, with its numbers rounded to that type only."""
+    layer = SpikingActivation(threshold, initial_potential).to(like)
+    layer.node.v_threshold.fill_(threshold)
+    layer.initial.fill_(initial_potential * threshold)
+    return layer
 
 
 def _check_options(

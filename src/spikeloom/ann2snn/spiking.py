@@ -34,9 +34,9 @@ class SpikingActivation(nn.Module):
     initial: Tensor
     shift: Tensor | None
 
-    def __init__(self, threshold: float | Tensor, initial: float):
+    def __init__(self, threshold: float, initial: float):
         super().__init__()
-        value = torch.as_tensor(threshold)
+        value = torch.tensor(float(threshold))
         self.node = IFNode(v_threshold=value, v_reset=None, step_mode="m")
         self.register_buffer("initial", initial * value)
         self.register_buffer("shift", None)  # the b above, from calibration

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from spikeloom.loom.isolate import CHANGES
-from spikeloom.loom.same import held_at, of_library, read_by
+from spikeloom.loom.same import function_of, held_at, of_library, read_by
 
 _CONTAINERS = (list, deque, MutableMapping, MutableSet, np.ndarray)
 _DEEPEST, _LARGEST = 3, 10_000  # levels, and items of a container, that are watched
@@ -70,7 +70,7 @@ class Outside:
 
     def _code_of(self, value: Any) -> None:
         """Look into a function, a method, or the class of an object."""
-        value = getattr(value, "__func__", value)
+        value = function_of(value)
         if isinstance(value, types.FunctionType | type):
             self._code(value)
         elif not isinstance(value, Tensor | nn.Module | types.ModuleType):

@@ -138,6 +138,13 @@ def held_by(cell: types.CellType) -> list[Any]:
         return []
 
 
+def function_of(value: Any) -> Any:
+    """The function of a method or a property; another value is itself."""
+    if isinstance(value, types.MethodType | classmethod | staticmethod):
+        return value.__func__
+    return value.fget if isinstance(value, property) else value
+
+
 def held_at(owner: Any, name: str) -> Any:
     """What an owner of those that :func:`read_by` finds has under a name; ``None`` for nothing."""
     if isinstance(owner, types.CellType):
@@ -184,7 +191,7 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
         if of_library(base):
             continue
         for name, value in list(vars(base).items()):
-            value = getattr(value, "__func__", getattr(value, "fget", value))
+            value = function_of(value)
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
             elif not name.startswith("__"):
@@ -267,11 +274,15 @@ def frozen(value: Any, depth: int = 0) -> Any:
         return functools.partial, *(frozen(one, below) for one in parts)
     known = isinstance(value, type | nn.Module | types.ModuleType | logging.Logger)
     held = {} if known else attributes(value)  # such as of a namespace of settings
-    return (_Same(value), class_version(type(value)), frozen(held, below)) if held else _Same(value)
+    if known or not (held or hasattr(value, "__dict__")):
+        return _Same(value)
+    return _Same(value), class_version(type(value)), frozen(held, below)
 
 
 def attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object, also those in slots."""
-    kinds = type(value).__mro__
-    slots = {name for kind in kinds for name in getattr(kind, "__slots__", ()) if hasattr(value, name)}
+    members = chain.from_iterable(vars(kind).items() for kind in type(value).__mro__)
+    slots = {
+        name for name, one in members if isinstance(one, types.MemberDescriptorType) and hasattr(value, name)
+    }
     return getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}

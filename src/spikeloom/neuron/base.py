@@ -83,7 +83,7 @@ class BaseNode(MemoryModule):
         store_v_seq: bool = False,
         **old: Any,
     ):
-        ignore_old(type(self).__name__, old)
+        ignore_old(type(self), old)
         if isinstance(step_mode, bool):  # `cupy_fp32_inference` by position
             step_mode = "s"
         super().__init__(step_mode)

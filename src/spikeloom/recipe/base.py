@@ -228,7 +228,9 @@ class Recipe(BaseRecipe):
 
     OVER_TIME: ClassVar[bool] = True
     """Whether the network takes sequences of time steps."""
-    WHY_UNUSED: ClassVar[str] = "the network does not work on time steps"
+    WHY_UNUSED: ClassVar[str] = (
+        "the network does not work on time steps, or has a rule of its own. To save memory, use `micro_batch`"
+    )
 
     @classmethod
     def unused(cls) -> frozenset[str]:

@@ -137,7 +137,7 @@ class EProp(MemoryModule):
         self.register_buffer("_own", torch.eye(num_neurons, dtype=torch.bool), persistent=False)
         for name in (*State._fields, *TRACES):
             self.register_memory(name, None)
-        self.z_seq = None
+        self.z_seq = None  # and not so after a reset: the loss of a test reads it then
         self._recorded |= {"z_seq"}
 
     @torch.no_grad()

@@ -113,7 +113,9 @@ class SpikeProp(FiringLayer):
         return (times[:, :, None] + self.delays[:, None]).flatten(1)  # of [N, in, K, S]
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, terminals={len(self.delays)}"
+        return (
+            f"{super().extra_repr()}, v_threshold={self.response.v_threshold:g}, terminals={len(self.delays)}"
+        )
 
 
 def _checked_delays(delays: int | Sequence[float]) -> Tensor:
