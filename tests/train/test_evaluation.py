@@ -12,6 +12,18 @@ from spikeloom.train.launch import make_fabric
 from spikeloom.train.report import draw_sample
 
 
+def classifying(net):
+    """A network on a few digits."""
+    return Experiment(
+        net,
+        data.digits().take(8, 40),
+        encode=lambda x, _random: x,
+        loss=nn.functional.cross_entropy,
+        predict=lambda output: output.argmax(-1),
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+    )
+
+
 @pytest.mark.parametrize(
     ("precision", "wanted"),
     [("32-true", torch.float32), ("bf16-mixed", torch.float32), ("64-true", torch.float64)],
@@ -37,14 +49,7 @@ def test_what_is_in_evaluation_mode_for_good_stays_in_it():
     fabric = make_fabric("cpu")
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
     net[1].eval()
-    experiment = Experiment(
-        net,
-        data.digits().take(8, 40),
-        encode=lambda x, _random: x,
-        loss=nn.functional.cross_entropy,
-        predict=lambda output: output.argmax(-1),
-        optimizer=torch.optim.SGD(net.parameters(), 0.1),
-    )
+    experiment = classifying(net)
     fabric.launch()
     evaluate(fabric, experiment)
     draw_sample(None, experiment, seed=0)
@@ -56,14 +61,7 @@ def test_what_is_in_evaluation_mode_for_good_stays_in_it():
 def test_a_network_that_draws_is_tested_with_the_same_random_numbers_every_time():
     fabric = make_fabric("cpu")
     net = nn.Sequential(PoissonEncoder(), nn.Flatten(), nn.Linear(64, 10))
-    experiment = Experiment(
-        net,
-        data.digits().take(8, 40),
-        encode=lambda x, _random: x,
-        loss=nn.functional.cross_entropy,
-        predict=lambda output: output.argmax(-1),
-        optimizer=torch.optim.SGD(net.parameters(), 0.1),
-    )
+    experiment = classifying(net)
     fabric.launch()
     first = evaluate(fabric, experiment, batch_size=10)
     assert evaluate(fabric, experiment, batch_size=10) == first
@@ -72,19 +70,12 @@ def test_a_network_that_draws_is_tested_with_the_same_random_numbers_every_time(
 
 @pytest.mark.parametrize("batch_size", [7, 40, 500])
 def test_loss_and_accuracy_are_the_means_over_all_test_samples(batch_size):
-    fabric, digits, net = make_fabric("cpu"), data.digits().take(8, 40), nn.Linear(64, 10)
-    experiment = Experiment(
-        net,
-        digits,
-        encode=lambda x, _random: x.flatten(1),
-        loss=nn.functional.cross_entropy,
-        predict=lambda output: output.argmax(-1),
-        optimizer=torch.optim.SGD(net.parameters(), 0.1),
-    )
+    fabric, net = make_fabric("cpu"), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    experiment = classifying(net)
     fabric.launch()
     with torch.no_grad():
-        output = net(data.as_float(digits.test_x).flatten(1))
-    labels = torch.as_tensor(digits.test_y).long()
+        output = net(data.as_float(experiment.data.test_x))
+    labels = experiment.data.test_y.long()
     loss = nn.functional.cross_entropy(output, labels).item()
     accuracy = (output.argmax(-1) == labels).double().mean().item()
     assert evaluate(fabric, experiment, batch_size=batch_size) == pytest.approx((loss, accuracy), rel=1e-5)
@@ -95,13 +86,6 @@ def test_loss_and_accuracy_are_the_means_over_all_test_samples(batch_size):
 )
 def test_a_collapse_is_the_loss_of_three_quarters_of_what_was_above_chance(before, now, told):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), neuron.LIFNode(v_threshold=1e3))
-    experiment = Experiment(
-        net,
-        data.digits().take(8, 40),
-        encode=lambda x, _random: x,
-        loss=nn.functional.cross_entropy,
-        predict=lambda output: output.argmax(-1),
-        optimizer=torch.optim.SGD(net.parameters(), 0.1),
-    )
+    experiment = classifying(net)
     rows = [{"train_accuracy": one} for one in (before, now)]
     assert bool(advice_after_collapse(experiment, 0, rows)) == told
