@@ -20,7 +20,7 @@ from spikeloom.timing import (
     spike_prop_rule,
     spike_time_mse,
 )
-from spikeloom.timing.event_prop import function
+from spikeloom.timing.spike_response import function
 
 STEP = 5e-3  # of the fine grid
 

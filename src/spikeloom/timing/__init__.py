@@ -1,6 +1,5 @@
 """Spike times as values: a spike is the number that says when it comes, and a negative number is no spike."""
 
-from spikeloom.timing.event_prop import EventProp, PeakPotential
 from spikeloom.timing.firing_report import LayerReport, firing_report
 from spikeloom.timing.gaussian_tuning import GaussianTuning
 from spikeloom.timing.jitter import Jitter
@@ -8,9 +7,8 @@ from spikeloom.timing.losses import margin_loss
 from spikeloom.timing.pooling import EarliestPool2d
 from spikeloom.timing.psp import DoubleExponential
 from spikeloom.timing.rel_psp import ReLPSPConv2d, ReLPSPLinear
-from spikeloom.timing.rule import tempotron_rule
-from spikeloom.timing.spike_prop import SpikeProp, spike_prop_rule
-from spikeloom.timing.spike_response import SpikeResponse
+from spikeloom.timing.rules import spike_prop_rule, tempotron_rule
+from spikeloom.timing.spike_response import EventProp, PeakPotential, SpikeProp, SpikeResponse
 from spikeloom.timing.tempotron import Tempotron
 from spikeloom.timing.time_losses import first_spike, first_spike_cross_entropy, spike_time_mse
 

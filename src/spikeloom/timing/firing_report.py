@@ -6,9 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from spikeloom.timing.event_prop import EventProp
 from spikeloom.timing.rel_psp import ReLPSPConv2d, ReLPSPLinear
-from spikeloom.timing.spike_prop import SpikeProp
+from spikeloom.timing.spike_response import EventProp, SpikeProp
 
 LAYERS = SpikeProp, EventProp, ReLPSPLinear, ReLPSPConv2d
 

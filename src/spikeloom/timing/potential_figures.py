@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.plot.axes import stacked
-from spikeloom.timing.event_prop import EventProp, PeakPotential
 from spikeloom.timing.figures import draw_spike_times
-from spikeloom.timing.spike_prop import SpikeProp
+from spikeloom.timing.spike_response import EventProp, PeakPotential, SpikeProp
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count, checked_inside
 from spikeloom.errors import suggest
 from spikeloom.timing.checks import check_weights
-from spikeloom.timing.event_prop.function import firing_times
 from spikeloom.timing.losses import one_hot
 from spikeloom.timing.psp import DoubleExponential
-from spikeloom.timing.spike_response import Settings, SpikeResponse
+from spikeloom.timing.spike_response.function import firing_times
+from spikeloom.timing.spike_response.response import Settings, SpikeResponse
 from spikeloom.timing.spikes import Spikes, check_patterns, list_spikes
 
 RETURNS = ("v", "v_max", "spikes", "crossing")

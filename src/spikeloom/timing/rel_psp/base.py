@@ -13,7 +13,7 @@ from spikeloom.loom import checked_backend
 from spikeloom.timing.checks import check_weights, check_window
 from spikeloom.timing.rel_psp.function import Settings, firing_times
 from spikeloom.timing.rel_psp.geometry import Geometry
-from spikeloom.timing.spike_response import Fired
+from spikeloom.timing.spike_response.response import Fired
 
 
 class ReLPSP(nn.Module):

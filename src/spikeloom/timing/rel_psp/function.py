@@ -10,7 +10,7 @@ from torch import Tensor
 from spikeloom.loom.own_loops import check_gradient, runs_compiled
 from spikeloom.timing.rel_psp import reference
 from spikeloom.timing.rel_psp.geometry import Geometry
-from spikeloom.timing.spike_response import Fired
+from spikeloom.timing.spike_response.response import Fired
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.checks import checked_part, checked_range
-from spikeloom.timing.event_prop.base import ContinuousLayer, FiringLayer
-from spikeloom.timing.event_prop.function import highest_potentials
-from spikeloom.timing.spike_response import SpikeResponse
+from spikeloom.timing.spike_response.base import ContinuousLayer, FiringLayer
+from spikeloom.timing.spike_response.function import highest_potentials
+from spikeloom.timing.spike_response.response import SpikeResponse
 
 
 class _Normal(ContinuousLayer):

@@ -1,4 +1,4 @@
-"""The loops of EventProp layers. Loaded from the cache of compiled code, see function.py.
+"""The loops of spike response layers. Loaded from the cache of compiled code, see function.py.
 
 Between two input spikes all neurons of a layer change by the same factors. These are computed once, and one
 loop without branches takes all neurons; only those that a bound on the potential lets reach the threshold are
@@ -272,7 +272,7 @@ def backward_job(real):
 
 
 def highest_job(real):
-    """When potentials that never fire are highest; see ``Highest`` in spike_response.py."""
+    """When potentials that never fire are highest; see ``Highest`` in response.py."""
 
     def run(job):
         words = words_of(job)

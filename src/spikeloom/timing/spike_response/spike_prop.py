@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.checks import checked_part, checked_range
-from spikeloom.timing.event_prop.base import FiringLayer
-from spikeloom.timing.spike_response import SpikeResponse
+from spikeloom.timing.spike_response.base import FiringLayer
+from spikeloom.timing.spike_response.response import SpikeResponse
 
 
 class SpikeProp(FiringLayer):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.loom.own_loops import check_gradient, runs_compiled
-from spikeloom.timing.spike_response import Fired, Highest, Settings, SpikeResponse
+from spikeloom.timing.spike_response.response import Fired, Highest, Settings, SpikeResponse
 
 PIECES = 8  # of the samples, at most: each has a gradient of the weights of its own
 LEAST = 8  # samples of a piece

@@ -1,6 +1,6 @@
 """The spike response model: how input spikes and a neuron's own spikes move its potential, and when it fires.
 
-This is the plain PyTorch form, which the compiled one in event_prop/loops.py is tested against.
+This is the plain PyTorch form, which the compiled one in loops.py is tested against.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from spikeloom.checks import checked_count, checked_inside, checked_range
 from spikeloom.loom import checked_backend
 from spikeloom.loom.backends import ON_CPU
 from spikeloom.timing.checks import check_times, check_weights
-from spikeloom.timing.event_prop.function import by_arrival, firing_times
-from spikeloom.timing.spike_response import Fired, Settings, SpikeResponse
+from spikeloom.timing.spike_response.function import by_arrival, firing_times
+from spikeloom.timing.spike_response.response import Fired, Settings, SpikeResponse
 
 
 class ContinuousLayer(nn.Module):
