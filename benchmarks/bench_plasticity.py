@@ -160,7 +160,7 @@ def draw(rows: list[Row], path: Path) -> None:
             (float(one.name.partition("=")[2]), one.value) for one in rows if one.name.startswith(f"{name}=")
         ]
         ax.plot(*zip(*points, strict=True), "o-")
-        ax.set(xlabel=label, ylabel="ms an image", ylim=0)
+        ax.set(xlabel=label, ylabel="time of an image in ms", xlim=0, ylim=0)
         ax.grid(alpha=0.3)
     figure.suptitle("Diehl & Cook's network, learning")
     figure.savefig(path, dpi=120)

@@ -288,9 +288,10 @@ def draw(rows: list[Row], path: Path) -> None:
         found = [row for row in rows if row.section == section and row.unit == "ms"]
         shares = [100 * share for share in SHARES]
         axes.plot(shares, [row.value for row in found], "o-")
-        axes.set(xlim=0, ylim=0, xlabel="inputs that spike, %", ylabel="a training step, ms")
+        axes.set(xlim=0, ylim=0, xlabel="inputs that spike, in %", ylabel="time of a step in ms")
         axes.set_title(section.split(":")[0])
         axes.grid(alpha=0.3)
+    figure.suptitle("A training step by the part of the inputs that spike")
     figure.savefig(path, dpi=120)
 
 

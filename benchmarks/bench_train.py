@@ -433,14 +433,14 @@ def draw(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 2, figsize=(8, 6), layout="constrained")
-    for column, name in enumerate(("T", "batch")):
+    for column, (name, label) in enumerate({"T": "time steps T", "batch": "samples in a batch"}.items()):
         for row, what in enumerate(("time", "memory")):
             start = f"{what}, {name}="
             points = [(int(one.name.removeprefix(start)), one) for one in rows if one.name.startswith(start)]
             x, y = [point[0] for point in points], [point[1].value for point in points]
             axes[row, column].plot(x, y, "o-")
             axes[row, column].set(
-                xlim=0, ylim=0, xlabel=name, ylabel=f"{what} of a step in {points[0][1].unit}"
+                xlim=0, ylim=0, xlabel=label, ylabel=f"{what} of a step in {points[0][1].unit}"
             )
             axes[row, column].grid(alpha=0.3)
     figure.suptitle("A training step of stbp-scnn")

@@ -385,6 +385,12 @@ def write(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
     write_json(path, found | {"rows": [asdict(row) | {"met": row.met} for row in rows]})
 
 
+def rows_in(path: Path) -> list[Row]:
+    """The rows that :func:`write` wrote."""
+    found = json.loads(path.read_text())["rows"]
+    return [Row(**{name: value for name, value in row.items() if name != "met"}) for row in found]
+
+
 def write_json(path: Path, found: Any) -> None:
     """Write beside, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,11 +22,11 @@ from measure import Row
 from torch import Tensor, nn
 
 from spikeloom import functional, layer, model, neuron, surrogate
+from spikeloom.plot.axes import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 
 NUM_BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHANNELS, SIZE, BATCH, T = 16, 16, 8, 4
 SEEDS = range(5)
-FLOOR = 1e-9  # what is less, 0 too, is drawn here
 MakeBlock = Callable[..., model.ResidualBlock]
 MakeNeuron = Callable[[], nn.Module]
 
@@ -58,11 +58,11 @@ KINDS = {
     "spiking, slope 2": kind(model.SpikingBlock, fire(alpha=4.0)),
     "spiking, threshold 1/2": kind(model.SpikingBlock, fire(v_threshold=0.5)),
 }
-STYLES = dict(zip(KINDS, ("C0-", "C4--", "C9:", "C2-", "C1-", "C1--", "C3-", "C3--"), strict=True))
-WIDTHS = dict(
-    zip(KINDS, (5, 3.5, 2.5, 1.5, 1.5, 1.5, 1.5, 1.5), strict=True)
-)  # where lines lie on each other
+COLORS = BLUE, PURPLE, SKY, GREEN, ORANGE, ORANGE, VERMILLION, VERMILLION
+DASHES = "-", "--", ":", "-", "-", "--", "-", "--"
+WIDTHS = 5, 3.5, 2.5, 1.5, 1.5, 1.5, 1.5, 1.5  # where lines lie on each other
 IDENTITY, PLAIN, OUTPUT = "gradient, blocks as the identity", "gradient, scales of 1", "output, scales of 1"
+EXPONENTS = {IDENTITY: range(-20, 21, 5), PLAIN: range(-20, 21, 5), OUTPUT: range(-6, 2)}  # of the ticks
 
 
 def convolution(in_channels: int) -> layer.Conv2d:
@@ -110,22 +110,26 @@ def measured() -> list[Row]:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """One panel for each section, one line for each kind."""
+    """One panel for each section, one line for each kind; 0 has a place of its own below the powers of 10."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4.8), layout="constrained")
-    for axes, section in zip(figure.subplots(1, 3), (IDENTITY, PLAIN, OUTPUT), strict=True):
-        for name, style in STYLES.items():
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    for axes, (section, exponents) in zip(figure.subplots(1, 3), EXPONENTS.items(), strict=True):
+        zero = 10.0 ** (exponents[0] - exponents.step)
+        for name, color, dashes, width in zip(KINDS, COLORS, DASHES, WIDTHS, strict=True):
             found = [row for row in rows if row.section == section and row.name.startswith(f"{name}, ")]
-            values = [max(row.value, FLOOR) for row in found]
-            axes.loglog(NUM_BLOCKS, values, style, label=name, linewidth=WIDTHS[name])
+            values = [row.value or zero for row in found]
+            axes.loglog(NUM_BLOCKS, values, dashes, color=color, label=name, linewidth=width)
+        axes.axhline(zero, color="black", linewidth=0.8)
         axes.set(xlabel="blocks", title=section, xticks=NUM_BLOCKS, xticklabels=NUM_BLOCKS)
+        powers = [10.0**exponent for exponent in exponents]
+        names = ["0", *(f"$10^{{{exponent}}}$" for exponent in exponents)]
+        axes.set(yticks=[zero, *powers], yticklabels=names, ylim=(zero / 3, 3 * max(powers)))
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    first, second, third = figure.axes
-    first.set(ylabel="first block's gradient / last block's", ylim=(FLOOR, 1 / FLOOR))
-    second.set(ylim=(FLOOR, 1 / FLOOR))
-    third.set(ylabel="mean of the last block's output", ylim=(1e-6, 100))
+    first, _, third = figure.axes
+    first.set(ylabel="first block's gradient / last block's")
+    third.set(ylabel="mean of the last block's output")
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=120)
 

@@ -23,6 +23,7 @@ from measure import Row
 from torch import Tensor
 
 from spikeloom import timing
+from spikeloom.plot.axes import BLUE, VERMILLION
 
 INPUTS, NEURONS, LEARNERS, LATEST, T = 20, 20_000, 2_000, 10.0, 40.0
 SPREADS = {"positive weights": 0.25, "weights of both signs": 2.0}
@@ -143,11 +144,11 @@ def draw(found: dict[tuple[str, str], Population], rows: list[Row], path: Path) 
     """One panel for each failure."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
     times, moved, silent = figure.subplots(1, 3)
     for (signs, kind), neurons in found.items():
         style = {
-            "color": f"C{list(KINDS).index(kind)}",
+            "color": (BLUE, VERMILLION)[list(KINDS).index(kind)],
             "ls": "-" if signs == "weights of both signs" else "--",
         }
         label = f"{kind}, {signs}"
@@ -164,13 +165,13 @@ def draw(found: dict[tuple[str, str], Population], rows: list[Row], path: Path) 
         silent.plot(SCALES, shares, label=label, **style)
     times.set(xlabel="scale of the weights", ylabel="spike time in ms", title="1. The time jumps", ylim=0)
     moved.set(
-        xlabel="ms that 1 % of the weights moves it by",
-        ylabel="part of the spikes beyond",
+        xlabel="how far 1 % of the weights moves a spike, in ms",
+        ylabel="part of the spikes that move further",
         title="2. It explodes",
     )
     silent.set(xlabel="scale of the weights", ylabel="silent neurons in %", title="3. Silence")
     for axes in (times, moved, silent):
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
     figure.savefig(path, dpi=120)
 
 

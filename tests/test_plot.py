@@ -73,12 +73,40 @@ def test_raster_chooses_a_sample():
     assert first.texts[0].get_text() == "no spikes"
     assert {segment[:, 1].mean() for segment in segments(second)} == {2.0}
     assert second.get_ylim() == (7.5, -0.5)
-    assert single.get_title() == "Spikes of 1 neuron over 20 time steps"
+    assert single.get_title() == "Spikes of 1 neuron over 20 time steps, sample 2 of 5"
+    assert first.get_title() == "Spikes of 8 neurons over 20 time steps, sample 0 of 3"
+
+
+def test_titles_say_which_of_several_samples_is_shown():
+    plots = (plot.membrane, "Membrane potential of 2 neurons"), (plot.heatmap, "2 neurons")
+    for function, what in plots:
+        for samples, sample, said in ((3, None, ", sample 0 of 3"), (3, -1, ", sample 2 of 3"), (1, 0, "")):
+            drawn = function(torch.rand(4, samples, 2), ax=Figure().subplots(), sample=sample)
+            assert drawn.get_title() == f"{what} over 4 time steps{said}"
+    frames = torch.ones(1, 3, 2, 4, 5)
+    assert plot.event_frames(frames, Figure().subplots()).get_title() == "1 frame of 4 x 5, sample 0 of 3"
+
+
+@pytest.mark.parametrize("values", [[-1, 0, 1], [0, 3, 2], [0, 2.5, 2.5], [0, 0.1, -0.1], [0.3, 0.1, 0.7]])
+def test_spikes_have_any_size_and_sign(values, ax):
+    plot.raster(torch.tensor(values), ax)
+    assert len(segments(ax)) == sum(value != 0 for value in values)
+
+
+@pytest.mark.parametrize("potentials", [[0.5, 0.25, 0.11], [0.0, 1.0, 0.3], [-65.0, -64.5, -70.0]])
+def test_potentials_are_no_spikes(potentials):
+    reason = r"`spikes` must be 0 and 1, .* such as [\d.]+ and [\d.]+\. Draw potentials with `plot.membrane`"
+    with pytest.raises(ValueError, match=reason):
+        plot.raster(potentials)
+    with pytest.raises(ValueError, match=reason):
+        plot.membrane([0, 1, 0], potentials)
+    assert pyplot.get_fignums() == []
 
 
 def test_raster_firing_rates_are_beside_it(ax):
     plot.raster(spikes()[:6], ax, firing_rate=True)
     _, side = ax.figure.axes
+    assert (side.get_title(), side.get_xlabel()) == ("firing rate", "per time step")
     assert [text.get_text() for text in side.texts] == ["0.33", "0.17", "0.17", "0.17", "0.17"]
     assert side.get_ylim() == ax.get_ylim()
 
@@ -114,6 +142,26 @@ def test_membranes_are_stacked_without_touching(ax):
         assert above.get_ydata().min() > below.get_ydata().max()
     shape = ax.lines[0].get_ydata()
     assert np.allclose(shape - shape[0], v[:, 4] - v[0, 4])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"), [(-0.05, 1.0, ["0", "1"]), (-71.0, -48.0, ["-70", "-50"]), (0.0, 0.0, ["0"])]
+)
+def test_stacked_membranes_have_a_scale(low, high, shown, ax):
+    v = torch.tensor([[low, high], [high, low]])
+    plot.membrane(v, ax=ax, v_threshold=None)
+    (side,) = ax.child_axes
+    assert [label.get_text() for label in side.get_yticklabels()] == shown * 2
+    above, below = (line.get_ydata() for line in ax.lines)
+    values = np.array([float(text) for text in shown])
+    expected = [*(values - low + above[0]), *(values - high + below[0])]
+    assert np.allclose(side.get_yticks(), expected)
+    assert plot.membrane(v[:, 0], ax=Figure().subplots()).child_axes == []  # its own axis is one
+
+
+def test_potentials_without_spikes_are_not_said_to_be_reset(ax):
+    plot.membrane([0.5, 0.75], ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["potential", "threshold"]
 
 
 def test_a_threshold_that_moves(ax):
@@ -165,6 +213,7 @@ def test_receptive_fields(ax):
     canvas = plot.receptive_fields(weights, (2, 3), ax, num_columns=3).images[0].get_array()
     assert canvas.shape == (2, 11)
     np.testing.assert_array_equal(canvas[:, 4:7], [[6, 7, 8], [9, 10, 11]])
+    assert ax.figure.axes[1].get_ylabel() == "weight"
     assert ax.get_title() == "Weights into 3 neurons"
     for wrong, shape in ((weights, (3, 3)), (weights[0], (2, 3)), (weights, (6,)), (weights[None], (2, 3))):
         with pytest.raises(ShapeError, match=r"`weights` must be \[neurons, H \* W\]"):
@@ -183,7 +232,9 @@ def test_event_frames(ax):
     assert canvas[1, 1].tolist() == [1, 1, 1]  # neither
     assert 0 < canvas[5 + 3, 4, 1] < 1  # one event is paler than two
     assert len(np.unique(canvas[4])) == 1  # the gap
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ON", "OFF"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ON", "OFF", "both"]
+    other = plot.event_frames(frames[:2], Figure().subplots())
+    assert [text.get_text() for text in other.get_legend().get_texts()] == ["ON", "OFF"]
     assert ax.get_title() == "3 frames of 4 x 5"
 
 
@@ -232,10 +283,20 @@ def test_curves():
     assert [text.get_text() for text in loss.get_legend().get_texts()] == [
         "train: best 0.5 at 2, last 0.75",
         "test: best 1 at 2, last 1.5",
+        "best",  # a star
+        "last",  # a dot
     ]
-    assert accuracy.get_legend().get_texts()[0].get_text() == "test: best 0.5 at 3, last 0.5"
+    assert accuracy.get_legend().get_texts()[0].get_text() == "test: best 50 % at 3, last 50 %"
+    assert accuracy.lines[0].get_ydata().tolist() == [30, 50]
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy in %")
     assert len(accuracy.lines[0].get_xdata()) == 2  # the missing one is left out
     assert loss.get_xlabel() == "epoch"
+
+
+def test_accuracies_in_per_cent_stay_so(ax):
+    (panel,) = plot.curves([{"accuracy": 0.7}, {"accuracy": 81.5}], ax=ax)
+    assert panel.lines[0].get_ydata().tolist() == [0.7, 81.5]
+    assert panel.get_ylabel() == "accuracy"
 
 
 def test_curves_of_chosen_keys(ax):
@@ -259,8 +320,12 @@ def test_curves_of_chosen_keys(ax):
 def test_a_training_that_diverged_has_curves():
     rows = [{"train_loss": float("nan"), "train_accuracy": 0.1}]
     loss, accuracy = plot.curves(rows, ax=Figure().subplots(2))
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train: nothing finite"]
-    assert "best 0.1 at 1" in accuracy.get_legend().get_texts()[0].get_text()
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == [
+        "train: nothing finite",
+        "best",
+        "last",
+    ]
+    assert "best 10 % at 1" in accuracy.get_legend().get_texts()[0].get_text()
 
 
 def test_familiar_names_have_familiar_arguments_and_results():

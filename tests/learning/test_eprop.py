@@ -11,6 +11,7 @@ from compare import assert_close
 from spikeloom import functional, learning, loom
 from spikeloom.errors import BackendError, ForgottenResetError, ShapeError, SpikeloomError
 from spikeloom.learning.eprop import sequence
+from spikeloom.learning.eprop.figures import draw_decision
 
 SIZES = (3, 6, 2)
 SETTINGS = {"tau": 5.0, "tau_out": 4.0, "tau_adaptation": 12.0, "v_threshold": 0.6}
@@ -451,3 +452,19 @@ def test_steps_in_evaluation_end_what_was_traced():
         seen.append(net.weight.grad.clone())
     assert seen[0].any()
     assert torch.equal(*seen)
+
+
+def test_the_figure_names_inputs_and_outputs():
+    net = learning.EProp(4, 6, 2, beta=0.1, step_mode="m")
+    names = {"xlabel": "time in ms", "groups": ("cue", "noise"), "classes": ("left", "right")}
+    inputs, _, rising, outputs = draw_decision(net, torch.ones(20, 1, 4), **names)["decision"].axes
+    (side,) = inputs.child_axes
+    assert [label.get_text() for label in side.get_yticklabels()] == ["cue", "noise"]
+    assert side.get_yticks().tolist() == [0.5, 2.5]  # in the middle of rows 0 and 1, and of 2 and 3
+    assert [text.get_text() for text in outputs.get_legend().get_texts()] == ["left", "right"]
+    assert outputs.get_xlabel() == "time in ms"
+    assert len(rising.get_legend().get_texts()) == 5
+    net.reset()
+    inputs, *_, outputs = draw_decision(net, torch.ones(20, 1, 4))["decision"].axes
+    assert [text.get_text() for text in outputs.get_legend().get_texts()] == ["output 0", "output 1"]
+    assert not inputs.child_axes

@@ -9,6 +9,7 @@ from torch import nn
 
 from spikeloom import ann2snn, cli
 from spikeloom.recipe import Ann2Snn
+from spikeloom.recipe import ann2snn as recipe
 
 
 def test_both_networks_are_the_same_but_for_the_activation():
@@ -81,3 +82,19 @@ def test_it_learns_the_digits_converts_and_draws(tmp_path, capfd):
     assert (counted["num_steps"], counted["num_samples"], len(layers)) == (16, 60, 4)
     assert [layer["macs"] > 0 for layer in layers] == [True, False, False, False]  # images, then spikes
     assert layers[0]["macs"] < 16 * layers[0]["ann_macs"] == 16 * 22 * 22 * 16  # 3 x 3 without the padding
+
+
+def test_a_stopped_training_is_drawn_as_it_is_now(tmp_path, monkeypatch):
+    """Curves that an earlier checkpoint, or an earlier training, had left are not drawn."""
+    run = tmp_path / "run"
+    options = ["--device", "cpu", "--run-dir", str(run), "--epochs", "1", "--T", "2"]
+    assert cli.main(["train", "ann2snn", *options]) == 0
+    curves = json.loads((run / "conversion.json").read_text())
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["epochs"] = 3  # two are left
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "conversion.json").write_text(json.dumps({name: [0.5] for name in curves}))
+    drawn = []
+    monkeypatch.setattr(recipe, "draw_curves", lambda _run, *what: drawn.append(what))
+    assert cli.main(["plot", str(run)]) == 0
+    assert drawn == [(curves, "digits, after 1 of 3 epochs")]

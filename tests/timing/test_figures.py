@@ -29,7 +29,9 @@ def test_spikes_stand_at_their_time_and_neuron():
 def test_of_many_neurons_some_are_shown_and_all_are_counted():
     many = 2 * SHOWN
     drawn = panels(nn.Sequential(ReLPSPLinear(many, 1, T=4)), torch.ones(1, many))
-    assert drawn[f"input: {many} of {many} neurons spike"] == [(1, n) for n in range(0, many, 2)]
+    assert drawn[f"input: {many} of {many} neurons spike, one in 2 drawn"] == [
+        (1, n) for n in range(0, many, 2)
+    ]
 
 
 def test_all_spikes_of_a_neuron_stand_in_one_row():
@@ -50,12 +52,21 @@ def test_potentials_of_neurons_that_fire_and_of_those_that_are_read():
         "layer '0': 4 of 4 neurons spike",
     ]
     firing, read = figures["membrane"].axes
+    shown = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in (firing, read)]
+    assert shown[0] == [*(f"neuron {n}" for n in range(4)), "threshold", "spike"]
+    assert shown[1] == ["neuron 0", "neuron 1"]
     assert firing.get_title().endswith("4 of 4 neurons, which fire up to 2 times")
     spikes = firing.lines[-1].get_xdata()
     assert sorted(spikes.tolist()) == sorted(net[0](torch.tensor([[0.0, 2.0, -1.0]])).flatten().tolist())
     peaks = read.lines[-1].get_ydata()
     expected = net(torch.tensor([[0.0, 2.0, -1.0]]))[0]
     assert peaks.tolist() == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def test_the_time_has_a_unit():
+    net, times = nn.Sequential(SpikeProp(2, 2)), torch.tensor([[1.0, 2.0]])
+    for figure in draw_potentials(net, times, xlabel="time in ms").values():
+        assert figure.axes[-1].get_xlabel() == "time in ms"
 
 
 def test_what_cannot_be_drawn_is_refused():

@@ -28,7 +28,12 @@ def figures_of(net, folder, monkeypatch, predict=lambda output: output.mean(0).a
 
 @pytest.mark.parametrize(
     ("bright", "title"),
-    [(3, "3 busiest neurons"), (1, "1 busiest neuron"), (9, "5 busiest neurons"), (0, "5 silent neurons")],
+    [
+        (3, "3 busiest neurons of 9"),
+        (1, "1 busiest neuron of 9"),
+        (9, "5 busiest neurons of 9"),
+        (0, "5 silent neurons of 9"),
+    ],
 )
 def test_silent_neurons_are_not_among_the_busiest(tmp_path, monkeypatch, bright, title):
     net = nn.Sequential(layer.Linear(64, 9, bias=True, step_mode="m"), neuron.IFNode(step_mode="m"))

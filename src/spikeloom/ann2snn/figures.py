@@ -14,7 +14,7 @@ from spikeloom.ann2snn.simulate import outputs_over_time
 from spikeloom.errors import ShapeError
 from spikeloom.monitor import record
 from spikeloom.neuron import IFNode
-from spikeloom.plot.axes import stacked
+from spikeloom.plot.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,14 +42,16 @@ def draw_accuracy(curves: Mapping[str, Sequence[float]], title: str = "") -> Fig
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     panel = figure.subplots()
     dashes = itertools.cycle(["--", "-.", ":"])
+    colors = itertools.cycle([BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY])
     for name, curve in curves.items():
         last = f"{100 * curve[-1]:.2f} %"
         if len(curve) == 1:
-            style = {"linestyle": next(dashes), "color": "0.4", "linewidth": 1}
+            style = {"linestyle": next(dashes), "color": GREY, "linewidth": 1}
             panel.axhline(100 * curve[0], label=f"{name}: {last}", **style)
         else:
             steps = range(1, len(curve) + 1)
-            panel.plot(steps, [100 * one for one in curve], label=f"{name}: {last} at T={len(curve)}")
+            label = f"{name}: {last} at T={len(curve)}"
+            panel.plot(steps, [100 * one for one in curve], color=next(colors), label=label)
     panel.set(xlabel="time steps T", ylabel="test accuracy in %", title=title)
     panel.set_xscale("log", base=2)
     panel.xaxis.set_major_formatter("{x:g}")

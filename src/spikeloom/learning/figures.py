@@ -20,11 +20,14 @@ def draw_window(delays: Tensor, changes: Tensor, ax: Axes) -> None:
         ax: where to draw.
     """
     stronger = changes > 0
-    for part, color in ((stronger, BLUE), (~stronger, VERMILLION)):
-        ax.vlines(delays[part].numpy(), 0, changes[part].numpy(), color=color, linewidth=2)
+    for part, color, label in ((stronger, BLUE, "strengthens"), (~stronger, VERMILLION, "weakens")):
+        ax.vlines(delays[part].numpy(), 0, changes[part].numpy(), color=color, linewidth=2, label=label)
     ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.legend(loc="upper left")
     ax.set(
-        title="STDP window", xlabel="time from spike before to spike behind (steps)", ylabel="weight change"
+        title="STDP window",
+        xlabel="time from spike before to spike behind, in time steps",
+        ylabel="change of the weight",
     )
 
 
@@ -39,8 +42,11 @@ def draw_traces(axes: list[Axes], spikes: Tensor, traces: Tensor, weight: Tensor
     sides = (("before", BLUE), ("behind", VERMILLION))
     for index, (side, color) in enumerate(sides):
         ax = axes[index]
-        ax.vlines(spikes[:, index].nonzero().flatten().numpy(), 0, 0.3, color=GREY, linewidth=1)
-        ax.plot(traces[:, index].numpy(), color=color)
-        ax.set(title=f"Spikes and trace {side} the synapse", ylabel="trace")
+        times = spikes[:, index].nonzero().flatten().numpy()
+        ax.vlines(times, -0.4, -0.1, color=GREY, linewidth=1, label="spike")
+        ax.plot(traces[:, index].numpy(), color=color, label="trace")
+        ax.set(title=f"Spikes and trace {side} the synapse", ylabel="trace", xlim=(0, len(spikes)))
+        ax.tick_params(labelbottom=False)  # the time steps stand below the weight
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", frameon=False)
     axes[2].plot(weight.numpy(), color="black")
-    axes[2].set(title="Weight", xlabel="time step", ylabel="weight")
+    axes[2].set(title="Weight", xlabel="time step", ylabel="weight", xlim=(0, len(weight)))

@@ -57,6 +57,32 @@ def time_by_neuron(name: str, value: Any, sample: int | None = None) -> np.ndarr
     return array.reshape(array.shape[0], -1)
 
 
+def spikes_by_neuron(name: str, value: Any, sample: int | None = None) -> np.ndarray:
+    """As :func:`time_by_neuron`, of what can be spikes: whole numbers, or multiples of one size.
+
+    Raises:
+        ValueError: the values are of other kinds, as those of potentials.
+    """
+    array = time_by_neuron(name, value, sample)
+    sizes = np.unique(np.abs(array[array != 0]))
+    in_units = [sizes / unit for unit in (1, sizes.min(initial=np.inf))]
+    if not any(np.allclose(counts, counts.round(), rtol=0, atol=1e-3) for counts in in_units):
+        raise ValueError(
+            f"`{name}` must be 0 and 1, whole numbers, or multiples of one size, got values such as "
+            f"{sizes[0]:.4g} and {sizes[1]:.4g}. Draw potentials with `plot.membrane`, other values with `plot.heatmap`; or "
+            f"say where the spikes are, such as with `{name}=x != 0`."
+        )
+    return array
+
+
+def which_sample(value: Any, sample: int | None) -> str:
+    """The end of a title: which one of several samples :func:`time_by_neuron` chose; else nothing."""
+    shape = as_array("value", value).shape
+    if (sample is None and len(shape) <= 2) or shape[1] == 1:
+        return ""
+    return f", sample {(sample or 0) % shape[1]} of {shape[1]}"
+
+
 def one_sample(name: str, array: np.ndarray, sample: int | None) -> np.ndarray:
     """``[T, N, *]`` as ``[T, *]``, of one of the ``N``; default: the first."""
     index, num_samples = 0 if sample is None else checked_integer("sample", sample), array.shape[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeloom.errors import ShapeError, UnknownNameError, suggest
-from spikeloom.plot.axes import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, integer_ticks
+from spikeloom.plot.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, integer_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,8 @@ def curves(
     """Learning curves: a panel for each measure (loss, accuracy), a line for each part (train, test).
 
     A star marks each line's best value (the smallest of a loss or an error, else the largest), a dot its
-    last; the legend gives both in numbers. A missing, ``None`` or NaN value leaves its point out.
+    last; the legend gives both in numbers. Accuracies are drawn in per cent, unless some are above 1. A
+    missing, ``None`` or NaN value leaves its point out.
 
     Args:
         history: a row of numbers per epoch; ``epoch`` or ``step`` gives the x axis, else the row's number.
@@ -51,7 +52,7 @@ def curves(
         >>> rows = [{"train_loss": 2.3, "test_loss": 2.1}, {"train_loss": 1.2, "test_loss": 2.2}]
         >>> (panel,) = curves(rows, ax=Figure().subplots())
         >>> [text.get_text() for text in panel.get_legend().get_texts()]
-        ['train: best 1.2 at 2, last 1.2', 'test: best 2.1 at 1, last 2.2']
+        ['train: best 1.2 at 2, last 1.2', 'test: best 2.1 at 1, last 2.2', 'best', 'last']
     """
     if isinstance(history, Mapping) or not isinstance(history, Iterable):
         kind = type(history).__name__
@@ -77,17 +78,28 @@ def curves(
         raise ShapeError(f"`history` must have at least one finite value of {list(values)}, got none.")
     panels = _panels(ax, len(groups), figsize, dpi, title)
     for panel, (measure, parts) in zip(panels, groups.items(), strict=True):
+        unit = _unit(measure, [values[key] for key in parts])
         for index, (key, part) in enumerate(parts.items()):
-            _draw(panel, x, values[key], part, measure, _PARTS.get(part, _OTHERS[index % len(_OTHERS)]))
-        panel.set_title(measure)
-        panel.set_xlabel(x_name or "row")
+            color = _PARTS.get(part, _OTHERS[index % len(_OTHERS)])
+            _draw(panel, x, values[key] * (100 if unit else 1), part, measure, color, unit)
+        for marker, name, size in (("*", "best", 9), ("o", "last", 5)):
+            panel.plot([], [], marker, color=GREY, markersize=size, label=name)
+        panel.set(title=measure, xlabel=x_name or "row", ylabel=f"{measure} in %" if unit else measure)
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
         integer_ticks(panel, y=False)
     return panels
 
 
-def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, part: str, measure: str, color: str) -> None:
+def _unit(measure: str, values: list[np.ndarray]) -> str:
+    """The sign of accuracies from 0 to 1, which are drawn in per cent; nothing for other measures."""
+    is_share = re.search("accuracy|acc$", measure) and not any(
+        np.nanmax(one, initial=0) > 1 for one in values
+    )
+    return " %" if is_share else ""
+
+
+def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, part: str, measure: str, color: str, unit: str) -> None:
     """One line with its best and last value marked."""
     there = np.isfinite(y)
     if not there.any():
@@ -96,7 +108,7 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, part: str, measure: str, color
     x, y = x[there], y[there]
     smaller = any(word in measure.lower() for word in _SMALLER_IS_BETTER)
     best = int(y.argmin() if smaller else y.argmax())
-    text = f"{part}: best {y[best]:.4g} at {x[best]:g}, last {y[-1]:.4g}"
+    text = f"{part}: best {y[best]:.4g}{unit} at {x[best]:g}, last {y[-1]:.4g}{unit}"
     ax.plot(x, y, color=color, linewidth=1.5, label=text)
     ax.plot(x[-1], y[-1], "o", color=color, markersize=5)
     ax.plot(x[best], y[best], "*", color=color, markersize=11, markeredgecolor="white")

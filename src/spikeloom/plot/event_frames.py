@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeloom.errors import ShapeError
-from spikeloom.plot.arrays import as_array, one_sample
+from spikeloom.plot.arrays import as_array, one_sample, which_sample
 from spikeloom.plot.axes import BLUE, VERMILLION, axes_or_new, count
 from spikeloom.plot.images import tiled
 
@@ -42,7 +42,7 @@ def event_frames(
         sample: which one of ``[T, N, 2, H, W]``; default: the first.
         num_columns, num_rows: size of the grid; default: nearly square. Either follows from the other.
         gap: pixels between frames.
-        title: default: the number and the size of the frames.
+        title: default: the number and the size of the frames, and the sample, if there are several.
         on_color, off_color: of brighter and of darker pixels.
         figsize, dpi: of the new figure, in inches and dots per inch.
     Shape:
@@ -65,10 +65,16 @@ def event_frames(
     ax = axes_or_new(ax, figsize, dpi)
     ax.imshow(canvas, interpolation="nearest")
     ax.set_axis_off()
-    ax.set_title(f"{count(num_frames, 'frame')} of {height} x {width}" if title is None else title)
-    for color, name in ((on_color, "ON"), (off_color, "OFF")):
+    if title is None:
+        title = f"{count(num_frames, 'frame')} of {height} x {width}"
+        title += which_sample(frames, sample) if as_array("frames", frames).ndim == 5 else ""
+    ax.set_title(title)
+    legend: dict[str, Any] = {"ON": on_color, "OFF": off_color}
+    if (array > 0).all(1).any():
+        legend["both"] = _coloured(np.ones((1, 2, 1, 1)), on_color, off_color)[0, 0, 0]
+    for name, color in legend.items():
         ax.plot([], [], "s", color=color, label=name)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False)
     return ax
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
-from spikeloom.plot.arrays import as_array, time_by_neuron
+from spikeloom.plot.arrays import as_array, time_by_neuron, which_sample
 from spikeloom.plot.axes import axes_or_new, count, integer_ticks, neuron_rows
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def heatmap(
         array: the values.
         ax: where to draw; default: a new pyplot figure.
         sample: which one of ``[T, N, ...]``; default: two dimensions are ``[T, neurons]``, of more the first.
-        title: default: the numbers of neurons and of time steps.
+        title: default: the numbers of neurons and of time steps, and the sample, if there are several.
         xlabel, ylabel, colorbar_label: texts.
         colorbar: whether to draw what the colours stand for.
         cmap: colour map.
@@ -70,6 +70,7 @@ def heatmap(
     integer_ticks(ax, x=int_x_ticks and x_max is None, y=False)
     if title is None:
         title = f"{count(num_neurons, 'neuron').capitalize()} over {count(num_steps, 'time step')}"
+        title += which_sample(array, sample)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label=colorbar_label, pad=0.02)
@@ -126,7 +127,7 @@ def feature_maps(
     ax.set_axis_off()
     ax.set_title(f"{count(num_maps, 'map')} of {height} x {width}" if title is None else title)
     if colorbar:
-        ax.figure.colorbar(drawn, ax=ax, pad=0.02, shrink=0.8)
+        ax.figure.colorbar(drawn, ax=ax, label="value", pad=0.02, shrink=0.8)
     return ax
 
 

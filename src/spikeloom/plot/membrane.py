@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeloom.errors import ShapeError
-from spikeloom.plot.arrays import as_array, time_by_neuron
+from spikeloom.plot.arrays import as_array, spikes_by_neuron, time_by_neuron, which_sample
 from spikeloom.plot.axes import (
     BLUE,
     GREY,
@@ -42,17 +42,18 @@ def membrane(
 ) -> Axes:
     """Membrane potentials with the threshold and the spikes; several neurons are stacked, the first on top.
 
+    Stacked neurons have the potential at the right, on one scale for all.
     A recorded potential is the one after the reset, and so below the threshold: spikes are ticks above it.
 
     Args:
         v: potentials after each step.
-        spikes: of the same shape, 0 or 1; default: none are drawn.
+        spikes: of the same shape, as for :func:`raster`; default: none are drawn.
         ax: where to draw; default: a new pyplot figure.
         v_threshold: threshold, dashed: a number, or of the shape of ``v``; ``None`` draws none.
         v_reset: potential after a spike, dotted; ``None`` draws none.
         neurons: which neurons to draw; default: all, 24 at most.
         sample: which one of ``[T, N, ...]``; default: two dimensions are ``[T, neurons]``, of more the first.
-        title: default: the numbers of neurons and of time steps.
+        title: default: the numbers of neurons and of time steps, and the sample, if there are several.
         xlabel, ylabel: axis labels.
         figsize, dpi: of the new figure, in inches and dots per inch.
     Shape:
@@ -69,7 +70,7 @@ def membrane(
         ['potential after reset', 'threshold', 'reset', 'spike']
     """
     v_array = time_by_neuron("v", v, sample)
-    spike_array = np.zeros_like(v_array) if spikes is None else time_by_neuron("spikes", spikes, sample)
+    spike_array = np.zeros_like(v_array) if spikes is None else spikes_by_neuron("spikes", spikes, sample)
     if spike_array.shape != v_array.shape:
         raise ShapeError(f"`spikes` must be as `v`, {list(v_array.shape)}, got {list(spike_array.shape)}.")
     thresholds = None if v_threshold is None else _thresholds(v_threshold, sample, v_array.shape)
@@ -101,7 +102,7 @@ def membrane(
         steps, rows = np.nonzero(spike_array)
         base = top + offsets[rows]
         ax.vlines(steps, base, base + tick, colors=VERMILLION, linewidths=1.4, label="spike")
-    traces[0].set_label("potential after reset")
+    traces[0].set_label("potential" if spikes is None else "potential after reset")
 
     ax.set_xlim(-0.5, num_steps - 0.5)
     bottom, top = low + offsets[-1] - 0.25 * height, top + tick + 0.06 * height
@@ -110,12 +111,28 @@ def membrane(
     integer_ticks(ax, y=False)
     if num_traces > 1:
         ax.set_yticks((low + high) / 2 + offsets, [str(neuron) for neuron in chosen])
+        _scale(ax, low, high, offsets)
     ax.legend(loc="upper right", ncols=4, fontsize="small", frameon=False, borderaxespad=0.1)
     if title is None:
         title = f"Membrane potential of {count(num_traces, 'neuron')} over {count(num_steps, 'time step')}"
+        title += which_sample(v, sample)
     ylabel = ylabel or ("membrane potential" if num_traces == 1 else "neuron")
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return ax
+
+
+def _scale(ax: Axes, low: float, high: float, offsets: np.ndarray) -> None:
+    """An axis at the right with the potential of each trace, at two round values."""
+    from matplotlib.ticker import MaxNLocator
+
+    slack = 1e-6 * (high - low)  # for what is rounded off a potential at its threshold
+    values = np.asarray(MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(low, high)) + 0.0  # 0, and not -0
+    values = values[(values >= low - slack) & (values <= high + slack)]
+    values = values[[0, -1]] if len(values) > 1 else np.array([low])
+    side = ax.secondary_yaxis("right")
+    side.set_yticks((values + offsets[:, None]).ravel(), [f"{value:g}" for value in values] * len(offsets))
+    side.tick_params(labelsize="x-small")
+    side.set_ylabel("membrane potential")
 
 
 def _thresholds(given: Any, sample: int | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spikeloom.plot.arrays import time_by_neuron
+from spikeloom.plot.arrays import spikes_by_neuron, which_sample
 from spikeloom.plot.axes import (
     BLUE,
     FEW,
@@ -42,11 +42,11 @@ def raster(
     """Spike raster: a row per neuron, a tick per spike, the first neuron on top.
 
     Args:
-        spikes: 0 or 1; any value but 0 counts as a spike.
+        spikes: 0 or 1, whole numbers, or multiples of one size: any value but 0 counts as a spike.
         ax: where to draw; default: a new pyplot figure.
         sample: which one of ``[T, N, ...]``; default: two dimensions are ``[T, neurons]``, of more the first.
         firing_rate: whether to draw, at the right, how often each neuron fires, in spikes per time step.
-        title: default: the numbers of neurons and of time steps.
+        title: default: the numbers of neurons and of time steps, and the sample, if there are several.
         xlabel, ylabel, color: texts and the spikes' colour.
         int_x_ticks, int_y_ticks: whether ticks stand at whole numbers only.
         firing_rate_title: title of the firing rates.
@@ -56,7 +56,8 @@ def raster(
     Returns:
         the axes of the raster
     Raises:
-        ShapeError, TypeError, ValueError: ``spikes`` is empty, of another shape, not numeric, or not finite.
+        ShapeError, TypeError, ValueError: ``spikes`` is empty, of another shape, not numeric, not finite, or
+            no spikes, such as potentials.
     Example:
         >>> import torch
         >>> from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def raster(
         >>> ax.get_title()
         'Spikes of 5 neurons over 5 time steps'
     """
-    array = time_by_neuron("spikes", spikes, sample)
+    array = spikes_by_neuron("spikes", spikes, sample)
     num_steps, num_neurons = array.shape
     ax = axes_or_new(ax, figsize, dpi)
     steps, neurons = np.nonzero(array)
@@ -78,6 +79,7 @@ def raster(
     integer_ticks(ax, x=int_x_ticks, y=False)
     if title is None:
         title = f"Spikes of {count(num_neurons, 'neuron')} over {count(num_steps, 'time step')}"
+        title += which_sample(spikes, sample)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if firing_rate:
         _draw_rates(ax, (array != 0).mean(0), firing_rate_title)
@@ -103,6 +105,7 @@ def _draw_rates(ax: Axes, rates: np.ndarray, title: str) -> None:
     side.set_xlim(0, largest * 1.5)  # room for the number at the longest bar
     side.tick_params(axis="y", left=False, labelleft=False)
     side.set_title(title, fontsize="small")
+    side.set_xlabel("per time step", fontsize="small")
     if few:  # the numbers themselves, so no axis for them
         side.set_xticks([])
         for neuron, rate in enumerate(rates):

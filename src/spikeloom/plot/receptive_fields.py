@@ -58,7 +58,7 @@ def receptive_fields(
         raise ShapeError(
             f"`weights` must be [neurons, H * W], for `shape` {tuple(shape)}, got {list(values.shape)}."
         )
-    return feature_maps(
+    ax = feature_maps(
         values.reshape(-1, *shape),
         ax,
         num_columns=num_columns,
@@ -69,3 +69,6 @@ def receptive_fields(
         figsize=figsize,
         dpi=dpi,
     )
+    if colorbar:
+        ax.images[0].colorbar.set_label("weight")  # type: ignore[union-attr]
+    return ax

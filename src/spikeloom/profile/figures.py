@@ -59,10 +59,11 @@ def _draw_rates(profile: Profile, ax: Axes) -> None:
     """A bar for each layer of neurons."""
     rates = {layer.name: layer.firing_rate for layer in profile.layers if layer.firing_rate is not None}
     bars = ax.barh(range(len(rates)), list(rates.values()), color=BLUE)
-    ax.bar_label(bars, [f"{rate:.1%}" for rate in rates.values()], padding=3, fontsize="small")
+    ax.bar_label(bars, [f"{100 * rate:.1f} %" for rate in rates.values()], padding=3, fontsize="small")
     ax.margins(x=0.2)
     _name_rows(ax, list(rates))
-    ax.set(title="Firing rate", xlabel="spikes per neuron and time step", ylabel="layer")
+    ax.xaxis.set_major_formatter(lambda rate, _: f"{100 * rate:g}")
+    ax.set(title="Firing rate", xlabel="spikes per neuron and time step, in %", ylabel="layer of neurons")
 
 
 def _draw_energy(profile: Profile, ax: Axes, mac: float, ac: float) -> None:
@@ -79,8 +80,10 @@ def _draw_energy(profile: Profile, ax: Axes, mac: float, ac: float) -> None:
     ax.margins(x=0.25)
     _name_rows(ax, [layer.name for layer in layers])
     ax.locator_params(axis="x", nbins=5)
-    ax.xaxis.set_major_formatter(lambda energy, _: joules(energy))
-    ax.set(title="Energy of the synaptic operations", xlabel="energy per sample", ylabel="layer")
+    ax.xaxis.set_major_formatter(lambda energy, _: joules(energy) if energy else "0")
+    ax.set(
+        title="Energy of the synaptic operations", xlabel="energy per sample", ylabel="layer with synapses"
+    )
     if layers:
         ax.legend(fontsize="small")
 
@@ -100,7 +103,7 @@ def _draw_memory(memory: TrainingMemory, ax: Axes) -> None:
     ax.grid(alpha=0.3)
     samples = "sample" if memory.num_samples == 1 else "samples"
     title = f"Memory of training, {memory.num_samples} {samples}"
-    ax.set(title=title, xlabel="time steps T", ylabel="MiB")
+    ax.set(title=title, xlabel="time steps T", ylabel="memory in MiB")
     ax.legend(fontsize="small", loc="upper left")
 
 

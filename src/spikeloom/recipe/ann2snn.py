@@ -139,6 +139,11 @@ class Ann2Snn(Validated, Recipe):
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
         super().plot(run, state, sample)
+        epoch = state["progress"]["epoch"]
+        if epoch < self.num_epochs:  # conversion.json is of the end, or of a training before this one
+            where = f"{self.dataset}, after {epoch} of {self.num_epochs} epochs"
+            draw_curves(run, self.convert(run, state, self.device), where)
+            return
         try:
             curves = json.loads((run.folder / "conversion.json").read_text())
         except (FileNotFoundError, ValueError):  # it is missing or damaged
@@ -220,6 +225,7 @@ class Ann2Snn(Validated, Recipe):
 
         assert self.T is not None
         snn = ann2snn.convert(nets.get_submodule("qcfs"), x, "qcfs")
+        title = f"{title} by the relu ANN\nSpikes of the network that qcfs converts"
         return {"raster": ann2snn.draw_spikes(snn, x, self.T, title)}
 
 
@@ -234,13 +240,19 @@ def _test_parts(data: Dataset) -> list[tuple[Tensor, Tensor]]:
 
 
 def write_curves(run: Run, curves: Curves, dataset: str) -> None:
-    """Write the accuracies to conversion.json, and draw them to figures/accuracy_over_time.png."""
-    from spikeloom.ann2snn import draw_accuracy
+    """Write the accuracies to conversion.json, and draw them."""
     from spikeloom.files import write_beside
-    from spikeloom.train.report import save_figure
 
     write_beside(run.folder / "conversion.json", json.dumps(curves) + "\n")
-    save_figure(run, draw_accuracy(curves, f"Converted networks on {dataset}"), "accuracy_over_time")
+    draw_curves(run, curves, dataset)
+
+
+def draw_curves(run: Run, curves: Curves, where: str) -> None:
+    """Draw the accuracies to figures/accuracy_over_time.png."""
+    from spikeloom.ann2snn import draw_accuracy
+    from spikeloom.train.report import save_figure
+
+    save_figure(run, draw_accuracy(curves, f"Converted networks on {where}"), "accuracy_over_time")
 
 
 def table(curves: Curves) -> list[str]:

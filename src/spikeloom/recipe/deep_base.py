@@ -160,11 +160,12 @@ def _draw(net: nn.Module, x: Tensor, title: str) -> dict[str, Figure]:
     with record(net, "spike", instance=BaseNode) as records:
         net(x)
     rates = torch.stack(
-        [layer["spike"].float().flatten(1).mean(1) for layer in records.values()], 1
-    )  # [T, layers]
+        [100 * layer["spike"].float().flatten(1).mean(1) for layer in records.values()], 1
+    )  # [T, layers], in %
     figure = Figure(figsize=(8, 1.5 + 0.25 * len(records)), layout="constrained")
     panel = plot.heatmap(
-        rates, figure.subplots(), title=title, ylabel="layer", colorbar_label="part of the neurons that fire"
+        rates, figure.subplots(), title=title, ylabel="layer", colorbar_label="neurons that fire, in %"
     )
+    panel.images[0].set_clim(0)
     panel.set_yticks(range(len(records)), list(records), fontsize=7)
     return {"firing_rates": figure}

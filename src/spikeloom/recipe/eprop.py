@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from spikeloom.recipe.base import RECIPES, Recipe, Validated
@@ -97,7 +98,12 @@ class EProp(Validated, Recipe):
             predict=lambda y_seq: y_seq[-RECALL:].mean(0).argmax(1),
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
-            draw=draw_decision,
+            draw=partial(
+                draw_decision,
+                xlabel="time in ms",
+                groups=("cue left", "cue right", "question", "noise"),
+                classes=dataset.classes,
+            ),
         )
 
     def network(self, num_classes: int) -> Layer:

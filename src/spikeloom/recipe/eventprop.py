@@ -98,7 +98,7 @@ class EventProp(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=None if fires else _thinned,
-            draw=draw_potentials,
+            draw=partial(draw_potentials, xlabel="time in ms"),
         )
 
     def network(self, sample_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:

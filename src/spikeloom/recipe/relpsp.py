@@ -118,7 +118,7 @@ class ReLPSP(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=_moved if self.augment else None,
-            draw=draw_spike_times,
+            draw=partial(draw_spike_times, xlabel="time; the grey levels of a pixel take 1"),
         )
 
     def encode(self, x: Tensor, _random: SampleGenerator | None) -> Tensor:

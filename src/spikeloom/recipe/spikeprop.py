@@ -23,6 +23,7 @@ Source    Bohte, Kok, La Poutré, Error-backpropagation in temporally encoded ne
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from spikeloom.recipe.base import RECIPES, BatchSize, Duration, Recipe, Validated
@@ -128,7 +129,7 @@ class SpikeProp(Validated, Recipe):
             optimizer=optimizer,
             scheduler=self.warmup_cosine(optimizer, dataset, WARMUP),
             augment=self._moved(dataset),
-            draw=draw_potentials,
+            draw=partial(draw_potentials, xlabel="time in ms"),
         )
 
     def _load(self) -> Dataset:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from spikeloom.recipe.base import RECIPES, BatchSize, Duration, Recipe
@@ -91,7 +92,7 @@ class SpikePropXor(Recipe):
             loss=self._loss,
             predict=lambda times: torch.where(times < 0, -1, times < (EARLY + LATE) / 2)[:, 0].long(),
             optimizer=torch.optim.SGD(net.parameters(), self.lr),
-            draw=draw_potentials,
+            draw=partial(draw_potentials, xlabel="time in ms"),
             done=is_solved,
         )
 

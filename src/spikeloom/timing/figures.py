@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom import plot
 from spikeloom.errors import ShapeError
-from spikeloom.plot.axes import integer_ticks, stacked
+from spikeloom.plot.axes import count, neuron_rows, stacked
 from spikeloom.timing.spikes import list_spikes
 
 if TYPE_CHECKING:
@@ -47,20 +47,22 @@ def draw_pattern(neuron: Tempotron, times: Tensor, title: str = "") -> dict[str,
     shown = min(neuron.out_features, 10)
     raster, (input_panel,) = stacked(title, 1, 3.6)
     membrane, (potential_panel,) = stacked(title, 1, 2.6 + 0.45 * shown)
-    counted = f"input: {neuron.in_features} neurons, {len(spikes.time)} spikes"
+    counted = f"input: {count(neuron.in_features, 'neuron')}, {count(len(spikes.time), 'spike')}"
     plot.raster(trains, input_panel, title=counted)
     plot.membrane(
         v,
         ax=potential_panel,
         v_threshold=neuron.v_threshold,
         neurons=range(shown),
-        title="potentials of the output neurons",
+        title=f"{shown} of {count(neuron.out_features, 'output neuron')}",
     )
     return {"raster": raster, "membrane": membrane}
 
 
 @torch.no_grad()
-def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict[str, Figure]:
+def draw_spike_times(
+    net: nn.Sequential, times: Tensor, title: str = "", xlabel: str = "time"
+) -> dict[str, Figure]:
     """When the neurons of each layer spike for one pattern.
 
     Args:
@@ -68,6 +70,7 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
             are drawn.
         times: spike times of one sample ``[1, *]``.
         title: of the figure.
+        xlabel: the time, with its unit.
     Returns:
         ``'raster'``, a panel for the input and for each layer
     Raises:
@@ -95,10 +98,11 @@ def draw_spike_times(net: nn.Sequential, times: Tensor, title: str = "") -> dict
         neurons, places = (trains[::every] >= 0).nonzero(as_tuple=True)
         spikes = trains[::every][neurons, places]
         ax.plot(spikes.tolist(), (neurons * every).tolist(), "|", color="black", markersize=4)
-        ax.set(xlim=(-0.02 * end, end), ylim=(len(trains) - 0.5, -0.5), ylabel="neuron")
-        integer_ticks(ax, x=False)
-        ax.set_title(f"{name}: {int((trains >= 0).any(1).sum())} of {len(trains)} neurons spike")
-    figure.axes[-1].set_xlabel("time")
+        ax.set(xlim=(-0.02 * end, 1.02 * end), ylabel="neuron")
+        neuron_rows(ax, len(trains))
+        some = f", one in {every} drawn" if every > 1 else ""
+        ax.set_title(f"{name}: {int((trains >= 0).any(1).sum())} of {len(trains)} neurons spike{some}")
+    figure.axes[-1].set_xlabel(xlabel)
     return {"raster": figure}
 
 

@@ -14,7 +14,7 @@ from spikeloom.errors import RunError
 from spikeloom.files import beside
 from spikeloom.monitor import record
 from spikeloom.neuron import BaseNode, NonSpikingBaseNode
-from spikeloom.plot.axes import stacked
+from spikeloom.plot.axes import count, stacked
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.run import Run
 
@@ -24,7 +24,8 @@ NUM_TRACES = 5  # membrane potentials shown per layer
 def draw_curves(run: Run, history: list[dict]) -> None:
     """Loss and accuracy against epochs, to figures/curves.png."""
     keys = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    figure = Figure(figsize=(10, 4.1), layout="constrained")
+    figure.suptitle(f"Learning curves of {run.folder.name}")
     plot.curves(history, keys, list(figure.subplots(1, 2)))
     save_figure(run, figure, "curves")
 
@@ -91,7 +92,8 @@ def check_sample(data: Dataset, sample: int) -> None:
 def title_of_sample(data: Dataset, sample: int, predicted: int) -> str:
     """What a test sample is, and what it was taken for: a class, or a negative number for none."""
     said = data.classes[predicted] if predicted >= 0 else "nothing"
-    return f"Test sample {sample}: label {data.classes[int(data.test_y[sample])]}, classified as {said}"
+    label = data.classes[int(data.test_y[sample])]
+    return f"Test sample {sample} of {len(data.test_y)}: label {label}, classified as {said}"
 
 
 def _draw_membranes(
@@ -104,8 +106,8 @@ def _draw_membranes(
     figure, panels = stacked(title, len(nodes), 3.2)
     for panel, (name, node) in zip(panels, nodes.items(), strict=True):
         v = potentials[name][:, 0].flatten(1)  # [T, neurons]
-        fired = spikes[name][:, 0].flatten(1) if name in spikes else None
-        activity = v.var(0) if fired is None else (fired != 0).sum(0)
+        fired = spikes[name][:, 0].flatten(1) != 0 if name in spikes else None
+        activity = v.var(0) if fired is None else fired.sum(0)
         busiest = activity.argsort(descending=True, stable=True)[:NUM_TRACES].sort().values
         active = busiest[activity[busiest] > 0]
         shown, kind = (active, "busiest") if len(active) else (busiest, "silent")
@@ -116,7 +118,7 @@ def _draw_membranes(
             panel,
             v_threshold=threshold,
             neurons=shown.tolist(),
-            title=f"layer '{name}': {len(shown)} {kind} neuron{'s' if len(shown) > 1 else ''}",
+            title=f"layer '{name}': {count(len(shown), kind + ' neuron')} of {v.shape[1]}",
         )
     save_figure(run, figure, "membrane")
 
@@ -128,8 +130,8 @@ def _draw_rasters(run: Run, title: str, coded: Tensor | None, layers: dict[str, 
         return
     figure, panels = stacked(title, len(layers), 2.8)
     for panel, (name, spikes) in zip(panels, layers.items(), strict=True):
-        flat = spikes[:, 0].flatten(1)  # [T, neurons]
-        plot.raster(flat, panel, title=f"{name}: {flat.shape[1]} neurons, {int((flat != 0).sum())} spikes")
+        fired = spikes[:, 0].flatten(1) != 0  # [T, neurons]
+        plot.raster(fired, panel, title=f"{name}: {fired.shape[1]} neurons, {int(fired.sum())} spikes")
     save_figure(run, figure, "raster")
 
 

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from spikeloom import plot
+from spikeloom.plot.axes import BLUE, VERMILLION
 from spikeloom.train.report import check_sample, save_figure, title_of_sample
 
 if TYPE_CHECKING:
@@ -36,13 +37,21 @@ def _curves(trainer: UnsupervisedTrainer) -> Figure:
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     ax = figure.subplots()
     samples = [row["samples"] for row in progress.windows]
-    ax.plot(samples, [row["accuracy"] for row in progress.windows], label="running")
+    running = [100 * row["accuracy"] for row in progress.windows]
+    label = f"training, each {trainer.window} images as they are learned"
+    ax.plot(samples, running, ".-", color=BLUE, label=label)
     if progress.history:
         samples = [row["epoch"] * trainer.num_samples for row in progress.history]
-        ax.plot(samples, [row["test_accuracy"] for row in progress.history], "o-", label="test")
-    ax.set(xlabel="training images", ylabel="accuracy", xlim=0)
+        tested = [100 * row["test_accuracy"] for row in progress.history]
+        ax.plot(samples, tested, "o-", color=VERMILLION, label="test, after each pass")
+    ax.set(
+        xlabel="training images",
+        ylabel="accuracy in %",
+        xlim=0,
+        title=f"Accuracy of {trainer.run.folder.name}",
+    )
     ax.grid(alpha=0.3)
-    ax.legend()
+    ax.legend(fontsize="small")
     return figure
 
 
@@ -61,8 +70,8 @@ def draw_sample(trainer: UnsupervisedTrainer, sample: int) -> None:
     image, bars = figure.subplots(1, 2)
     image.imshow(data.test_x[sample, 0].numpy(), cmap="gray")
     image.set_axis_off()
-    bars.bar(data.classes, votes.tolist())
-    bars.set(xlabel="class", ylabel="spikes per neuron of the class")
+    bars.bar(data.classes, votes.tolist(), color=BLUE)
+    bars.set(xlabel="class", ylabel="spikes per neuron of the class", title="Votes")
     figure.suptitle(title_of_sample(data, sample, predicted))
     save_figure(trainer.run, figure, "sample")
 
@@ -70,12 +79,13 @@ def draw_sample(trainer: UnsupervisedTrainer, sample: int) -> None:
 def draw_variants(run: Run, trainers: Mapping[str, UnsupervisedTrainer]) -> None:
     """Accuracies and input weights of several networks side by side, to figures/variants.png: those of the
     neurons that fire most."""
-    figure = Figure(figsize=(3.2 * len(trainers), 3.8), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(trainers), 4.2), layout="constrained")
+    figure.suptitle("Test accuracy, and weights into the neurons that fire most: the darker, the larger")
     for ax, (name, trainer) in zip(figure.subplots(1, len(trainers)), trainers.items(), strict=True):
         busiest = trainer.labels.sums.sum(0).argsort(descending=True, stable=True)[:SHOWN]
         weights = trainer.network.weight.t()[busiest]
         history = trainer.progress.history
-        reached = f"{history[-1]['test_accuracy']:.1%}" if history else "not trained yet"
+        reached = f"{100 * history[-1]['test_accuracy']:.1f} %" if history else "not trained yet"
         plot.receptive_fields(weights, _image_size(trainer), ax, title=f"{name}\n{reached}", colorbar=False)
     save_figure(run, figure, "variants")
 

@@ -1,0 +1,66 @@
+"""Draw the figures of benchmarks/results again, from the numbers beside them: nothing is measured or trained.
+
+    python benchmarks/redraw.py            all of them
+    python benchmarks/redraw.py --out DIR  into another folder
+
+The curves of ``spike_time_failures`` are computed again, of the same neurons. What needs a trained network is
+not drawn: the figures of ``eprop``, ``diehl-cook``, ``stdp-fc`` and ``profile``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import bench_plasticity
+import bench_timing
+import bench_train
+import measure
+import residual_gradients
+import spike_time_failures
+
+from spikeloom import ann2snn, plot
+
+CURVES = {
+    "sew-resnet-cifar10-cpu": "sew-resnet-cifar10-sew-resnet-small-cifar-every-step-T2",
+    "dspike-cifar10-h200": "dspike-cifar10-spiking-resnet18-cifar-every-step",
+}
+ROWS = {
+    "bench_plasticity": bench_plasticity.draw,
+    "bench_timing": bench_timing.draw,
+    "bench_train": bench_train.draw,
+    "residual_gradients": residual_gradients.draw,
+}
+
+
+def draw_curves(name: str, history: list[dict[str, float]], path: Path) -> None:
+    """The learning curves of a run, as a training draws them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.1), layout="constrained")
+    figure.suptitle(f"Learning curves of {name}")
+    keys = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
+    plot.curves(history, keys, list(figure.subplots(1, 2)))
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Draw every figure."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder; default: results/")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    for name, draw in ROWS.items():
+        draw(measure.rows_in(measure.RESULTS / f"{name}.json"), out / f"{name}.png")
+    for name, source in CURVES.items():
+        found = json.loads((measure.RESULTS / f"{source}.json").read_text())
+        draw_curves(name, found["history"], out / f"{name}.png")
+    for dataset in ("mnist", "cifar10"):
+        found = json.loads((measure.RESULTS / f"ann2snn-{dataset}.json").read_text())
+        figure = ann2snn.draw_accuracy(found["accuracy_over_time"], f"Converted networks on {dataset}")
+        figure.savefig(out / f"ann2snn-{dataset}.png", dpi=120)
+    rows = measure.rows_in(measure.RESULTS / "spike_time_failures.json")
+    spike_time_failures.draw(spike_time_failures.populations(), rows, out / "spike_time_failures.png")
+
+
+if __name__ == "__main__":
+    main()
