@@ -1,4 +1,4 @@
-"""How fast layers on spike times learn on CPU: tempotron and ReL-PSP.
+"""How fast layers on spike times learn on CPU: tempotron, ReL-PSP, EventProp and SpikeProp.
 
 Run it on a quiet machine:
 
@@ -15,7 +15,8 @@ and optimiser, on spike times that are there already. The sides of the tempotron
 
 Memory is the largest resident memory of a process that takes two steps, less that of one that takes none.
 
-EventProp is compared with its own plain PyTorch form, on a layer small enough for that one's memory.
+EventProp and SpikeProp are compared with their own plain PyTorch form, on layers small enough for that one's
+memory; SpikeProp has the network of the recipe ``spikeprop`` on iris, with 16 terminals for each connection.
 
 An epoch of ReL-PSP is the median step of the recipe ``relpsp`` on MNIST, augmentation and encoding included,
 after some steps of training, times the steps of an epoch. Without MNIST in the data folder it is left out.
@@ -168,6 +169,29 @@ def event_prop(times: Any, hidden: int, backend: str) -> Step:
     return step
 
 
+def spike_prop(times: Any, hidden: int, backend: str) -> Step:
+    import torch
+    from torch import nn
+
+    from spikeloom import timing
+
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        timing.SpikeProp(times.shape[1], hidden, backend=backend),
+        timing.SpikeProp(hidden, 3, backend=backend),
+    )
+    net[0].reset_parameters(active=0.4)
+    late = torch.arange(len(times))[:, None] % 3 != torch.arange(3)
+    target, optimizer = 12.0 + 4.0 * late, torch.optim.Adam(net.parameters(), 1e-3)
+
+    def step() -> None:
+        timing.spike_time_mse(net(times), target, 40.0).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 SIDES = {"ours": tempotron, "written out": written_out}
 
 
@@ -191,17 +215,25 @@ def against_written_out(settings: Settings) -> Iterator[Row]:
 
 
 def compiled_or_plain(settings: Settings) -> Iterator[Row]:
-    """EventProp's step: the compiled loops against plain PyTorch."""
-    batch, hidden = settings.batch // 4, settings.hidden // 16
-    times = random_times(settings.pixels, 0.2, settings, 20.0)[:batch]
-    section = f"EventProp, a training step, {settings.pixels}-{hidden}-10, batch {batch}"
-    sides = {backend: event_prop(times, hidden, backend) for backend in ("numba", "torch")}
-    taken = measure.paired(sides, settings.rounds)
-    for side, values in taken.items():
-        yield row_of(section, f"time, {side}", [1000 * value for value in values], "ms")
-    yield row_of(
-        section, "time, torch / numba", ratios(taken["torch"], taken["numba"]), "times", goal=">= 20"
-    )
+    """The step of EventProp and of SpikeProp: the compiled loops against plain PyTorch."""
+    batch, hidden, inputs = settings.batch // 4, settings.hidden // 16, 49
+    pixels = random_times(settings.pixels, 0.2, settings, 20.0)[:batch]
+    tuned = random_times(inputs, 0.4, settings, 9.0)
+    sides = {
+        f"EventProp, a training step, {settings.pixels}-{hidden}-10, batch {batch}": (
+            event_prop,
+            pixels,
+            hidden,
+        ),
+        f"SpikeProp, a training step, {inputs}-10-3, batch {settings.batch}": (spike_prop, tuned, 10),
+    }
+    for section, (make, times, width) in sides.items():
+        steps = {backend: make(times, width, backend) for backend in ("numba", "torch")}
+        taken = measure.paired(steps, settings.rounds)
+        for side, values in taken.items():
+            yield row_of(section, f"time, {side}", [1000 * value for value in values], "ms")
+        faster = ratios(taken["torch"], taken["numba"])
+        yield row_of(section, "time, torch / numba", faster, "times", goal=">= 20")
 
 
 def used(side: str, settings: Settings) -> float:

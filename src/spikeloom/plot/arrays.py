@@ -69,8 +69,8 @@ def spikes_by_neuron(name: str, value: Any, sample: int | None = None) -> np.nda
     if not any(np.allclose(counts, counts.round(), rtol=0, atol=1e-3) for counts in in_units):
         raise ValueError(
             f"`{name}` must be 0 and 1, whole numbers, or multiples of one size, got values such as "
-            f"{sizes[0]:.4g} and {sizes[1]:.4g}. Draw potentials with `plot.membrane`, other values with `plot.heatmap`; or "
-            f"say where the spikes are, such as with `{name}=x != 0`."
+            f"{sizes[0]:.4g} and {sizes[1]:.4g}. Draw potentials with `plot.membrane`, other values "
+            f"with `plot.heatmap`; or say where the spikes are, such as with `{name}=x != 0`."
         )
     return array
 
