@@ -245,6 +245,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         if self.cuts_memories:
             MemoryModule.detach(self)  # and nothing else that a class may keep, such as what was recorded
         x, compiling = self._prepared(given), torch.compiler.is_compiling()
+        shape = x.shape if is_single else x.shape[1:]
         held = self.__dict__  # written to directly, as attributes are not looked up in it by nn.Module
         before = {} if compiling else {name: held[name] for name in self._memories}
         held["_stepping"] = True
@@ -252,11 +253,11 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
             output = self._woven_step(x) if is_single and not (args[1:] or kwargs) else None
             if output is None:
                 output = step(x, *args[1:], **kwargs)
-            held["_step_shape"] = x.shape if is_single else x.shape[1:]
+            held["_step_shape"] = shape
         except BaseException as error:
             held.update(before)  # a step that failed remembers nothing
             if isinstance(error, RuntimeError):
-                self._explain(error, self._shape_of_step(x))
+                self._explain(error, shape)
             raise
         finally:
             held["_stepping"] = False
@@ -326,12 +327,9 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                 "'s')."
             )
         self._refuse_to_recompute()
-        self._check_shape(self._shape_of_step(x))
+        self._check_shape(x.shape[1:] if self.step_mode == "m" else x.shape)
         self._follow(x)
         return x
-
-    def _shape_of_step(self, x: Tensor) -> torch.Size:
-        return x.shape[1:] if self.step_mode == "m" else x.shape
 
     def _reads_half(self, x: Tensor) -> bool:
         """Whether what runs this module reads half input itself, and computes in float32."""
