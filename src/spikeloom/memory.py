@@ -133,13 +133,13 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
     computes_in_float32 = True
     """Whether half input is cast to float32 for the computation; containers leave it to their children."""
 
+    cuts_memories: bool
+    """Whether memories are cut from the graph before each time step, so that no gradient goes back through
+    time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
+
     if TYPE_CHECKING:  # memories and settings are added by name
 
         def __getattr__(self, name: str) -> Any: ...
-
-    cuts_memories = False
-    """Whether memories are cut from the graph before each time step, so that no gradient goes back through
-    time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
 
     def __init__(self, step_mode: str = "s"):
         super().__init__()
@@ -171,12 +171,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         """
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"Call super().__init__() before register_memory({name!r}, ...).")
-        if (
-            name in self._parameters
-            or name in self._buffers
-            or name in self._modules
-            or hasattr(type(self), name)
-        ):
+        if name in {*self._parameters, *self._buffers, *self._modules} or hasattr(type(self), name):
             raise ValueError(
                 f"`name` of a memory must be free, but {type(self).__name__}.{name} exists already."
             )
@@ -211,8 +206,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
 
     def memory_state(self) -> dict[str, Any]:
         """The memories and where the sequence stands, for :meth:`load_memory_state`."""
-        state = {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING)}
-        return state | {"cuts_memories": self.cuts_memories}
+        return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING, "cuts_memories")}
 
     def load_memory_state(self, state: dict[str, Any], copy: bool = False) -> None:
         """Go back to where :meth:`memory_state` was called; with ``copy`` to copies, so that a step that
