@@ -19,6 +19,11 @@ Norm = Callable[[int], nn.Module]
 """Makes the normalisation of a number of channels."""
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+_CURES = {  # by the dimensions of an input that is refused
+    3: "Add the batch dimension: x.unsqueeze(0).",
+    4: "Repeat an image over time, or call functional.set_step_mode(net, 's') for single steps.",
+    5: "To give it frames, call functional.set_step_mode(net, 'm').",
+}
 
 
 class Network(StepModule, nn.Module):
@@ -98,7 +103,7 @@ class Network(StepModule, nn.Module):
         channels, size = self.conv1.in_channels, self.size or "any"
         shapes = {"s": [4], "m": [5] if self.T is None else [4, 5]}[self.step_mode]
         if x.dim() not in shapes:
-            cure = self._cure(x.dim())
+            cure = _CURES.get(x.dim(), "Reshape it.")
         elif x.shape[-3] != channels:
             cure = f"Build the network with in_channels={x.shape[-3]}."
         elif self.size and x.shape[-2:] != (self.size, self.size):
@@ -111,15 +116,6 @@ class Network(StepModule, nn.Module):
         raise ShapeError(
             f"`x` must be {' or '.join(shown[dims] for dims in shapes)}, got {list(x.shape)}. {cure}"
         )
-
-    def _cure(self, dims: int) -> str:
-        if dims == 3:
-            return "Add the batch dimension: x.unsqueeze(0)."
-        if dims == 5:
-            return "To give it frames, call functional.set_step_mode(net, 'm')."
-        if dims == 4:
-            return "Repeat an image over time, or call functional.set_step_mode(net, 's') for single steps."
-        return "Reshape it."
 
     def extra_repr(self) -> str:
         return f"T={self.T}, step_mode={self.step_mode}"
