@@ -22,8 +22,8 @@ def MNISTNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any)
     Raises:
         TypeError: there is no such neuron.
     """
-    build = partial(plif_net, in_channels=1, size=28)
-    return made(build, spiking_neuron, settings, convolutions=(channels, "P") * 2)
+    convolutions = (channels, "P") * 2
+    return made(plif_net, spiking_neuron, settings, convolutions=convolutions, in_channels=1, size=28)
 
 
 FashionMNISTNet = MNISTNet
@@ -31,8 +31,8 @@ FashionMNISTNet = MNISTNet
 
 def NMNISTNet(channels: int = 128, spiking_neuron: Class = None, **settings: Any) -> Network:
     """For frames of N-MNIST, 34 x 34; arguments as for :func:`MNISTNet`."""
-    build = partial(plif_net, in_channels=2, size=34)
-    return made(build, spiking_neuron, settings, convolutions=(channels, "P") * 2)
+    convolutions = (channels, "P") * 2
+    return made(plif_net, spiking_neuron, settings, convolutions=convolutions, in_channels=2, size=34)
 
 
 def CIFAR10Net(channels: int = 256, spiking_neuron: Class = None, **settings: Any) -> Network:
