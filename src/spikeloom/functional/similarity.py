@@ -72,11 +72,10 @@ def spike_similar_loss(
     if labels.dim() != 2 or len(labels) != len(spikes):
         raise ShapeError(f"`labels` must be one-hot, [{len(spikes)}, C], got {list(labels.shape)}.")
     flat = spikes.flatten(1).to(spikes.dtype if spikes.is_floating_point() else torch.get_default_dtype())
+    alike = kernel_dot_product(flat, flat, kernel_type, *args)
     if kernel_type == "linear":
         length = flat.norm(dim=1, keepdim=True)
-        alike = kernel_dot_product(flat, flat, kernel_type, *args) / (length @ length.T + 1e-8)
-    else:
-        alike = kernel_dot_product(flat, flat, kernel_type, *args)
+        alike = alike / (length @ length.T + 1e-8)
     share = (labels.to(alike) @ labels.to(alike).T).clamp(max=1)
     return _LOSSES[loss_type](alike.clamp(0, 1) if loss_type == "bce" else alike, share)
 
