@@ -67,13 +67,10 @@ class StatefulEncoder(MemoryModule):
     @torch.no_grad()
     def multi_step_forward(self, x_seq: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """The next steps of the code, as many as ``x_seq`` has."""
-        if x_seq is None:
-            return self._next(None, self.T)
-        check_static(x_seq, type(self).__name__)
-        return self._next(x_seq[0], len(x_seq))
-
-    def _next(self, x: Tensor | None, count: int) -> Tensor:
-        self._note(x)
+        if x_seq is not None:
+            check_static(x_seq, type(self).__name__)
+        self._note(None if x_seq is None else x_seq[0])
+        count = self.T if x_seq is None else len(x_seq)
         spike = cycle(self.spike, self.t, count)  # type: ignore[arg-type]
         self.t = (self.t + count) % self.T
         return spike
