@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeloom import surrogate
@@ -118,8 +119,7 @@ class AlphaNode(BaseNode):
         )
         self.add_setting("alpha", checked_inside("alpha", alpha, 0.0, 1.0))
         self.add_setting("beta", checked_inside("beta", beta, 0.0, 1.0))
-        faster = self.beta < self.alpha
-        if not (bool(faster.all()) if isinstance(faster, Tensor) else faster):
+        if not bool(torch.as_tensor(self.beta < self.alpha).all()):
             raise ValueError(f"`beta` must be less than `alpha`, got beta={beta!r} and alpha={alpha!r}.")
         self.register_memory("e", 0.0)
         self.register_memory("i", 0.0)
