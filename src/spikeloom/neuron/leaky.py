@@ -114,6 +114,6 @@ def leaky_charge(v: Tensor, x: Tensor, tau: Any, rest: float, decay_input: bool)
     return v - (v - rest) / tau + x
 
 
-def checked_tau(tau: Any, name: str = "tau") -> Any:
+def checked_tau(tau: Any) -> Any:
     """``tau`` itself, if it is a time constant: greater than 1, everywhere if it is a tensor."""
-    return checked_above(name, tau, 1.0)
+    return checked_above("tau", tau, 1.0)
