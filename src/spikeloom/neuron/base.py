@@ -180,7 +180,7 @@ class BaseNode(MemoryModule):
     def single_step_functional_forward(
         self, inputs: tuple[Any, ...], states: tuple[Any, ...], **kwargs: Any
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        before = {name: vars(self)[name] for name in (*self._memories, "_stepping", "_v_steps")}
+        before = self.memory_state()
         # Copies, as a step may write into its states.
         given = [one.clone() if isinstance(one, Tensor) else one for one in states]
         own = self.has_step_function() or type(self).single_step_forward is BaseNode.single_step_forward
@@ -190,7 +190,7 @@ class BaseNode(MemoryModule):
             spike = step(*inputs, **kwargs)
             return (spike,), tuple(self.memories())
         finally:
-            self.__dict__.update(before)
+            self.load_memory_state(before)
 
     def materialize_states(
         self, inputs: tuple[Any, ...], states: tuple[Any, ...], step_mode: str
