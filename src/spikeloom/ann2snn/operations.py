@@ -17,6 +17,7 @@ _MAX_POOLS = (
 )
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LINEAR = (
+    *_BATCH_NORMS,
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
@@ -52,6 +53,7 @@ _LINEAR_IN_FIRST = {
     *("pad", "interpolate", "pixel_shuffle", "pixel_unshuffle"),
 }
 _EITHER_SIDE = {"mul", "imul", "matmul"}
+_NONE_OF_THESE = "it is neither linear, nor a ReLU, nor maximum pooling"
 
 
 @dataclass(frozen=True)
@@ -162,20 +164,18 @@ def _kind_of_module(module: nn.Module) -> tuple[Kind, str]:
         return "maximum pooling", ""
     if isinstance(module, _ACTIVATIONS):
         return "activation", ""
-    if isinstance(module, _BATCH_NORMS):
-        if module.running_mean is None:
-            return "unsupported", "it uses the statistics of each batch (track_running_stats=False)"
-        return "linear", ""
+    if isinstance(module, _BATCH_NORMS) and module.running_mean is None:
+        return "unsupported", "it uses the statistics of each batch (track_running_stats=False)"
     if isinstance(module, _LINEAR):
         return "linear", ""
-    return "unsupported", "it is neither linear, nor a ReLU, nor maximum pooling"
+    return "unsupported", _NONE_OF_THESE
 
 
 def _kind_of_function(node: fx.Node, name: str, sources: list[fx.Node]) -> tuple[Kind, str]:
     if name in _SUMS:
         return "linear", ""
     if name not in _LINEAR_IN_FIRST:
-        return "unsupported", "it is neither linear, nor a ReLU, nor maximum pooling"
+        return "unsupported", _NONE_OF_THESE
     if node.kwargs.get("rounding_mode"):
         return "unsupported", "it rounds to whole numbers"
     if len(sources) > 1 or [*node.args, *node.kwargs.values()].count(sources[0]) > 1:
