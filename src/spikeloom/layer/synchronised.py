@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from spikeloom.memory import HALF
+
 
 class _OverProcesses:
     """Mixed into a batch normalisation: while training in several processes, one batch is that of all of
@@ -128,7 +130,7 @@ class _Normalised(torch.autograd.Function):
 @torch.no_grad()
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and variance ``[C]`` of the samples of all processes, and their number per channel ``[1]``."""
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    x = x.float() if x.dtype in HALF else x
     channels, count = x.shape[1], x.numel() // x.shape[1]
     own = x.new_zeros(2 * channels + 1)
     if count:
