@@ -19,9 +19,8 @@ from spikeloom.errors import ConversionError
 
 METHODS = ("max", "percentile", "qcfs")
 CALIBRATIONS = (None, "bias", "potential")
-_TRACED = (
-    11  # samples; a number that is seldom the size of another dimension, which would be taken for theirs
-)
+# Samples to trace with: a number that is seldom the size of another dimension, which it could be taken for.
+_TRACED = 11
 
 
 @torch.no_grad()

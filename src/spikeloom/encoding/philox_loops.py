@@ -106,10 +106,8 @@ def uniform_job(real):
                     until = min(total, at + blocks_now * 4 * halves - passed)
                     while at < until:  # a part of a step
                         step, feature = at // count, at % count
-                        to, size = (
-                            (step * samples + sample) * count + feature,
-                            min(until - at, count - feature),
-                        )
+                        to = (step * samples + sample) * count + feature
+                        size = min(until - at, count - feature)
                         for i in range(size):
                             numbers[to + i] = made[passed + i]
                         passed += size

@@ -84,9 +84,8 @@ class PopulationEncoder(PoissonEncoder):
                 )
         low, high = self.x_min.to(x)[..., None], self.x_max.to(x)[..., None]  # [k, 1] or [1]
         step = (high - low) / (self.num_neurons - 2)
-        place = (
-            torch.arange(self.num_neurons, device=x.device, dtype=x.dtype) - 0.5
-        )  # (2i - 3) / 2 for i = 1...m
+        # (2i - 3) / 2 for i = 1...m
+        place = torch.arange(self.num_neurons, device=x.device, dtype=x.dtype) - 0.5
         z = (x[..., None] - (low + place * step)) * (self.beta / step)  # [*, m]
         return (-0.5 * z * z).exp()
 

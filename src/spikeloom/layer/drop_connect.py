@@ -105,9 +105,8 @@ class DropConnectLinear(MemoryModule):
             return mean
         squares = None if self.bias is None else self.bias.square()
         variance = self.p * (1 - self.p) * F.linear(x.square(), self.weight.square(), squares)
-        deviation = variance.clamp_min(
-            torch.finfo(x.dtype).tiny
-        ).sqrt()  # the root of 0 has no finite gradient
+        smallest = torch.finfo(x.dtype).tiny  # the root of 0 has no finite gradient
+        deviation = variance.clamp_min(smallest).sqrt()
         noise = torch.randn(self.samples_num, *mean.shape, dtype=mean.dtype, device=mean.device)
         return self.activation(mean + deviation * noise).mean(0)  # of [samples, N, out]
 
