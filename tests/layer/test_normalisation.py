@@ -21,6 +21,16 @@ def plain_norm(dims, x_seq):
 
 
 @DIMS
+def test_threshold_dependent_norm_begins_anew_on_the_scale_of_the_threshold(dims):
+    norm = getattr(layer, f"ThresholdDependentBatchNorm{dims}d")(0.5, 3.0, 3)
+    norm(torch.randn(4, 6, 3, *GRIDS[dims]))
+    nn.init.constant_(norm.weight, 7.0)
+    norm.reset_parameters()
+    assert norm.weight.tolist() == [1.5] * 3
+    assert (norm.bias.tolist(), norm.running_mean.tolist()) == ([0.0] * 3, [0.0] * 3)
+
+
+@DIMS
 def test_threshold_dependent_norm_starts_on_the_scale_of_the_threshold(dims):
     norm = getattr(layer, f"ThresholdDependentBatchNorm{dims}d")(0.5, 3.0, 3)
     x_seq = torch.randn(4, 6, 3, *GRIDS[dims])

@@ -43,7 +43,13 @@ class _ThresholdDependent(TimeWise):
             raise ValueError("`affine` must be True, got False. Use BatchNorm where nothing is to be scaled.")
         self.alpha = alpha
         self.v_th = v_th
-        nn.init.constant_(self.weight, alpha * v_th)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin anew, on the scale of the threshold."""
+        super().reset_parameters()  # type: ignore[misc]
+        if hasattr(self, "v_th"):  # not when the batch normalisation's own constructor calls this
+            nn.init.constant_(self.weight, self.alpha * self.v_th)
 
 
 class ThresholdDependentBatchNorm1d(_ThresholdDependent, BatchNorm1d):
