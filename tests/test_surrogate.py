@@ -5,6 +5,7 @@ import inspect
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -99,6 +100,14 @@ def test_a_spike_count_lets_the_gradient_through_in_its_window_only():
     x = torch.tensor([-1.0, -0.5, -0.1, 0.5, 0.6, 1.5, 2.5, 3.0, 3.5, 5.0])  # measured as below
     assert curve(x).tolist() == [0, 0, 0, 0, 1, 2, 2, 3, 4, 4]
     assert gradient(curve, x).tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("count", [np.int64(3), torch.tensor(3)], ids=["numpy", "tensor"])
+def test_whole_numbers_of_other_libraries(count):
+    x = torch.tensor([-0.3, 0.2, 2.6])
+    for curve in (surrogate.MultiLevelSpikeCount, surrogate.SquarewaveFourierSeries):
+        assert repr(curve(count)) == repr(curve(3))
+        assert_same("primitive", curve(3, spiking=False)(x), curve(count, spiking=False)(x))
 
 
 @pytest.mark.parametrize("name", ["ATan", "Sigmoid", "Dspike"])

@@ -132,7 +132,7 @@ class MultiLevelSpikeCount(SurrogateFunction):
     def __init__(
         self, max_spike_count: int, spiking: bool = True, grad_window: tuple[float, float] | None = None
     ):
-        checked_count("max_spike_count", max_spike_count)
+        max_spike_count = checked_count("max_spike_count", max_spike_count)
         window = (0.0, float(max_spike_count)) if grad_window is None else grad_window
         if not (isinstance(window, tuple | list) and len(window) == 2 and window[0] < window[1]):
             raise ValueError(

@@ -296,7 +296,7 @@ class SquarewaveFourierSeries(SurrogateFunction):
     """
 
     def __init__(self, n: int = 2, T_period: float | Tensor = 8, spiking: bool = True):
-        checked_count("n", n, least=2)
+        n = checked_count("n", n, least=2)
         super().__init__(spiking, n=n, T_period=checked_inside("T_period", T_period, 0))
 
     @staticmethod
