@@ -1,5 +1,6 @@
 """Leaky neurons with learned or remembered scales: KLIFNode, GLIFNode, CLIFNode."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -162,6 +163,7 @@ def test_glif_leaks_linearly_scales_its_input_and_resets_softly():
 def test_settings_of_glif():
     assert GLIFNode().v_threshold.item() == pytest.approx(0.5)
     assert GLIFNode(shape=(3, 1, 1))(torch.ones(2, 3, 4, 4)).shape == (2, 3, 4, 4)
+    assert GLIFNode(shape=np.int64(3)).w_alpha.shape == GLIFNode(shape=3).w_alpha.shape == (3,)
     with pytest.raises(ValueError, match=r"`alpha` must be a number from 0 to 1, got 1\.5"):
         GLIFNode(alpha=1.5)
     with pytest.raises(ValueError, match="`v_threshold` must be greater than 0"):

@@ -1,6 +1,6 @@
 """GLIF: learned gates choose between two leaks, two ways to integrate, and two resets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -71,7 +71,7 @@ class GLIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ):
-        self._shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self._shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
         _refuse_tensor("v_threshold", v_threshold)  # which would become a buffer
         super().__init__(v_threshold, None, surrogate_function, detach_reset, step_mode, backend, store_v_seq)
         starts = {"alpha": alpha, "beta": beta, "gamma": gamma, "tau": tau, "conduct": conduct}
