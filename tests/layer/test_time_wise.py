@@ -204,6 +204,13 @@ def test_flatten_counts_dimensions_without_time(start, end, shape):
     assert_same("flattened", torch.stack([nn.Flatten(start, end)(step) for step in x]), multi)
 
 
+@pytest.mark.parametrize(("start", "end"), [(-5, -1), (-5, 1), (-5, -5)])
+def test_flatten_leaves_time_as_it_is(start, end):
+    with pytest.raises(ShapeError, match=r"Flatten must leave time as it is, but -5 is .* \[5, 2, 3, 4, 6\]"):
+        layer.Flatten(start, end, step_mode="m")(torch.rand(5, 2, 3, 4, 6))
+    assert layer.Flatten(start, end)(torch.rand(5, 2, 3, 4, 6)).shape[-1] in (720, 72, 6)
+
+
 def test_batch_norm_takes_its_statistics_over_time_and_batch():
     x = torch.randn(5, 4, 3, 6, 6) * torch.arange(1, 6).view(5, 1, 1, 1, 1)
     norm, plain = layer.BatchNorm2d(3, step_mode="m"), nn.BatchNorm2d(3)

@@ -32,5 +32,10 @@ class Flatten(TimeWise, nn.Flatten, shapes=("N *",)):
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
         shift = 1 if self.step_mode == "m" else 0
+        if shift and -input.dim() in (self.start_dim, self.end_dim):
+            raise ShapeError(
+                f"{describe(self)} must leave time as it is, but {-input.dim()} is the dimension of time in "
+                f"{list(input.shape)}. Count from 0, the batch, or choose a later dimension."
+            )
         start, end = (dim + shift if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
         return input.flatten(start, end)
