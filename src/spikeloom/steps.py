@@ -15,10 +15,11 @@ class StepModule:
     ...]``."""
 
     _step_mode = "s"
+    _step_modes: tuple[str, ...] = STEP_MODES
 
     def supported_step_mode(self) -> tuple[str, ...]:
         """The step modes that this module can be set to."""
-        return STEP_MODES
+        return self._step_modes
 
     @property
     def step_mode(self) -> str:
@@ -33,6 +34,11 @@ class StepModule:
                 f"{value!r}."
             )
         self._step_mode = value
+
+
+def takes_single_steps(module: Any) -> bool:
+    """Whether a module can be given single steps: all but those with a step mode that is never ``'s'``."""
+    return not isinstance(module, StepModule) or "s" in module.supported_step_mode()
 
 
 class StepFunctions:

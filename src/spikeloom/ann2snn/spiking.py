@@ -85,6 +85,7 @@ class SpikingMaxPool(MemoryModule):
         [1.0, 0.0, 1.0]
     """
 
+    _step_modes = ("m",)
     total: Tensor | float
     pooled: Tensor | float
 
@@ -93,9 +94,6 @@ class SpikingMaxPool(MemoryModule):
         self.pool = pool
         self.register_memory("total", 0.0)
         self.register_memory("pooled", 0.0)
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("m",)
 
     def forward(self, x: Tensor, num_steps: int = 1) -> Tensor:
         return super().forward(_over_time(x, num_steps)).flatten(0, 1)

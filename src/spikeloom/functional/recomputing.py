@@ -11,7 +11,7 @@ from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError, describe
 from spikeloom.functional.networks import check_time, in_one_step_mode, require_multi_step
 from spikeloom.memory import load_memory_states, memory_states, recomputing
-from spikeloom.steps import StepModule
+from spikeloom.steps import takes_single_steps
 
 
 def checkpoint(module: nn.Module, x: Tensor) -> Tensor:
@@ -98,8 +98,8 @@ def require_parts(net: nn.Module) -> None:
     """Raise a ValueError if a module of ``net`` has to see a sequence as a whole."""
     own_mode = set(in_one_step_mode(net))
     for name, module in net.named_modules():
-        whole_only = isinstance(module, StepModule) and "s" not in module.supported_step_mode()
-        whole_only &= module in own_mode  # else its container gives it what it needs
+        # In another's mode, its container gives it what it needs.
+        whole_only = module in own_mode and not takes_single_steps(module)
         is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
         if whole_only or (is_norm and getattr(module, "step_mode", "m") == "m"):
             raise ValueError(

@@ -12,9 +12,7 @@ class _Attention(StepModule, nn.Module):
     """A layer that needs whole sequences."""
 
     _step_mode = "m"
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("m",)
+    _step_modes = ("m",)
 
     def _refuse(self, expected: str, x_seq: Tensor) -> ShapeError:
         return ShapeError(f"{describe(self)} expects {expected}, got {list(x_seq.shape)}.")

@@ -34,15 +34,12 @@ class _TemporalEffective(TimeWise):
         ([1.0, 1.0, 1.0, 1.0], torch.Size([4, 8, 2, 5, 5]))
     """
 
-    _step_mode = "m"
+    _step_modes = ("m",)
 
     def __init__(self, T: int, *args: Any, step_mode: str = "m", **kwargs: Any):
         super().__init__(*args, step_mode=step_mode, **kwargs)
         self.T = checked_count("T", T)
         self.scale = nn.Parameter(torch.ones(T))
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("m",)
 
     def _check(self, x: Tensor) -> None:
         super()._check(x)

@@ -32,6 +32,7 @@ class RewardLearner(SynapseLearner):
         step_mode, synapse, sn, tau_pre, tau_post, f_pre, f_post: as for :class:`MSTDPLearner`.
     """
 
+    _step_modes = ("s",)
     trace_pre: Tensor | None
     trace_post: Tensor | None
 
@@ -50,9 +51,6 @@ class RewardLearner(SynapseLearner):
         self._decays = exponential_decay("tau_pre", tau_pre), exponential_decay("tau_post", tau_post)
         self.register_memory("trace_pre", None)
         self.register_memory("trace_post", None)
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("s",)
 
     @torch.no_grad()
     def step(self, reward: float | Tensor, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:

@@ -10,7 +10,7 @@ from spikeloom.errors import describe, named
 from spikeloom.functional.networks import in_one_step_mode, require_single_step
 from spikeloom.memory import MemoryModule
 from spikeloom.rnn import SpikingRNNBase
-from spikeloom.steps import StepModule
+from spikeloom.steps import takes_single_steps
 
 # What takes whole sequences of a module with memories one step after the other, or keeps none of their graph.
 _STEP_BY_STEP = frozenset(
@@ -99,7 +99,7 @@ class SLTT(MemoryModule):
 def _looks_at_several_steps(module: nn.Module) -> bool:
     """Whether a module in multi-step mode may do more than one step after the other; what normalises over
     time is left alone, since its statistics are of all steps in any case."""
-    takes_steps = not isinstance(module, StepModule) or "s" in module.supported_step_mode()
+    takes_steps = takes_single_steps(module)
     if isinstance(module, MemoryModule) and (module._memories or not takes_steps):
         return type(module).multi_step_forward not in _STEP_BY_STEP or module.has_sequence_function()
     return not takes_steps and not isinstance(module, nn.modules.batchnorm._BatchNorm)

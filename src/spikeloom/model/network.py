@@ -9,7 +9,7 @@ from spikeloom import functional
 from spikeloom.checks import checked_count
 from spikeloom.errors import ShapeError
 from spikeloom.memory import MemoryModule
-from spikeloom.steps import StepModule
+from spikeloom.steps import StepModule, takes_single_steps
 
 Layers = Mapping[str, nn.Module]
 """Layers by name, in order."""
@@ -128,9 +128,7 @@ def _is_the_same_at_every_step(layer: nn.Module) -> bool:
     batch normalisation does.
     """
     return not any(
-        isinstance(module, MemoryModule)
-        or (isinstance(module, StepModule) and "s" not in module.supported_step_mode())
-        for module in layer.modules()
+        isinstance(module, MemoryModule) or not takes_single_steps(module) for module in layer.modules()
     )
 
 

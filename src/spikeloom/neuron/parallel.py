@@ -42,15 +42,14 @@ class PSN(MemoryModule):
         tensor([0., 0., 1.], ...)
     """
 
+    _step_modes = ("m",)
+
     def __init__(self, T: int, surrogate_function: Callable[[Tensor], Tensor] | None = None):
         super().__init__("m")
         self.T = checked_count("T", T)
         self.weight = nn.Parameter(_linear_start(T, T))
         self.bias = nn.Parameter(torch.full([T, 1], -1.0))
         self.surrogate_function = checked_surrogate(surrogate_function, surrogate.ATan)
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("m",)
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         _check_length(self, x_seq)
