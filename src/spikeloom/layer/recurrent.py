@@ -10,11 +10,23 @@ from spikeloom.functional.networks import require_single_step
 from spikeloom.memory import MemoryModule
 
 
-class _RecurrentContainer(MemoryModule):
-    """What the containers below share: a single-step module and its last output ``y``."""
+class StepByStep(MemoryModule):
+    """A container with memories of its own, whose modules get single steps whatever its step mode is."""
 
     step_mode_boundary = True
     computes_in_float32 = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_single_step(self, self.children())  # again: they may have changed since
+        return super().forward(x)
+
+    def extra_repr(self) -> str:
+        return f"step_mode={self.step_mode}"
+
+
+class _RecurrentContainer(StepByStep):
+    """What the containers below share: a single-step module and its last output ``y``."""
+
     y: Tensor | None
 
     def __init__(self, sub_module: nn.Module, step_mode: str):
@@ -22,10 +34,6 @@ class _RecurrentContainer(MemoryModule):
         self.sub_module = sub_module
         require_single_step(self, [sub_module])
         self.register_memory("y", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        require_single_step(self, [self.sub_module])  # again: it may have changed since
-        return super().forward(x)
 
 
 class ElementWiseRecurrentContainer(_RecurrentContainer):
@@ -65,7 +73,7 @@ class ElementWiseRecurrentContainer(_RecurrentContainer):
 
     def extra_repr(self) -> str:
         name = getattr(self.element_wise_function, "__name__", type(self.element_wise_function).__name__)
-        return f"element_wise_function={name}, step_mode={self.step_mode}"
+        return f"element_wise_function={name}, {super().extra_repr()}"
 
 
 class LinearRecurrentContainer(_RecurrentContainer):
@@ -120,6 +128,3 @@ class LinearRecurrentContainer(_RecurrentContainer):
             )
         self.y = y
         return y
-
-    def extra_repr(self) -> str:
-        return f"step_mode={self.step_mode}"

@@ -6,17 +6,13 @@ from torch import Tensor, nn
 from spikeloom.checks import checked_count, checked_range
 from spikeloom.errors import ShapeError, describe
 from spikeloom.functional.networks import require_single_step
-from spikeloom.memory import MemoryModule
+from spikeloom.layer.recurrent import StepByStep
 
 
-class _Competition(MemoryModule):
-    """What the containers below share: single-step neurons in them, whatever their own step mode."""
-
-    step_mode_boundary = True
-    computes_in_float32 = False
+class _Competition(StepByStep):
+    """What the containers below share: neurons of a sample, which compete."""
 
     def forward(self, x: Tensor) -> Tensor:
-        require_single_step(self, self.children())  # again: it may have changed since
         if x.dim() < (2 if self.step_mode == "s" else 3):
             step = "[N, neurons]" if self.step_mode == "s" else "[T, N, neurons]"
             raise ShapeError(
@@ -24,9 +20,6 @@ class _Competition(MemoryModule):
                 "the missing axis, since it has to know which neurons compete."
             )
         return super().forward(x)
-
-    def extra_repr(self) -> str:
-        return f"step_mode={self.step_mode}"
 
 
 class LateralInhibition(_Competition):
