@@ -193,6 +193,7 @@ def test_a_step_that_cannot_be_compiled_is_the_reference_without_a_word(compiled
 
 
 def test_in_a_graph_of_pytorch_a_step_is_the_reference(compiled):
+    torch.compiler.reset()  # of the graphs that other tests made of these layers
     net = nn.Sequential(nn.Linear(5, 5), neuron.LIFNode(backend="numba"))
     x = torch.rand(SHAPE)
     wanted = net(x)
