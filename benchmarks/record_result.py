@@ -1,13 +1,14 @@
 """Write what a run reached into benchmarks/results: `python benchmarks/record_result.py RUN [RUN ...]`.
 
-One file for each recipe, dataset, network, configuration, part left out and number of neurons, for each
-number of time steps but the recipe's default, and for each seed but 0: command, settings, machine, versions,
-the last epoch, the best beside it, and every epoch.
+One file for each recipe, dataset, network, configuration, part left out and number of neurons (but the usual
+one of digits), for each number of time steps but the recipe's default, and for each seed but 0: command,
+settings, machine, versions, the last epoch, the best beside it, and every epoch.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import measure
 
@@ -29,17 +30,22 @@ def record(run: Path) -> Path:
     }
     if (conversion := run / "conversion.json").exists():  # of the recipe ann2snn
         summary["accuracy_over_time"] = json.loads(conversion.read_text())
-    settings = config["settings"]
-    seed = f"seed{settings['seed']}" if settings["seed"] else None
-    choices = [settings.get(name) for name in ("dataset", "net", "config", "loss", "feedback")]
-    size = f"{settings['neurons']}-neurons" if settings.get("neurons") else None
-    default = RECIPES[config["recipe"]]().settings().get("T")
-    steps = f"T{settings['T']}" if settings.get("T") != default else None
-    without = [f"no-{name}" for name in ("inhibition", "adaptive") if settings.get(name) is False]
-    names = [config["recipe"], *choices, *without, size, steps, seed]
-    path = measure.RESULTS / ("-".join(filter(None, names)) + ".json")
+    path = measure.RESULTS / f"{name_of(config['recipe'], config['settings'])}.json"
     measure.write_json(path, summary)
     return path
+
+
+def name_of(recipe: str, settings: dict[str, Any]) -> str:
+    """What the file of a run is called."""
+    dataset = settings.get("dataset")
+    usual = RECIPES[recipe](**({"dataset": dataset} if dataset else {})).settings()
+    choices = [settings.get(name) for name in ("dataset", "net", "config", "loss", "feedback")]
+    without = [f"no-{name}" for name in ("inhibition", "adaptive") if settings.get(name) is False]
+    neurons = settings.get("neurons")
+    size = f"{neurons}-neurons" if neurons and (dataset, neurons) != ("digits", usual["neurons"]) else None
+    steps = f"T{settings['T']}" if settings.get("T") != usual.get("T") else None
+    seed = f"seed{settings['seed']}" if settings["seed"] else None
+    return "-".join(filter(None, [recipe, *choices, *without, size, steps, seed]))
 
 
 if __name__ == "__main__":

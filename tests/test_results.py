@@ -1,5 +1,6 @@
 """docs/results.md repeats the files of benchmarks/results, and leaves no run out."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -59,3 +60,28 @@ def test_every_run_and_every_recipe_is_on_the_page():
     missing = {name for name in runs if name not in PAGE}
     assert not missing
     assert {name for name in RECIPES if f"`{name}`" not in PAGE} == {"stdp-demo"}  # which classifies nothing
+
+
+NAMED_BY_HAND = (
+    "dspike-cifar10-57-epochs",
+    "eprop-evidence-symmetric-100-neurons-two-threads",
+    "lif-fc-digits-one-thread",
+    "spikeprop-landsat-centre",
+)
+
+
+def test_a_run_is_recorded_under_the_name_that_its_file_has(monkeypatch):
+    """With the settings that a run writes now, which have the defaults filled in."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    name_of = importlib.import_module("record_result").name_of
+    contents = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+    runs = {name: one for name, one in contents.items() if isinstance(one, dict) and "recipe" in one}
+    found = {}
+    for name, one in runs.items():
+        settings = {key: value for key, value in one["settings"].items() if value is not None}
+        known = {key: settings[key] for key in ("dataset", "neurons") if key in settings}
+        found[name] = name_of(one["recipe"], RECIPES[one["recipe"]](**known).settings() | settings)
+    for name in NAMED_BY_HAND:
+        del found[name]
+    assert len(found) > 40
+    assert found == {name: name for name in found}
