@@ -19,6 +19,7 @@ STATE = {
     "nothing": None,
     "nan": float("nan"),
     "name": "Überprüfung",
+    "keys": {1: "whole", 1.5: "real", ("a", 2): "tuple", None: "none"},
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def test_keys_that_look_like_paths_are_keys(tmp_path):
     assert_equal(state, checkpoint.load(tmp_path / "a.safetensors"))
 
 
-@pytest.mark.parametrize("value", [object(), {1.5: 1}, {"f": print}])
+@pytest.mark.parametrize("value", [object(), {object(): 1}, {"f": print}])
 def test_what_could_run_code_is_refused(tmp_path, value):
     with pytest.raises(TypeError, match="checkpoint"):
         checkpoint.save(tmp_path / "a.safetensors", {"x": value})

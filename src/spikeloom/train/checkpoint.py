@@ -119,10 +119,8 @@ def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
         tensors[name] = value.detach().cpu().contiguous().clone()
         return ["tensor", name]
     if isinstance(value, dict):
-        return [
-            "dict",
-            [[_pack_key(key), _pack(item, tensors, f"{path}/{key}")] for key, item in value.items()],
-        ]
+        pairs = value.items()
+        return ["dict", [[_pack(a, tensors, path), _pack(b, tensors, f"{path}/{a}")] for a, b in pairs]]
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return [kind, [_pack(item, tensors, f"{path}/{index}") for index, item in enumerate(value)]]
@@ -134,12 +132,6 @@ def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
     )
 
 
-def _pack_key(key: Any) -> Any:
-    if not isinstance(key, str | int):
-        raise TypeError(f"A key of a checkpoint must be a string or an integer, got {key!r}.")
-    return key
-
-
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, list):
         return value
@@ -147,7 +139,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "tensor":
         return tensors[content]
     if kind == "dict":
-        return {key: _unpack(item, tensors) for key, item in content}
+        return {_unpack(key, tensors): _unpack(item, tensors) for key, item in content}
     items = [_unpack(item, tensors) for item in content]
     return items if kind == "list" else tuple(items)
 
