@@ -3,19 +3,34 @@
 import contextlib
 import errno
 import os
+import platform
 import secrets
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 UNFINISHED = ".spikeloom-*.part"
 """Names of files that are being written, or were when their process was killed."""
 
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+_DAY = 24 * 3600.0
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that are gone have left unfinished in a folder, and in those in it."""
+
+def remove_unfinished(folder: Path, shared: bool = False) -> None:
+    """Remove what processes that are gone have left unfinished in a folder, and in those in it.
+
+    Args:
+        shared: whether others may be writing there, perhaps on another machine, where nobody can ask whether
+            they are gone: what may be theirs stays for a day.
+    """
     for path in folder.rglob(UNFINISHED):
-        if not _runs(path.stem.rpartition("-")[2]):
-            path.unlink(missing_ok=True)
+        *_, machine, pid = path.stem.split("-")
+        can_ask = machine == _MACHINE and os.name == "posix" and pid != str(os.getpid())
+        with contextlib.suppress(OSError):  # it is gone already, or somebody else's
+            age = time.time() - path.stat().st_mtime
+            if not _runs(pid) and (can_ask or not shared or age > _DAY):
+                path.unlink()
 
 
 def _runs(pid: str) -> bool:
@@ -34,7 +49,7 @@ def _runs(pid: str) -> bool:
 def unfinished(path: Path) -> Path:
     """What a file is called until it is finished; a name that no other process and no other thread uses."""
     name = path.name[-32:]  # as long as it is, it may be as long as a name can be
-    return path.with_name(f".spikeloom-{name}-{secrets.token_hex(4)}-{os.getpid()}.part")
+    return path.with_name(f".spikeloom-{name}-{secrets.token_hex(4)}-{_MACHINE}-{os.getpid()}.part")
 
 
 @contextlib.contextmanager

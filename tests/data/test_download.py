@@ -1,6 +1,8 @@
 import errno
 import gzip
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from spikeloom.data import mnist
 from spikeloom.data.download import NoMirrorError, download
 from spikeloom.data.known import DamagedError
 from spikeloom.errors import DataError
+from spikeloom.files import unfinished
 
 CONTENT = b"what we want" * 1000
 
@@ -84,6 +87,27 @@ def test_an_interrupted_download_leaves_nothing(tmp_path, keep, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         download("file", ["one"], tmp_path, keep)
     assert only(tmp_path)
+
+
+def test_what_killed_downloads_have_left_is_removed_and_what_others_write_is_not(tmp_path, site, keep):
+    ended = [sys.executable, "-c", "import os; print(os.getpid())"]
+    gone = subprocess.run(ended, capture_output=True, text=True, check=True).stdout.strip()
+
+    def left(pid, elsewhere=False, days=0):
+        own = unfinished(tmp_path / "data")
+        *rest, machine, _ = own.stem.split("-")
+        path = own.with_name("-".join([*rest, "elsewhere" if elsewhere else machine, f"{pid}.part"]))
+        path.write_bytes(CONTENT[:10])
+        os.utime(path, (path.stat().st_mtime - days * 25 * 3600,) * 2)
+        return path
+
+    running, own = left(os.getppid()), left(os.getpid())  # of another thread, perhaps
+    others, killed, older = left(gone, elsewhere=True), left(gone), left(gone, elsewhere=True, days=1)
+    site.pages = {"/good": CONTENT}
+    download("file", [f"{site.address}/good"], tmp_path, keep)
+    stay = [own, others, *([running] if os.name == "posix" else [running, killed])]
+    assert only(tmp_path, "file", *(path.name for path in stay))
+    assert not older.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path, keep):

@@ -15,7 +15,7 @@ from spikeloom.data.download import NoMirrorError, download
 from spikeloom.data.folder import data_folder, locate, missing
 from spikeloom.data.known import DELETE, DamagedError, KnownFile, is_file, read_raw
 from spikeloom.errors import DataError
-from spikeloom.files import write_beside
+from spikeloom.files import remove_unfinished, write_beside
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _RECORD = 1 + 3 * 32 * 32  # bytes
@@ -108,6 +108,7 @@ def _obtain(root: Path) -> dict[KnownFile, Path]:
 
 
 def _unpack_found(archive: Path, folder: Path) -> None:
+    remove_unfinished(folder, shared=True)
     try:
         _unpack(archive, folder)
     except DamagedError as error:

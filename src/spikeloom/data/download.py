@@ -1,4 +1,5 @@
-"""Downloads from several mirrors: to a temporary file beside the target, checked, then renamed."""
+"""Downloads from several mirrors: to a temporary file beside the target, checked, then renamed. What a killed
+one has left is removed by the next."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -6,7 +7,7 @@ from pathlib import Path
 
 from spikeloom.data.known import DamagedError
 from spikeloom.errors import DataError
-from spikeloom.files import unfinished
+from spikeloom.files import remove_unfinished, unfinished
 
 _TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of data
 _PIECE = 1 << 16  # bytes
@@ -43,6 +44,7 @@ def download(name: str, urls: Iterable[str], folder: Path, keep: Callable[[Path]
     try:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder, shared=True)
         for url in urls:
             try:
                 _stream(url, part, name)
