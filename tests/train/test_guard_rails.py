@@ -241,6 +241,37 @@ def test_what_needs_more_than_a_step_gives_is_refused():
     assert Experiment(*given, plain, torch.optim.lr_scheduler.StepLR(plain, 1)).optimizer is plain
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("encode", lambda x: x, "must take samples, random, got .*too many positional arguments"),
+        ("loss", nn.functional.cosine_similarity, None),
+        ("loss", lambda output: 0, "must take output, classes, got .*too many"),
+        ("predict", lambda output, classes: 0, "must take output, got .*missing .*'classes'"),
+        ("predict", torch.argmax, None),  # which nobody can ask
+        ("augment", nn.Identity(), None),
+        ("augment", 3, "must take samples, random, got 3: 3 is not a callable object"),
+        ("before_epoch", lambda: None, "must take epoch, got"),
+        ("draw", lambda net, x: {}, "must take net, sample, title, got"),
+        ("done", lambda: True, "must take row, got"),
+    ],
+)
+def test_functions_that_take_other_arguments_are_refused(name, wrong, message):
+    net = nn.Linear(2, 2)
+    functions = {"encode": lambda x, _: x, "loss": nn.CrossEntropyLoss(), "predict": lambda y: y.argmax(1)}
+
+    def build():
+        return Experiment(net, data.blobs(), optimizer=SGD(net.parameters()), **functions | {name: wrong})
+
+    if message is None:
+        build()
+        return
+    with pytest.raises(TypeError, match=f"`{name}` {message}"):
+        build()
+    with pytest.raises(RunError, match=f"The experiment cannot be built: `{name}` {message}"):
+        build_seeded(build, 0)
+
+
 def test_time_is_not_cut_for_layers_that_need_all_of_it(tmp_path):
     with pytest.raises(RunError, match=r"`time_chunk` must be off for this .*leave out --time-chunk"):
         trainer(tmp_path / "run", normalised, time_chunk=2)

@@ -21,6 +21,17 @@ from spikeloom.errors import RunError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_ARGUMENTS = {
+    "encode": ("samples", "random"),
+    "loss": ("output", "classes"),
+    "predict": ("output",),
+    "augment": ("samples", "random"),
+    "before_epoch": ("epoch",),
+    "draw": ("net", "sample", "title"),
+    "done": ("row",),
+}
+"""What the functions of an experiment are given."""
+
 
 @dataclass
 class Experiment:
@@ -49,7 +60,8 @@ class Experiment:
             whether training ends with it.
     Raises:
         ValueError: ``mixup`` is out of range.
-        TypeError: the optimiser wants a closure, as LBFGS does, or the scheduler a metric.
+        TypeError: a function takes other arguments; the optimiser wants a closure, as LBFGS does, or the
+            scheduler a metric.
     """
 
     net: nn.Module
@@ -68,15 +80,17 @@ class Experiment:
     def __post_init__(self) -> None:
         if not (is_number(self.mixup) and 0 <= self.mixup < math.inf):
             raise ValueError(f"`mixup` must be a finite number of at least 0, got {self.mixup!r}.")
+        for name, arguments in _ARGUMENTS.items():
+            function = getattr(self, name)
+            if function is not None and (reason := _refused(function, *arguments)):
+                raise TypeError(f"`{name}` must take {', '.join(arguments)}, got {function!r}: {reason}.")
         for name, one in (("optimizer", self.optimizer), ("scheduler", self.scheduler)):
-            try:
-                step = getattr(type(one), "step", None)  # that of the object may be wrapped by a scheduler
-                _ = step and signature(step).bind(one)
-            except TypeError as error:
+            step = getattr(type(one), "step", None)  # that of the object may be wrapped by a scheduler
+            if step and (reason := _refused(step, one)):
                 raise TypeError(
                     f"`{name}` must make its steps without arguments, but {type(one).__name__}.step() is "
-                    f"{error}, which the training loop does not have."
-                ) from error
+                    f"{reason}, which the training loop does not have."
+                )
 
     def encoded_test(self, seed: int, indices: Sequence[int] | Tensor) -> Tensor:
         """Test samples as the network gets them in a test, on its device and in its number format."""
@@ -87,6 +101,16 @@ class Experiment:
     def has_time(self, seed: int) -> bool:
         """Whether encoded samples are ``[T, N, *]`` and not ``[N, *]``: then two are as long as one."""
         return len(self.encoded_test(seed, [0])) == len(self.encoded_test(seed, [0, 0]))
+
+
+def _refused(function: Callable[..., Any], *arguments: Any) -> str | None:
+    """Why a function does not take these arguments; ``None`` if it does, or cannot be asked."""
+    try:
+        signature(function).bind(*arguments)
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # it is not written in Python
+        return None
 
 
 def require_answers(loss: Tensor, predicted: Tensor, labels: Tensor) -> None:
