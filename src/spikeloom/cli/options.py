@@ -1,6 +1,7 @@
 """What can be given to each command, and how it is read."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -8,7 +9,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from spikeloom.cli.failing import fail
+from spikeloom.errors import UnknownNameError
 from spikeloom.recipe.base import BaseRecipe, Device, PathOption
+
+_STEPS = re.compile("--(num[-_]?)?(time[-_]?)?steps?(=.*)?")  # so long that tyro sees no likeness to -T
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,9 @@ class Export(_OfWeights):
 
 def parsed(cls: type, prog: str, arguments: list[str], description: str | None = None) -> Any:
     """The dataclass ``cls``, filled from ``arguments``; wrong ones end the program with code 2."""
+    for argument in arguments if hasattr(cls, "T") else ():
+        if _STEPS.fullmatch(argument):
+            raise UnknownNameError(f"There is no option {argument.split('=')[0]}. Did you mean -T?")
     given = tyro.cli(
         _unchecked(cls), prog=prog, args=arguments, description=description, config=(tyro.conf.DisallowNone,)
     )
