@@ -387,7 +387,7 @@ def test_a_process_that_failed_says_why():
         ("spikeloom.errors.RunError: four", "four"),
     ):
         text = f"-- Process 1 terminated:\nTraceback (most recent call last):\n  File x\n    y\n{raised}\n"
-        assert str(failure(ProcessException(text, 1, 2), Path())) == said
+        assert str(failure(ProcessException(text, 1, 2), Run(Path()))) == said
 
 
 def test_infinities_that_were_there_are_left_alone(tmp_path):

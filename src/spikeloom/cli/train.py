@@ -132,7 +132,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
     if _is_main_process():
         epochs = f"{recipe.num_epochs} epoch{'s' if recipe.num_epochs > 1 else ''}"
         print(f"continuing {folder}, which has {epochs} in all")
-        if (folder / "metrics.jsonl").exists() and not any(run.checkpoints.glob("*.safetensors")):
+        if run.metrics.exists() and not run.has_checkpoint:
             print(
                 f"There is no checkpoint in {run.checkpoints} any more: the training begins again. Its rows "
                 "of metrics so far are kept in metrics-before.jsonl."
@@ -142,7 +142,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
 
 def _print_results(run: "Run", recipe: BaseRecipe) -> None:
     print(f"\n{recipe.summary(state_of(run)['progress']['history'])}")
-    print(f"metrics      {run.folder / 'metrics.jsonl'}")
+    print(f"metrics      {run.metrics}")
     if run.tensorboard.exists():
         print(f"TensorBoard  tensorboard --logdir {shlex.quote(str(run.tensorboard))}")
     print_figures(run)

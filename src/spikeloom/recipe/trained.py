@@ -82,7 +82,7 @@ def state_of(run: Run, name: Literal["last", "best"] = "last") -> dict[str, Any]
     if name == "best":
         return checkpoint.load(run.checkpoints / checkpoint.BEST)
     state = checkpoint.load_last(run.checkpoints)
-    if state is None and (run.folder / "metrics.jsonl").exists():
+    if state is None and run.metrics.exists():
         raise RunError(
             f"{run.folder} has no checkpoint any more, though its training had epochs. Restore the folder "
             f"{run.checkpoints}, or train again."

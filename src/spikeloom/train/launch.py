@@ -61,7 +61,7 @@ def start(
             if fabric.launch(train):
                 raise KeyboardInterrupt
     except ProcessException as error:
-        raise processes.failure(error, run.checkpoints) from error
+        raise processes.failure(error, run) from error
     except KeyboardInterrupt:  # the others would wait for each other
         processes.stop_children()
         raise
@@ -155,9 +155,8 @@ def _train(
         if isinstance(error, KeyboardInterrupt) and processes.is_spawned():
             return True
         if processes.is_lost(error):
-            raise processes.lost(
-                f"another process is gone or silent: {processes.shown(error)}", run.checkpoints
-            ) from error
+            silent = f"another process is gone or silent: {processes.shown(error)}"
+            raise processes.lost(silent, run) from error
         raise
     finally:
         processes.leave_group(failed)

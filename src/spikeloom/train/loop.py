@@ -266,9 +266,10 @@ class Trainer:
 
     def _diverged(self, what: str, step: int) -> RunError:
         where = f"epoch {self.progress.epoch + 1}, step {step}"
-        is_there = any(self.run.checkpoints.glob("*.safetensors"))
-        kept = f" The last good checkpoint is in {self.run.checkpoints}." if is_there else ""
-        return RunError(f"{what} in {where}. Lower the learning rate, or look for infinite inputs.{kept}")
+        cure = "Lower the learning rate, or look for infinite inputs."
+        if self.run.has_checkpoint:
+            cure += f" The last good checkpoint is in {self.run.checkpoints}."
+        return RunError(f"{what} in {where}. {cure}")
 
     def _refuse_nan(self) -> None:
         """End a training whose weights are lost, before they are written."""

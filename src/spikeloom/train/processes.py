@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -19,6 +18,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 
 from spikeloom.errors import RunError
+from spikeloom.train.run import Run
 from spikeloom.train.shard import ShardedStrategy
 
 PATIENCE = timedelta(minutes=10)
@@ -115,20 +115,19 @@ def shown(error: BaseException) -> str:
     return re.sub(r"^\[[^]]*\] ", "", str(error)).split(". ")[0]
 
 
-def lost(reason: str, checkpoints: Path) -> RunError:
+def lost(reason: str, run: Run) -> RunError:
     """The error of a training whose processes are not all there any more."""
-    cure = "Start the training again."
-    if any(checkpoints.glob("*.safetensors")):
-        cure = f"Continue with `spikeloom train --resume {checkpoints.parent}`."
+    again = f"Continue with `spikeloom train --resume {run.folder}`."
+    cure = again if run.has_checkpoint else "Start the training again."
     return RunError(f"The training has stopped, because {reason}. {cure}")
 
 
-def failure(error: ProcessException, checkpoints: Path) -> RunError:
+def failure(error: ProcessException, run: Run) -> RunError:
     """What to tell of a started process that failed."""
     if isinstance(error, ProcessExitedException):
         how = f"by {error.signal_name}" if error.signal_name else f"with exit code {error.exit_code}"
         cause = ", perhaps for lack of memory" if error.signal_name == "SIGKILL" else ""
-        return lost(f"process {error.error_index} of it was ended {how}{cause}", checkpoints)
+        return lost(f"process {error.error_index} of it was ended {how}{cause}", run)
     *_, last = str(error).split("Traceback (most recent call last):\n")
     said = "\n".join(itertools.dropwhile(lambda line: line.startswith("  "), last.splitlines())).strip()
     return RunError(

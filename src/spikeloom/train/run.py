@@ -43,6 +43,9 @@ class Run:
 
     def __init__(self, folder: Path):
         self.folder = folder = Path(folder)
+        self.config_file = folder / "config.json"
+        self.environment = folder / "environment.json"
+        self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
         self.tensorboard = folder / "tensorboard"
         self.figures = folder / "figures"
@@ -58,37 +61,35 @@ class Run:
             OSError: it cannot be written.
         """
         run = cls(folder)
-        folder = run.folder
         run._refuse_to_overwrite()
-        own = (folder / "config.json", folder / "environment.json", folder / lock.NAME)
-        own += (run.tensorboard, run.checkpoints, run.figures)
+        files = (run.config_file, run.environment, run.folder / lock.NAME)
+        own = (*files, run.tensorboard, run.checkpoints, run.figures)
         run._made = [path for path in own if not path.exists()]
         run.folder.mkdir(parents=True, exist_ok=True)
         with run.locked():
             run._refuse_to_overwrite()  # another process may have made it in the meantime
-            write_beside(folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+            write_beside(run.environment, json.dumps(_environment(), indent=2) + "\n")
             config = json.dumps({"recipe": recipe, "settings": settings}, indent=2)
-            write_beside(folder / "config.json", config + "\n")
+            write_beside(run.config_file, config + "\n")
         return run
 
     def _refuse_to_overwrite(self) -> None:
-        if (self.folder / "config.json").exists():
+        if self.config_file.exists():
             raise RunError(
                 f"{self.folder} already holds a run. Continue it with `spikeloom train --resume "
                 f"{self.folder}`, or choose another --run-dir."
             )
-        if any(self.checkpoints.glob("*.safetensors")):
+        if self.has_checkpoint:
             raise RunError(
                 f"{self.folder} has checkpoints but no config.json: a new training would go on with them. "
                 "Move them away, or choose another --run-dir."
             )
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file. Choose another --run-dir.")
-        environment = self.folder / "environment.json"
-        others = (self.folder / "metrics.jsonl", *self.figures.glob("*.png"))
-        if not environment.exists() and (found := next((one for one in others if one.exists()), None)):
+        others = (self.metrics, *self.figures.glob("*.png"))
+        if not self.environment.exists() and (found := next((one for one in others if one.exists()), None)):
             raise RunError(f"{found} is no run's, and could be lost. Choose another --run-dir.")
-        if not _is_ours(environment):
+        if not _is_ours(self.environment):
             raise RunError(
                 f"{self.folder} holds an environment.json that is no run's, and would be lost. Choose "
                 "another --run-dir."
@@ -101,23 +102,28 @@ class Run:
         Raises:
             RunError: it does not.
         """
-        folder = Path(folder)
-        if not (folder / "config.json").is_file():
+        run = cls(folder)
+        if not run.config_file.is_file():
             raise RunError(
-                f"{folder} is not a run folder: it has no config.json. Runs are usually in ./runs."
+                f"{run.folder} is not a run folder: it has no config.json. Runs are usually in ./runs."
             )
-        return cls(folder)
+        return run
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the training has written one that is still there."""
+        return any(self.checkpoints.glob("*.safetensors"))
 
     def begin_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write the rows of a training that goes on, as a crash may have left some that are ahead; set those
         of one that begins again aside."""
-        now, before = self.folder / "metrics.jsonl", self.folder / "metrics-before.jsonl"
         if history:
             self.write_metrics(history)
-        elif now.exists():
+        elif self.metrics.exists():
+            before = self.folder / "metrics-before.jsonl"
             earlier = before.read_text() if before.exists() else ""
-            write_beside(before, earlier + now.read_text())
-            now.unlink()
+            write_beside(before, earlier + self.metrics.read_text())
+            self.metrics.unlink()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -144,7 +150,7 @@ class Run:
             return
         try:
             with self.locked():
-                if any(self.checkpoints.glob("*.safetensors")):
+                if self.has_checkpoint:
                     return
                 for path in self._made:
                     if path.is_dir():
@@ -164,21 +170,20 @@ class Run:
         Raises:
             RunError: config.json is damaged.
         """
-        path = self.folder / "config.json"
         try:
-            config = json.loads(path.read_text())
+            config = json.loads(self.config_file.read_text())
             recipe, settings = config["recipe"], config["settings"]
             if not isinstance(recipe, str) or not isinstance(settings, dict):
                 raise ValueError("recipe must be a name, and settings a table")
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged ({error!r}). Restore it, or start a new run.") from None
+            raise RunError(
+                f"{self.config_file} is damaged ({error!r}). Restore it, or start a new run."
+            ) from None
         return recipe, settings
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write one line per epoch to metrics.jsonl."""
-        write_beside(
-            self.folder / "metrics.jsonl", "".join(json.dumps(_finite(row)) + "\n" for row in history)
-        )
+        write_beside(self.metrics, "".join(json.dumps(_finite(row)) + "\n" for row in history))
 
 
 def _is_ours(environment: Path) -> bool:
