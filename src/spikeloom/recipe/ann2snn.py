@@ -190,9 +190,8 @@ class Ann2Snn(Validated, Recipe):
         """The network that the QCFS method makes, and its data."""
         from spikeloom import ann2snn
         from spikeloom.data import as_float
-        from spikeloom.train.launch import restored
 
-        experiment = restored(self.build, self.seed, run, state)
+        experiment = self.restored(run, state)
         calibration = as_float(experiment.data.train_x[:CALIBRATION_SAMPLES])
         net = experiment.net.get_submodule("qcfs").eval()
         return ann2snn.convert(net, calibration, "qcfs"), experiment.data
@@ -205,10 +204,10 @@ class Ann2Snn(Validated, Recipe):
         """
         from spikeloom import ann2snn
         from spikeloom.data import as_float
-        from spikeloom.train.launch import make_fabric, restored
+        from spikeloom.train.launch import make_fabric
 
         assert self.T is not None
-        experiment = restored(self.build, self.seed, run, state)
+        experiment = self.restored(run, state)
         nets, data = experiment.net.to(make_fabric(device).device).eval(), experiment.data
         samples = as_float(data.train_x[:CALIBRATION_SAMPLES])
         test = _test_parts(data)

@@ -318,13 +318,12 @@ class Recipe(BaseRecipe):
             return super().test_event_driven(run, state)
         from spikeloom.train.event import event_driven_test
 
-        return event_driven_test(run, self.build, state, self.seed, getattr(self, "T", None))
+        return event_driven_test(run, self.restored(run, state), self.seed, getattr(self, "T", None))
 
     def plot(self, run: Run, state: dict[str, Any], sample: int) -> None:
-        from spikeloom.train.launch import restored
         from spikeloom.train.report import draw_curves, draw_sample
 
-        experiment = restored(self.build, self.seed, run, state)
+        experiment = self.restored(run, state)
         if history := state["progress"]["history"]:
             draw_curves(run, history)
         draw_sample(run, experiment, self.seed, sample)
@@ -335,8 +334,8 @@ class Recipe(BaseRecipe):
         def build(T: int | None) -> Experiment:
             return (self if T is None else replace(self, T=T)).build()
 
-        settings = {"seed": self.seed, "num_steps": getattr(self, "T", None), "samples": samples}
-        return profile_run(run, build, state, **settings, mac=mac, ac=ac)
+        T = getattr(self, "T", None)
+        return profile_run(run, build, state, seed=self.seed, num_steps=T, samples=samples, mac=mac, ac=ac)
 
     def export(
         self, run: Run, state: dict[str, Any], kind: str, path: Path, dt: float, soft_reset: bool
@@ -356,12 +355,21 @@ class Recipe(BaseRecipe):
     def spiking(self, run: Run, state: dict[str, Any]) -> tuple[nn.Module, Tensor] | None:
         """The network of a checkpoint's ``state`` that works on time steps, and an input for it, if there is
         one."""
-        from spikeloom.train.launch import restored
-
         if not self.OVER_TIME:
             return None
-        experiment = restored(self.build, self.seed, run, state)
+        experiment = self.restored(run, state)
         return experiment.net, experiment.encoded_test(self.seed, range(1))
+
+    def restored(self, run: Run, state: dict[str, Any]) -> Experiment:
+        """The experiment, on the CPU, with the weights of a checkpoint's ``state``.
+
+        Raises:
+            RunError: a setting was refused.
+            CheckpointError: the state belongs to another network.
+        """
+        from spikeloom.train.launch import restored
+
+        return restored(self.build, self.seed, run, state)
 
     def steps_in_epoch(self, dataset: Dataset) -> int:
         """Steps of the optimiser in an epoch; a dataset of less than a batch is one."""

@@ -37,8 +37,6 @@ def load(
     """
     import torch
 
-    from spikeloom.train.launch import restored
-
     run, recipe = opened(folder, data_dir)
     if not isinstance(recipe, Recipe):
         raise RunError(
@@ -46,7 +44,7 @@ def load(
             "Look at it with `spikeloom test` and `spikeloom plot`."
         )
     with torch.random.fork_rng(devices=()):  # the caller's random numbers go on as they were
-        experiment = restored(recipe.build, recipe.seed, run, state_of(run, checkpoint))
+        experiment = recipe.restored(run, state_of(run, checkpoint))
     experiment.net.eval()
     return experiment
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,27 +11,22 @@ from spikeloom.errors import BackendError, ConversionError, RunError, ShapeError
 from spikeloom.event import Runner
 from spikeloom.train.evaluation import TEST_BATCH
 from spikeloom.train.experiment import Experiment
-from spikeloom.train.launch import restored
 from spikeloom.train.run import Run
 
 
-def event_driven_test(
-    run: Run, build: Callable[[], Experiment], state: dict[str, Any], seed: int, num_steps: int | None
-) -> str:
-    """Test the network of a checkpoint's ``state`` on the CPU, in float32, with events and with all inputs.
+def event_driven_test(run: Run, experiment: Experiment, seed: int, num_steps: int | None) -> str:
+    """Test a trained network on the CPU, in float32, with events and with all inputs.
 
     Args:
         run: of the network.
-        build: makes the experiment.
-        state: of a checkpoint.
-        seed: of weights and encoding.
+        experiment: of the run, with the trained weights.
+        seed: of the encoding.
         num_steps: of the run, for a network that is given an image once and repeats it.
     Returns:
         lines of text: what both reach, and a table
     Raises:
         RunError: the network cannot run event by event.
     """
-    experiment = restored(build, seed, run, state)
     net = experiment.net.eval()
     few = experiment.encoded_test(seed, [0, 0])
     repeats = not experiment.has_time(seed)
