@@ -73,7 +73,7 @@ def test_its_file_opens_with_a_command(name):
 
 def test_every_file_of_recipes_registers_one():
     files = {path.stem for path in Path(recipe.__file__).parent.glob("*.py")}
-    files -= {"__init__", "base", "competition_base", "deep_base", "stbp_base", "trained"}
+    files -= {"__init__", "base", "competition_base", "deep_base", "settings", "stbp_base", "trained"}
     assert files == {RECIPES[name].__module__.rpartition(".")[2] for name in RECIPES}
 
 
@@ -123,7 +123,7 @@ def test_settings_of_other_versions_are_refused_by_name(name):
 def test_a_name_is_one_of_those_that_the_command_line_takes(name):
     """From Python and from a config.json too, where a wrong one could go unnoticed."""
     for setting, hint in get_type_hints(RECIPES[name]).items():
-        if get_origin(hint) is Literal:
+        if Literal in map(get_origin, (hint, *get_args(hint))):
             with pytest.raises(ValueError, match=f"`{setting}` must be one of .*, got 'wibble'"):
                 RECIPES[name](**{setting: "wibble"})
             with pytest.raises(RunError, match=f"`{setting}` must be one of"):

@@ -11,6 +11,7 @@ import tyro
 from spikeloom.cli.failing import fail
 from spikeloom.errors import UnknownNameError
 from spikeloom.recipe.base import BaseRecipe, Device, PathOption
+from spikeloom.recipe.settings import check_settings
 
 _STEPS = re.compile("--(num[-_]?)?(time[-_]?)?steps?(=.*)?")  # so long that tyro sees no likeness to -T
 
@@ -83,11 +84,7 @@ class Profile(_OfWeights):
     """Energy of an accumulate, from the same source."""
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"`samples` must be at least 1, got {self.samples}.")
-        for name in ("mac", "ac"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"`{name}` must be a number greater than 0, got {getattr(self, name)}.")
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -105,9 +102,7 @@ class Bench:
     """Where to run."""
 
     def __post_init__(self) -> None:
-        for name in ("neurons", "T"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -125,8 +120,7 @@ class Export(_OfWeights):
     """NIR: write neurons that subtract their threshold as if they were reset to 0, with a note."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.dt < float("inf"):
-            raise ValueError(f"`dt` must be a number of seconds greater than 0, got {self.dt}.")
+        check_settings(self)
 
 
 def parsed(cls: type, prog: str, arguments: list[str], description: str | None = None) -> Any:

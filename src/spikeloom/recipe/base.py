@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    Self,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
 from spikeloom.errors import RunError, suggest
+from spikeloom.recipe.settings import check_settings
 from spikeloom.registry import Registry
 
 if TYPE_CHECKING:
@@ -41,8 +31,6 @@ Steps = Annotated[int, tyro.conf.arg(aliases=["-T"])]
 Duration = Annotated[float, tyro.conf.arg(aliases=["-T"])]
 BatchSize = Annotated[int, tyro.conf.arg(aliases=["-b"])]
 PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
-
-LARGEST = 2.0**128 / 10  # of settings: float32 ends at 2^128, and Adam multiplies its first step by 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +68,7 @@ class BaseRecipe:
             object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser().absolute())
         if self.run_dir is not None:
             object.__setattr__(self, "run_dir", Path(self.run_dir).expanduser())
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            value, hint = getattr(self, field.name), hints[field.name]
-            if not (value is None and NoneType in get_args(hint)):
-                _check(field.name, value, hint, field.name in self.MAY_BE_ZERO)
-                if isinstance(value, float) and float not in (hint, *get_args(hint)):  # 3.0 for 3
-                    object.__setattr__(self, field.name, int(value))
+        check_settings(self, self.MAY_BE_ZERO)
 
     def fill(self, **defaults: Any) -> None:
         """Give settings that are ``None`` what stands for that; for ``__post_init__``."""
@@ -381,29 +363,3 @@ class Recipe(BaseRecipe):
 
         num_steps = self.num_epochs * self.steps_in_epoch(dataset)
         return warmup_cosine(optimizer, num_steps, int(part * num_steps))
-
-
-def _check(name: str, value: Any, hint: Any, may_be_zero: bool) -> None:
-    """Refuse what a setting's type does not allow; and a count below 1, a size that is not positive."""
-    kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    whole = number and (isinstance(value, int) or value.is_integer())
-    if get_origin(hint) is Literal and value not in get_args(hint):
-        choices = ", ".join(map(repr, get_args(hint)))
-        raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
-    if float in kinds and not (number and 0 <= value < LARGEST and (value or may_be_zero)):
-        rule = "of at least 0" if may_be_zero else "greater than 0"
-        rule += f" and below {LARGEST:g}" if number and value >= LARGEST else ""
-        raise ValueError(f"`{name}` must be a number {rule}, got {value!r}.")
-    if int in kinds and not whole:
-        raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
-    if name == "seed" and not 0 <= value < 2**63:
-        raise ValueError(f"`seed` must be from 0 to 2^63 - 1, got {value}.")
-    if int in kinds and name != "seed" and value < (least := 0 if may_be_zero else 1):
-        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
-    if int in kinds and name != "seed" and value >= 2**31:
-        raise ValueError(f"`{name}` must be less than 2^31, got {value}.")
-    if bool in kinds and not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be true or false, got {value!r}.")
-    if str in kinds and not isinstance(value, str):
-        raise ValueError(f"`{name}` must be a name, got {value!r}.")
