@@ -113,6 +113,18 @@ def test_settings_survive_json(name):
         assert cls.from_settings(json.loads(json.dumps(made.settings()))) == made
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [(name, choice) for name in RECIPES for choice in get_args(get_type_hints(RECIPES[name]).get("dataset"))],
+)
+def test_what_was_left_out_follows_the_settings_that_change(name, dataset):
+    cls = RECIPES[name]
+    assert cls().with_settings(dataset=dataset) == cls(dataset=dataset)
+    assert cls(seed=3, dataset=dataset).with_settings(seed=4) == cls(seed=4, dataset=dataset)
+    epochs = cls(epochs=cls().num_epochs)  # which was given, and stays
+    assert epochs.with_settings(dataset=dataset).num_epochs == cls().num_epochs
+
+
 @over_recipes
 def test_settings_of_other_versions_are_refused_by_name(name):
     with pytest.raises(RunError, match=r"does not know: \['wibble', 'wobble'\]"):

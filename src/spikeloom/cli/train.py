@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import time
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
     changes = {name: value for name, value in asdict(options).items() if value is not None}
     del changes["resume"]
     try:
-        recipe = replace(recipe, **changes)
+        recipe = recipe.with_settings(**changes)
     except (ValueError, TypeError) as error:
         known = {field.name for field in fields(recipe)}
         what = str(error) if changes.keys() <= known else "it trains in one process, on the CPU."

@@ -75,6 +75,17 @@ class BaseRecipe:
         for name, default in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
+                vars(self).setdefault("_filled", {})[name] = None
+
+    def with_settings(self, **changes: Any) -> Self:
+        """The recipe with other settings. What was left out gets the defaults that go with the new ones;
+        ``dataclasses.replace`` would keep the old defaults.
+
+        Raises:
+            TypeError: there is no such setting.
+            ValueError: a value is refused.
+        """
+        return replace(self, **vars(self).get("_filled", {}) | changes)
 
     @property
     def dataset_name(self) -> str:
@@ -314,7 +325,7 @@ class Recipe(BaseRecipe):
         from spikeloom.train.profile import profile_run
 
         def build(T: int | None) -> Experiment:
-            return (self if T is None else replace(self, T=T)).build()
+            return (self if T is None else self.with_settings(T=T)).build()
 
         T = getattr(self, "T", None)
         return profile_run(run, build, state, seed=self.seed, num_steps=T, samples=samples, mac=mac, ac=ac)

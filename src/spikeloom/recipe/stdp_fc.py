@@ -82,7 +82,7 @@ class StdpFc(Competition):
 
         trainers = {self._name: self.trainer(run)}  # first: a run has started once its own network has
         for inhibition, adaptive in product((True, False), repeat=2) if self.compare else ():
-            variant = replace(self, inhibition=inhibition, adaptive=adaptive)
+            variant = self.with_settings(inhibition=inhibition, adaptive=adaptive)
             if variant != self:
                 folder = run.folder / "variants" / variant._name.replace(" ", "-")
                 trainers[variant._name] = variant.trainer(Run(folder))
