@@ -10,7 +10,7 @@ import operator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeloom.errors import describe
 
@@ -18,6 +18,14 @@ from spikeloom.errors import describe
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a real number, which a boolean is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def shown(value: Any) -> str:
+    """A setting in few words: of a tensor of several numbers its shape."""
+    if not isinstance(value, Tensor):
+        return str(value)
+    text = f"{value.item():.4g}" if value.numel() == 1 else f"tensor{list(value.shape)}"
+    return f"{text} (learned)" if isinstance(value, nn.Parameter) else text
 
 
 def checked_number(name: str, value: Any) -> float:
@@ -128,9 +136,9 @@ def _checked(name: str, value: Any, rule: str, holds: Any, finite: bool = False)
         if not value.is_floating_point():
             raise TypeError(f"`{name}` must be a number or a floating-point tensor, got {value.dtype}.")
         if not bool((holds(value) & (value.isfinite() if finite else True)).all()):
-            shown = value.detach().flatten().tolist()[:5]
+            few = value.detach().flatten().tolist()[:5]
             words = [*(["finite"] if finite else []), *([rule] if rule else [])]
-            raise ValueError(f"`{name}` must be {' and '.join(words)} everywhere, got {shown}.")
+            raise ValueError(f"`{name}` must be {' and '.join(words)} everywhere, got {few}.")
         return value
     number = checked_number(name, value)
     if not holds(number) or (finite and math.isinf(number)):

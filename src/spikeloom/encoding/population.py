@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_count, checked_inside, checked_range
+from spikeloom.checks import checked_count, checked_inside, checked_range, shown
 from spikeloom.encoding.poisson import PoissonEncoder
 from spikeloom.encoding.random import UniformSource
 from spikeloom.encoding.values import check_range, in_floating_point
@@ -96,11 +96,7 @@ class PopulationEncoder(PoissonEncoder):
         return activity
 
     def extra_repr(self) -> str:
-        ranges = [f"{name}={_short(getattr(self, name))}" for name in ("x_min", "x_max")]
+        ranges = [f"{name}={shown(getattr(self, name))}" for name in ("x_min", "x_max")]
         return ", ".join(
             [f"num_neurons={self.num_neurons}", *ranges, f"beta={self.beta}", super().extra_repr()]
         )
-
-
-def _short(value: Tensor) -> str:
-    return f"{value.item():g}" if value.numel() == 1 else f"tensor{list(value.shape)}"

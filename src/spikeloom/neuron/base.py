@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import loom, surrogate
-from spikeloom.checks import checked_number, is_number
+from spikeloom.checks import checked_number, is_number, shown
 from spikeloom.errors import ShapeError, describe
 from spikeloom.loom.select import broadcasts
 from spikeloom.memory import HALF, MemoryModule
@@ -328,7 +328,7 @@ class BaseNode(MemoryModule):
         given = inspect.signature(type(self)).parameters
         names = [name for name in given if name not in _SHOWN_LAST] + [*_SHOWN_LAST]
         values = {name: getattr(self, name) for name in names if name not in _HIDDEN and hasattr(self, name)}
-        return ", ".join(f"{name}={_short(one)}" for name, one in values.items() if _is_shown(one))
+        return ", ".join(f"{name}={shown(one)}" for name, one in values.items() if _is_shown(one))
 
 
 def checked_surrogate(
@@ -390,9 +390,3 @@ def _is_infinite(value: Any) -> bool:
 
 def _is_shown(value: Any) -> bool:
     return value is None or isinstance(value, numbers.Real | str | Tensor | tuple)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        return f"tensor{list(value.shape)}"
-    return f"{value.item():.4g}" if isinstance(value, Tensor) else str(value)

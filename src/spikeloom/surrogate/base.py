@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.checks import check_tensor, is_transformed
+from spikeloom.checks import check_tensor, is_transformed, shown
 
 
 def heaviside(x: Tensor) -> Tensor:
@@ -183,8 +183,8 @@ class SurrogateFunction(nn.Module):
         return compute(x, *parameters)
 
     def extra_repr(self) -> str:
-        shown = [f"{name}={_short(getattr(self, name))}" for name in self.parameter_names]
-        return ", ".join(shown if self.spiking else [*shown, "spiking=False"])
+        values = [f"{name}={shown(getattr(self, name))}" for name in self.parameter_names]
+        return ", ".join(values if self.spiking else [*values, "spiking=False"])
 
     def _load_from_state_dict(self, state_dict, prefix, *args):  # pyright: ignore[reportIncompatibleMethodOverride]
         """As usual, but what is a plain number here, and was a buffer in an old checkpoint, is left out."""
@@ -248,13 +248,6 @@ def from_function(
         FunctionSurrogate(primitive=sigmoid, derivative=autograd)
     """
     return FunctionSurrogate(primitive, derivative, spiking)
-
-
-def _short(value: Any) -> str:
-    if not isinstance(value, Tensor):
-        return repr(value)
-    shown = f"{value.item():.4g}" if value.numel() == 1 else f"tensor{list(value.shape)}"
-    return f"{shown} (learned)" if isinstance(value, nn.Parameter) else shown
 
 
 def _name(function: Any) -> str:
