@@ -17,6 +17,7 @@ from spikeloom.cli.options import Resume, parsed
 from spikeloom.cli.trained import print_figures
 from spikeloom.errors import RunError, UnknownNameError, suggest
 from spikeloom.recipe import RECIPES, BaseRecipe
+from spikeloom.recipe.base import is_main_process
 from spikeloom.recipe.trained import opened, state_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def train(arguments: list[str]) -> None:
     except Exception:
         run.discard_unstarted()
         raise
-    if _is_main_process():
+    if is_main_process():
         _print_results(run, recipe)
 
 
@@ -70,11 +71,6 @@ def _unused(folder: Path) -> Path:
             candidate.mkdir(parents=True)
             return candidate
     raise AssertionError("there is always another number")
-
-
-def _is_main_process() -> bool:
-    """Whether this is the only process, or the first of those that ``torchrun`` started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _import_for_training() -> None:
@@ -101,7 +97,7 @@ def _created(name: str, options: list[str]) -> "tuple[Run, BaseRecipe]":
         raise RunError("Under torchrun every process needs the same run folder: name it with --run-dir.")
     what = name if name == recipe.dataset_name else f"{name}-{recipe.dataset_name}"
     folder = recipe.run_dir or _unused(Path("runs") / f"{what}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if not _is_main_process():
+    if not is_main_process():
         return Run(folder), recipe
     run = Run.create(folder, name, recipe.settings())
     print(f"{name} on {recipe.dataset_name}, epochs: {recipe.num_epochs}, results: {folder}")
@@ -129,7 +125,7 @@ def _resumed(arguments: list[str]) -> "tuple[Run, BaseRecipe]":
         known = {field.name for field in fields(recipe)}
         what = str(error) if changes.keys() <= known else "it trains in one process, on the CPU."
         raise RunError(f"{folder} cannot be continued like this: {what}") from None
-    if _is_main_process():
+    if is_main_process():
         epochs = f"{recipe.num_epochs} epoch{'s' if recipe.num_epochs > 1 else ''}"
         print(f"continuing {folder}, which has {epochs} in all")
         if run.metrics.exists() and not run.has_checkpoint:

@@ -14,13 +14,12 @@ Source    Rueckauer et al., Front. Neurosci. 11:682, 2017; Bu et al., ICLR 2022
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from spikeloom.recipe.base import RECIPES, Recipe, Validated
+from spikeloom.recipe.base import RECIPES, Recipe, Validated, is_main_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +120,7 @@ class Ann2Snn(Validated, Recipe):
 
     def train(self, run: Run) -> None:
         super().train(run)
-        if os.environ.get("RANK", "0") != "0":  # the first of torchrun's processes does the rest
+        if not is_main_process():
             return
         from spikeloom.train import checkpoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -178,6 +179,11 @@ class BaseRecipe:
             return cls(**{key: value for key, value in settings.items() if value is not None})
         except (TypeError, ValueError) as error:
             raise RunError(f"The run's config.json does not fit its recipe: {error}") from None
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of those that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _unsuited(run: Run, done: str, do: str, instead: str) -> RunError:
