@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,12 +146,13 @@ class FiringCheck:
             if isinstance(module, BaseNode) and not isinstance(module, NonSpikingBaseNode)
         ]
         self._running: list[Firing] = []  # a neuron may have one within it
-        self._undo: list[Callable[[], object]] = [net.register_forward_hook(self._count_pass).remove]
+        self._undo = ExitStack()
+        self._undo.callback(net.register_forward_hook(self._count_pass).remove)
         for layer in self.layers:
             self._watch(layer)
         surrogates = (layer.node.surrogate_function for layer in self.layers)
         for surrogate in {one for one in surrogates if isinstance(one, nn.Module)}:  # layers may share one
-            self._undo.append(surrogate.register_forward_pre_hook(self._count_distances).remove)
+            self._undo.callback(surrogate.register_forward_pre_hook(self._count_distances).remove)
 
     def advice(self) -> list[str]:
         """One sentence or two per layer that does not fire as it should."""
@@ -159,8 +160,7 @@ class FiringCheck:
 
     def close(self) -> list[str]:
         """Stop watching, and return the advice."""
-        while self._undo:
-            self._undo.pop()()
+        self._undo.close()
         return self.advice()
 
     def __enter__(self) -> "FiringCheck":
@@ -175,9 +175,8 @@ class FiringCheck:
 
     def _watch(self, layer: Firing) -> None:
         node = layer.node
-        backend = node.backend
+        self._undo.callback(setattr, node, "backend", node.backend)
         node.backend = "torch"
-        self._undo.append(lambda: setattr(node, "backend", backend))
 
         def begin(_node: nn.Module, _inputs: Any) -> None:
             self._running.append(layer)
@@ -187,8 +186,8 @@ class FiringCheck:
             if isinstance(output, Tensor) and not is_recomputing():
                 _count_spikes(layer, output.detach())
 
-        self._undo.append(node.register_forward_pre_hook(begin).remove)
-        self._undo.append(node.register_forward_hook(end, always_call=True).remove)
+        self._undo.callback(node.register_forward_pre_hook(begin).remove)
+        self._undo.callback(node.register_forward_hook(end, always_call=True).remove)
 
     def _count_distances(self, surrogate: nn.Module, inputs: tuple[Any, ...]) -> None:
         x = inputs[0]
