@@ -122,6 +122,7 @@ class Trainer:
         self.eager_steps = 0
         self.ahead: Prepared | None = None  # the samples of the next step
         self.check: FiringCheck | None = None
+        self.writer: SummaryWriter | None = None
         self.is_sharded = is_sharded(experiment.net)
         learned = ((name, one) for name, one in experiment.net.named_parameters() if one.requires_grad)
         self.finite = [name for name, one in learned if is_finite(one)]
@@ -149,19 +150,20 @@ class Trainer:
 
     def _begin(self) -> None:
         """Open the files of the run, and bring them to where the training stands."""
-        if self.is_main and checkpoint.stamp(self.run.checkpoints) != self.stamp:
+        if not self.is_main:
+            return
+        run, progress = self.run, self.progress
+        if checkpoint.stamp(run.checkpoints) != self.stamp:
             raise RunError(
-                f"The training in {self.run.folder} has gone on since this Trainer read where it stood. Make "
+                f"The training in {run.folder} has gone on since this Trainer read where it stood. Make "
                 "a new one."
             )
-        if self.is_main:
-            checkpoint.settle(self.run.checkpoints)
-        done = self.progress.epoch * self.num_steps + self.progress.step
-        self.writer = SummaryWriter(str(self.run.tensorboard), purge_step=done) if self.is_main else None
-        if self.is_main:
-            self.run.begin_metrics(self.progress.history)
-        if self.progress.step == 0 and self.progress.history:
-            self._write_epoch(self.progress.history[-1])  # it is at the step from which on all is purged
+        checkpoint.settle(run.checkpoints)
+        done = progress.epoch * self.num_steps + progress.step
+        self.writer = SummaryWriter(str(run.tensorboard), purge_step=done)
+        run.begin_metrics(progress.history)
+        if progress.step == 0 and progress.history:
+            self._write_epoch(progress.history[-1])  # it is at the step from which on all is purged
 
     def _fit(self) -> None:
         # The process that started this one gets Ctrl-C too, and passes it on.
