@@ -74,8 +74,13 @@ def save_last(folder: Path, state: Any) -> None:
 
 def stamp(folder: Path) -> list[tuple[int, int, int]]:
     """What tells the checkpoints of a folder, but for the best one, from those of another time."""
-    found = [(folder / name).stat() for name in (LAST, _NEW, PREVIOUS) if (folder / name).exists()]
+    found = (path.stat() for path in _found(folder))
     return sorted((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+
+
+def _found(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, but for the best one, from the newest on."""
+    return [folder / name for name in (LAST, _NEW, PREVIOUS) if (folder / name).exists()]
 
 
 def settle(folder: Path) -> None:
@@ -92,9 +97,8 @@ def load_last(folder: Path) -> Any | None:
     Raises:
         CheckpointError: all that are there are damaged.
     """
-    found = [folder / name for name in (LAST, _NEW, PREVIOUS) if (folder / name).exists()]
     problems = []
-    for path in found:
+    for path in _found(folder):
         try:
             state = load(path)
         except CheckpointError as error:
