@@ -6,7 +6,7 @@ other. Checkpoints hold whole tensors, so that any number of processes can conti
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -73,20 +73,16 @@ class ShardedStrategy(DDPStrategy):
 class _GradientsKept(_BackwardSyncControl):
     """Gradients of parts of a batch add up in each process; only the last part's backward pass exchanges."""
 
-    def no_backward_sync(self, module: nn.Module, enabled: bool) -> AbstractContextManager[None]:
-        return _without_exchange(module, enabled)
-
-
-@contextmanager
-def _without_exchange(module: nn.Module, enabled: bool) -> Iterator[None]:
-    sharded = [one for one in module.modules() if isinstance(one, FSDPModule)]
-    for one in sharded:
-        one.set_requires_gradient_sync(not enabled, recurse=False)
-    try:
-        yield
-    finally:
+    @contextmanager
+    def no_backward_sync(self, module: nn.Module, enabled: bool) -> Iterator[None]:
+        sharded = [one for one in module.modules() if isinstance(one, FSDPModule)]
         for one in sharded:
-            one.set_requires_gradient_sync(True, recurse=False)
+            one.set_requires_gradient_sync(not enabled, recurse=False)
+        try:
+            yield
+        finally:
+            for one in sharded:
+                one.set_requires_gradient_sync(True, recurse=False)
 
 
 def shard(net: nn.Module, mesh: DeviceMesh) -> list[nn.Parameter]:
