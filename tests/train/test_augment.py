@@ -1,5 +1,6 @@
 """Augmentation: it moves images as told, each by its own numbers, in training only, and resumes exactly."""
 
+import math
 import sys
 
 import pytest
@@ -95,10 +96,20 @@ def test_a_sample_is_moved_alike_whatever_its_batch():
     assert not torch.equal(together[0], together[1])
 
 
-@pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"degrees": -1.0}, {"scale": -0.1}, {"scale": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"shift": -1.0}, {"degrees": -1.0}, {"scale": -0.1}, {"scale": 1.0}, {"shift": math.inf}],
+)
 def test_wrong_amounts_are_refused(wrong):
-    with pytest.raises(ValueError, match="must be at least 0"):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"`{name}` must be .*at least 0"):
         random_affine(spot(1, 1), random(0), **wrong)
+
+
+@pytest.mark.parametrize("name", ["shift", "degrees", "scale"])
+def test_an_amount_that_is_no_number_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a number, got NaN"):
+        random_affine(spot(1, 1), random(0), **{name: math.nan})
 
 
 def crop(images, *numbers, **settings):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeloom.checks import checked_count
+from spikeloom.checks import checked_count, checked_range
 from spikeloom.encoding import UniformSource
 from spikeloom.errors import ShapeError
 
@@ -34,7 +34,7 @@ def random_affine(
     Shape:
         the same as ``images``; no value leaves the range of the images and 0.
     Raises:
-        ValueError: an amount is negative, or ``scale`` is 1 or more.
+        TypeError, ValueError: an amount is no finite number of at least 0, or ``scale`` is 1 or more.
         ShapeError: the images have another shape.
     Example:
         >>> from spikeloom.encoding import SampleGenerator
@@ -42,11 +42,10 @@ def random_affine(
         >>> moved.shape, moved.mean().item() < 1
         (torch.Size([2, 1, 8, 8]), True)
     """
-    if min(shift, degrees, scale) < 0 or scale >= 1:
-        raise ValueError(
-            f"`shift`, `degrees` and `scale` must be at least 0, and `scale` below 1, got {shift}, {degrees} "
-            f"and {scale}."
-        )
+    for name, amount in (("shift", shift), ("degrees", degrees), ("scale", scale)):
+        checked_range(name, amount, 0.0)
+    if scale >= 1:
+        raise ValueError(f"`scale` must be at least 0 and less than 1, got {scale}.")
     _check_images(images)
     height, width = images.shape[-2:]
     drawn = random.rand((len(images), 4), images.device, images.dtype) * 2 - 1  # [N, 4], from -1 to 1
