@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor, nn
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
 
-    from spikeloom.data import Dataset
     from spikeloom.encoding import SampleGenerator
     from spikeloom.neuron import LIFNode
 
@@ -94,14 +91,19 @@ class Stbp(Validated, Recipe):
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         functional.set_step_mode(net, "m")
         optimizer = torch.optim.Adam(net.parameters(), self.lr)  # type: ignore[arg-type]
+        if self.config == "plain":
+            lr_steps = PLAIN_LR_EPOCHS * self.steps_in_epoch(dataset)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, lr_steps, 0.1)
+        else:
+            scheduler = self.warmup_cosine(optimizer, dataset, WARMUP)
         return Experiment(
             net,
             dataset,
-            encode=self._frames if is_events else self._spikes,
+            encode=(lambda x, _random: x.movedim(1, 0)) if is_events else self._spikes,
             loss=functional.firing_rate_mse,
             predict=lambda spikes: spikes.sum(0).argmax(-1),
             optimizer=optimizer,
-            scheduler=self._scheduler(optimizer, dataset),
+            scheduler=scheduler,
             augment=None if self.config == "plain" else _moved,
         )
 
@@ -110,18 +112,6 @@ class Stbp(Validated, Recipe):
         from spikeloom import encoding
 
         return encoding.PoissonEncoder(generator=random).encode(x, self.T)
-
-    def _frames(self, x: Tensor, random: SampleGenerator) -> Tensor:
-        """Recordings ``[N, T, C, H, W]``, which are spikes already, time first."""
-        return x.movedim(1, 0)
-
-    def _scheduler(self, optimizer: Optimizer, dataset: Dataset) -> LRScheduler:
-        """The configuration's."""
-        from torch.optim.lr_scheduler import StepLR
-
-        if self.config == "plain":
-            return StepLR(optimizer, PLAIN_LR_EPOCHS * self.steps_in_epoch(dataset), 0.1)
-        return self.warmup_cosine(optimizer, dataset, WARMUP)
 
 
 def _moved(x: Tensor, random: SampleGenerator) -> Tensor:
