@@ -36,7 +36,7 @@ from spikeloom.train.processes import is_orphan, is_spawned
 from spikeloom.train.progress import Progress, restore
 from spikeloom.train.report import allowed_to_fail, draw_curves, draw_sample
 from spikeloom.train.run import Run
-from spikeloom.train.samples import Prepared, TrainingSamples
+from spikeloom.train.samples import Prepared, TrainingSamples, order_of_epoch
 from spikeloom.train.shard import gathered, is_finite, is_sharded
 from spikeloom.train.time_chunks import InTimeChunks
 
@@ -190,7 +190,7 @@ class Trainer:
         progress, first_step = self.progress, self.progress.step
         if self.experiment.before_epoch and first_step == 0:
             progress.notes = refusals.notes_of(self.experiment.before_epoch(progress.epoch))
-        order = torch.randperm(self.num_samples, generator=_generator(self.seed, "order", progress.epoch))
+        order = order_of_epoch(self.num_samples, self.seed, progress.epoch)
         checked = progress.epoch == 0 and first_step < min(CHECKED_STEPS, self.num_steps)
         self.check = check = FiringCheck(self.experiment.net) if checked else None
         started = self.counted = time.perf_counter()
@@ -407,7 +407,3 @@ class Trainer:
         if self.is_main:
             for line in lines:
                 tqdm.write(line)
-
-
-def _generator(*names: Any) -> torch.Generator:
-    return torch.Generator().manual_seed(derive_seed(*names))

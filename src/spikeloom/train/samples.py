@@ -12,6 +12,12 @@ from spikeloom.encoding import SampleGenerator, derive_seed
 from spikeloom.train.experiment import Experiment
 
 
+def order_of_epoch(num_samples: int, seed: int, epoch: int) -> Tensor:
+    """The training samples, in the order in which an epoch takes them."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+    return torch.randperm(num_samples, generator=generator)
+
+
 class Prepared(NamedTuple):
     """Some samples of a step.
 

@@ -22,6 +22,7 @@ from spikeloom.train.interrupt import Interrupt, interrupt_noted
 from spikeloom.train.progress import misfit
 from spikeloom.train.report import allowed_to_fail
 from spikeloom.train.run import Run
+from spikeloom.train.samples import order_of_epoch
 
 CHUNK = 20  # samples between two looks at the clock and at signals: about a second with 6400 neurons
 
@@ -109,8 +110,7 @@ class UnsupervisedTrainer:
     def _learn_epoch(self, interrupt: Interrupt) -> None:
         """Learn every training sample once, from the one on at which a killed run stood."""
         progress = self.progress
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", progress.epoch))
-        order = torch.randperm(self.num_samples, generator=generator)
+        order = order_of_epoch(self.num_samples, self.seed, progress.epoch)
         title, saved = f"epoch {progress.epoch + 1}/{self.epochs}", time.perf_counter()
         with tqdm(
             None, title, self.num_samples, initial=progress.sample, unit="image", leave=False, disable=None
