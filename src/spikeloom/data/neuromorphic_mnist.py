@@ -70,11 +70,10 @@ def nmnist(
     folder = _find(data_folder(data_dir))
     train, test = _recordings(folder / "Train"), _recordings(folder / "Test")
     found = (len(train), len(test))
+    _check_classes(folder / "Train", train, at_least=1 if test else _FEWEST)
     if test:
-        _check_classes(folder / "Train", train)
-        _check_classes(folder / "Test", test)
+        _check_classes(folder / "Test", test, at_least=1)
     else:
-        _check_classes(folder / "Train", train, at_least=_FEWEST)
         train, test = _hold_out(train, seed)
     name = "nmnist" if found == _FULL else f"nmnist, {sum(found)} of {sum(_FULL)} recordings"
     return Dataset(name, _CLASSES, *_load(train, T, split_by, clip), *_load(test, T, split_by, clip))
@@ -107,7 +106,7 @@ def _recordings(part: Path) -> list[Path]:
     return sorted(paths, key=lambda path: (path.name, path.parent.name))
 
 
-def _check_classes(part: Path, recordings: list[Path], at_least: int = 1) -> None:
+def _check_classes(part: Path, recordings: list[Path], at_least: int) -> None:
     counts = Counter(path.parent.name for path in recordings)
     for digit in _CLASSES:
         if counts[digit] < at_least:
