@@ -17,6 +17,7 @@ Source    Wunderlich, Pehle, Event-based backpropagation can compute exact gradi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -103,8 +104,6 @@ class EventProp(Validated, Recipe):
 
     def network(self, sample_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
         """The network for samples of this shape."""
-        import math
-
         from torch import nn
 
         from spikeloom import timing
