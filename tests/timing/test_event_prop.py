@@ -180,6 +180,14 @@ def test_an_inhibitory_spike_that_ends_a_rise_moves_the_peak(backend):
     assert slope[0].sum().item() == pytest.approx(0, abs=1e-12)  # both later: as high, and later
 
 
+def test_extrapolation_arranges_the_input_spikes_once(monkeypatch):
+    net, calls = layer(extrapolate=True), []
+    of_layer = EventProp.terminals
+    monkeypatch.setattr(EventProp, "terminals", lambda *given: calls.append(1) or of_layer(*given))
+    net(patterns())
+    assert calls == [1]
+
+
 @over_backends
 def test_a_silent_neuron_has_no_gradient_unless_it_is_extrapolated(backend):
     net, times = layer(backend=backend), patterns()

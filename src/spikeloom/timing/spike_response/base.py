@@ -95,7 +95,11 @@ class FiringLayer(ContinuousLayer):
     def fire(self, times: Tensor) -> Fired:
         """When neurons fire, ``extrapolate`` aside, and the slopes of the potentials then, without gradient;
         0 for no spike."""
-        fired = firing_times(*self.terminals(times), self.response, self._settings())
+        return self._fired(*self.terminals(times), times)
+
+    def _fired(self, arrivals: Tensor, weight: Tensor, times: Tensor) -> Fired:
+        """:meth:`fire` for ``times`` whose :meth:`terminals` are known."""
+        fired = firing_times(arrivals, weight, self.response, self._settings())
         return Fired(*(self._typed(one.squeeze(2) if one.shape[2] == 1 else one, times) for one in fired))
 
     def _own_spikes(self, arrivals: Tensor, weight: Tensor) -> Tensor:

@@ -108,10 +108,11 @@ class EventProp(_Normal, FiringLayer):
             )
 
     def forward(self, times: Tensor) -> Tensor:
-        out = super().forward(times)
         if not self.extrapolate:
-            return out
-        v_max = highest_potentials(*self.terminals(times), self.response, self.backend)
+            return super().forward(times)
+        arrivals, weight = self.terminals(times)
+        out = self._fired(arrivals, weight, times).time
+        v_max = highest_potentials(arrivals, weight, self.response, self.backend)
         late = self.T * (2 - v_max / self.response.v_threshold)
         return torch.where(out < 0, late.to(out.dtype), out)
 
