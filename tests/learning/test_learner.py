@@ -37,6 +37,15 @@ def test_neurons_that_the_network_does_not_run():
     assert learner.trace_pre is None
 
 
+def test_neurons_within_the_neurons_are_not_watched():
+    """A stack of stacks as ``sn``: only its own output is learned from, and kept until the next step."""
+    fc, sn = layer.Linear(3, 2), nn.Sequential(nn.Sequential(neuron.IFNode()), nn.Sequential(nn.Identity()))
+    learner = learner_of(fc, sn)
+    show(fc, sn, PRE, POST)
+    assert learner.out_spike_monitor.monitored_layers == [""]
+    assert len(learner.out_spike_monitor) == len(learner.in_spike_monitor) == len(PRE)
+
+
 def test_after_close():
     fc, sn = parts()
     learner = learner_of(fc, sn)

@@ -14,7 +14,7 @@ from spikeloom.errors import ShapeError, SpikeloomError
 from spikeloom.learning.correlation import SYNAPSES, Synapse, check_activities
 from spikeloom.memory import HALF, MemoryModule
 from spikeloom.monitor import BaseMonitor, InputMonitor, OutputMonitor
-from spikeloom.monitor.base import identity
+from spikeloom.monitor.base import Instance, identity
 
 Modulation = Callable[[Tensor], Any]
 MANY_BYTES = 2**30  # of spikes: what waits longer for a step is probably forgotten
@@ -68,7 +68,7 @@ class SynapseLearner(MemoryModule):
             raise TypeError(f"`sn` must be the module of the neurons behind, got {type(sn).__name__}.")
         self.synapse, self.sn = synapse, sn
         self.in_spike_monitor = _SynapseMonitor(synapse)
-        self.out_spike_monitor = OutputMonitor(sn)
+        self.out_spike_monitor = _NeuronMonitor(sn)
         weakref.finalize(self, _remove_hooks, self._monitors())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -198,7 +198,18 @@ class SynapseLearner(MemoryModule):
         return f"step_mode={self.step_mode}"
 
 
-class _SynapseMonitor(InputMonitor):
+class _Alone(BaseMonitor):
+    """Records a module, and none within it, of its class or not."""
+
+    def _chosen(self, net: nn.Module, instance: Instance) -> dict[str, nn.Module]:
+        return {"": net}
+
+
+class _NeuronMonitor(_Alone, OutputMonitor):
+    """Records the spikes of the neurons behind a synapse."""
+
+
+class _SynapseMonitor(_Alone, InputMonitor):
     """Records the input of a synapse, and says once if it looks as if nothing were to be learned from it."""
 
     def __init__(self, synapse: nn.Module):

@@ -46,7 +46,7 @@ class BaseMonitor:
         self.records: list[Any] = []
         self.hooks: list[Any] = []
         self._enable = True
-        modules = {name: module for name, module in net.named_modules() if isinstance(module, instance)}
+        modules = self._chosen(net, instance)
         if not modules:
             warnings.warn(
                 f"{type(self).__name__} records nothing: {type(net).__name__} has no module of {instance}.",
@@ -56,6 +56,10 @@ class BaseMonitor:
         self.name_records_index: dict[str, list[int]] = {name: [] for name in modules}
         for name, module in modules.items():
             self.hooks.append(self._watch(name, module))
+
+    def _chosen(self, net: nn.Module, instance: Instance) -> dict[str, nn.Module]:
+        """The modules to record, by name."""
+        return {name: module for name, module in net.named_modules() if isinstance(module, instance)}
 
     def _watch(self, name: str, module: nn.Module) -> Any:
         """Hang the monitor's hook on ``module``; the handle removes it."""
