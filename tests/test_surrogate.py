@@ -374,6 +374,17 @@ def test_a_parameter_can_be_learned(make, name, value):
     torch.testing.assert_close(parameter.grad, numeric, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("curve", [surrogate.Sigmoid(), surrogate.LogisticDensity(a=0.25)])
+def test_the_logistic_slope_is_as_good_as_its_half_type(curve, dtype):
+    """On both sides: where the curve is near 1, a half holds few numbers, and at 1 the slope would be 0."""
+    x = torch.linspace(-2, 2, 1001).to(dtype)
+    got, reference = gradient(curve, x).double(), gradient(curve, -x.double().abs())
+    assert ((got - reference).abs() / reference).max() < torch.finfo(dtype).eps
+    assert torch.equal(gradient(curve, x), gradient(curve, -x))
+    assert gradient(curve, torch.tensor([torch.inf, -torch.inf], dtype=dtype)).tolist() == [0.0, 0.0]
+
+
 def test_a_parameter_can_be_learned_per_channel_and_in_half():
     alpha = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
     curve = surrogate.ATan(alpha)

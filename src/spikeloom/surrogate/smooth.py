@@ -10,6 +10,8 @@ from torch import Tensor
 from spikeloom.checks import checked_count, checked_inside
 from spikeloom.surrogate.base import SurrogateFunction
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 class Sigmoid(SurrogateFunction):
     r"""The logistic function.
@@ -33,6 +35,9 @@ class Sigmoid(SurrogateFunction):
 
     @staticmethod
     def derivative(x: Tensor, alpha: Any) -> Tensor:
+        if x.dtype in _HALF:  # these hold few numbers near 1: of two tails that are alike, the one near 0
+            sigmoid = (x.abs() * -alpha).sigmoid()
+            return torch.addcmul(sigmoid, sigmoid, sigmoid, value=-1.0) * alpha
         sigmoid = (x * alpha).sigmoid()
         return (1.0 - sigmoid) * sigmoid * alpha
 
