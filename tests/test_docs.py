@@ -262,6 +262,15 @@ def test_both_readmes_say_the_same_code():
 
 
 @pytest.mark.parametrize("page", READMES, ids=name_of)
+def test_a_table_of_the_docs_is_linked_and_not_repeated(page):
+    def rows(text):
+        return {row for row in text.splitlines() if row.startswith("| ") and len(row.split("|")) > 3}
+
+    for other in sorted((ROOT / "docs").glob("*.md")):
+        assert not rows(page.read_text("utf-8")) & rows(other.read_text("utf-8")), other.name
+
+
+@pytest.mark.parametrize("page", READMES, ids=name_of)
 def test_readme_lists_the_recipes_as_they_are(page, capsys):
     cli.main(["list"])
     assert capsys.readouterr().out in page.read_text(encoding="utf-8")
