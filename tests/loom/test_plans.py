@@ -1,5 +1,9 @@
 """Plans: what a step becomes, that it means the same, and that equal plans are one loop."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,7 +14,6 @@ from compare import assert_close, assert_gradient, assert_same
 from loom.both import FUSED, assert_agree, assert_interpreted, inputs, make, run, values
 from spikeloom import loom, surrogate
 from spikeloom.loom.interpret import interpret
-from spikeloom.loom.numba_loop import emit
 from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.select import find
 from spikeloom.loom.weave import plans
@@ -183,11 +186,29 @@ def test_plans_print():
     assert repr(plans(LIFNode(tau=2.0), (7,), torch.float32)[0]) == repr(step)
 
 
+SOURCES = """
+import torch
+from loom.both import FUSED, make
+from spikeloom.loom.numba_loop import emit
+from spikeloom.loom.weave import plans
+
+for name in FUSED:
+    first, again = (emit(plans(make(name), (7, 7), torch.float32)[0]) for _ in range(2))
+    assert first == again, name
+    print(first)
+"""
+
+
 def test_the_same_step_is_the_same_source():
-    """Order of dictionaries and sets does not decide: caches would miss."""
-    assert emit(plans(make("AdExNode"), (7, 7), torch.float32)[0]) == emit(
-        plans(make("AdExNode"), (7, 7), torch.float32)[0]
-    )
+    """Order of dictionaries and sets does not decide: caches would miss in the next process."""
+    printed = []
+    for seed in ("1", "2"):
+        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        run = subprocess.run([sys.executable, "-c", SOURCES], env=env, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        printed.append(run.stdout)
+    assert printed[0] == printed[1]
+    assert printed[0].count("def ") > 2 * len(FUSED)
 
 
 LEAVES = ["x", "v", "w", "p", "q", "0.3", "-1.5", "2.0"]
