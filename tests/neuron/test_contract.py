@@ -6,89 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from compare import assert_close, assert_gradient, assert_same
+from compare import assert_same
+from neuron.nodes import NODES
 from spikeloom import functional, neuron, surrogate
-
-NODES = [
-    neuron.IFNode,
-    neuron.LIFNode,
-    neuron.ParametricLIFNode,
-    neuron.NonSpikingIFNode,
-    neuron.NonSpikingLIFNode,
-    neuron.SimpleIFNode,
-    lambda: neuron.SimpleLIFNode(2.0, True),
-    lambda: neuron.LIFNode(v_reset=None),
-    lambda: neuron.LIFNode(leak_after_reset=True),
-    lambda: neuron.LIFNode(v_threshold=nn.Parameter(torch.tensor(1.0)), v_reset=None),
-    neuron.MultiStepIFNode,
-    neuron.MultiStepLIFNode,
-    neuron.MultiStepParametricLIFNode,
-]
 
 
 def run(node, x_seq, step_mode):
     node.step_mode = step_mode
     return node(x_seq) if step_mode == "m" else torch.stack([node(x) for x in x_seq])
-
-
-@pytest.mark.parametrize("make", NODES)
-def test_both_step_modes_agree_in_outputs_memories_and_gradients(make):
-    x_seq = torch.rand(7, 3, 5) * 3
-    results = []
-    for step_mode in ("s", "m"):
-        node, x = make(), x_seq.clone().requires_grad_()
-        out = run(node, x, step_mode)
-        (out.sum() + node.v.sum()).backward()
-        gradients = [x.grad, *(parameter.grad for parameter in node.parameters())]
-        results.append((out.detach(), node.v.detach(), gradients))
-    (spikes, v, gradients), (spikes_m, v_m, gradients_m) = results
-    assert_same("spikes", spikes, spikes_m)
-    assert_close("potentials", v, v_m)
-    for reference, got in zip(gradients, gradients_m, strict=True):
-        assert_gradient("gradients", reference, got)
-
-
-@pytest.mark.parametrize("make", NODES)
-def test_reset_restores_the_start(make):
-    node, x_seq = make(), torch.rand(5, 4) * 3
-    first = run(node, x_seq, "m")
-    node.reset()
-    assert_same("after reset", first, run(node, x_seq, "m"))
-
-
-@pytest.mark.parametrize("make", NODES)
-def test_outputs_may_be_accumulated_in_place(make):
-    """``counter = net(x); counter += net(x)``, as tutorials write."""
-    node = make()
-    node.step_mode = "s"
-    x_seq = torch.rand(5, 4, 3) * 3
-    with torch.no_grad():
-        expected = run(node, x_seq, "m").sum(0)
-    for gradients in (True, False):
-        node.reset()
-        node.step_mode = "s"
-        x = x_seq.clone().requires_grad_(gradients)
-        with torch.set_grad_enabled(gradients):
-            counter = node(x[0])
-            for step in x[1:]:
-                counter += node(step)
-        assert_close("counter", expected, counter.detach())
-        if gradients:
-            counter.sum().backward()
-            assert x.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize("make", NODES)
-def test_empty_batches_work(make):
-    node = make()
-    node.step_mode = "m"
-    assert node(torch.zeros(3, 0, 4)).shape == (3, 0, 4)
-
-
-@pytest.mark.parametrize("make", NODES)
-def test_batch_order_does_not_matter(make):
-    x_seq, order = torch.rand(6, 8, 2) * 3, torch.randperm(8)
-    assert_same("permuted", run(make(), x_seq, "m")[:, order], run(make(), x_seq[:, order], "m"))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -128,7 +53,7 @@ def test_overriding_one_method_takes_effect(base, method, step_mode, training):
         assert not torch.equal(plain, out)
 
 
-@pytest.mark.parametrize("make", NODES)
+@pytest.mark.parametrize("make", NODES.values(), ids=NODES)
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 def test_training_and_evaluation_compute_the_same(make, step_mode):
     x_seq = torch.rand(20, 50, generator=torch.Generator().manual_seed(0)) * 3

@@ -1,4 +1,4 @@
-"""What the families promise alike: step modes, reset, copies, types, gradients, pointwise steps."""
+"""What plain neurons and families promise alike: step modes, reset, copies, types, gradients, pointwise."""
 
 import copy
 import pickle
@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from compare import assert_close, assert_same
+from compare import assert_close, assert_gradient, assert_same
+from neuron.nodes import NODES
 from spikeloom import neuron, surrogate
 
 WIDE = {"surrogate_function": surrogate.Sigmoid(alpha=0.1)}  # for potentials in millivolts
@@ -93,12 +94,16 @@ LARGEST_INPUT = {"izhikevich": 10.0, "izhikevich mV": 1e4}
 SCALE = {"alif": 30, "izhikevich mV": 30, "symplectic": 60, "balanced": 300}  # of inputs that make it fire
 
 everyone = pytest.mark.parametrize("family", FAMILIES)
+plain_too = pytest.mark.parametrize("family", [*NODES, *FAMILIES])
 
 
-def make(family, backend="torch"):
+def make(family):
+    """A plain neuron as it comes, so that a sequence is compiled; others on the reference loop."""
+    if family in NODES:
+        return NODES[family]()
     torch.manual_seed(0)  # for the constants that start at random
     node = FAMILIES[family]()
-    node.backend = backend
+    node.backend = "torch"
     return node
 
 
@@ -112,7 +117,7 @@ def run(node, x_seq, step_mode):
     return node(x_seq) if step_mode == "m" else torch.stack([node(x) for x in x_seq])
 
 
-@everyone
+@plain_too
 def test_both_step_modes_agree_in_outputs_memories_and_gradients(family):
     results = []
     for step_mode in ("s", "m"):
@@ -125,8 +130,12 @@ def test_both_step_modes_agree_in_outputs_memories_and_gradients(family):
         gradients = {name: parameter.grad for name, parameter in node.named_parameters()}
         results.append({"out": out.detach(), "x": x.grad} | gradients | memories)
     assert results[0]["out"].abs().sum() > 0
-    for name in results[0]:
-        assert_same(name, results[0][name].detach(), results[1][name].detach())
+    for name, reference in results[0].items():
+        if family in FAMILIES or name == "out":
+            compare = assert_same
+        else:
+            compare = assert_close if name == "v" else assert_gradient
+        compare(name, reference.detach(), results[1][name].detach())
 
 
 @everyone
@@ -138,7 +147,7 @@ def test_every_parameter_gets_a_gradient(family):
         assert parameter.grad.abs().sum() > 0, name
 
 
-@everyone
+@plain_too
 def test_reset_restores_the_start(family):
     node, x_seq = make(family).eval(), inputs(family, 12, 5)  # in training, homeostasis outlasts a reset
     start = dict(node.named_memories())
@@ -173,28 +182,34 @@ def test_double_input_is_remembered_in_double(family):
     assert {value.dtype for value in node.memories()} == {torch.float64}
 
 
-@everyone
+@plain_too
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 def test_empty_batches_work(family, step_mode):
     assert run(make(family), torch.zeros(3, 0, 5), step_mode).shape == (3, 0, 5)
 
 
-@everyone
+@plain_too
 def test_batch_order_does_not_matter(family):
     x_seq, order = inputs(family, 10, 8, 5), torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
     assert_same("permuted", run(make(family), x_seq, "m")[:, order], run(make(family), x_seq[:, order], "m"))
 
 
-@everyone
-def test_outputs_may_be_accumulated_in_place(family):
+@plain_too
+@pytest.mark.parametrize("gradients", [True, False])
+def test_outputs_may_be_accumulated_in_place(family, gradients):
+    """``counter = net(x); counter += net(x)``, as tutorials write."""
     x_seq = inputs(family, 5, 4, 5)
     expected = run(make(family), x_seq, "m").sum(0)
-    node, x = make(family), x_seq.clone().requires_grad_()
-    counter = node(x[0])
-    for step in x[1:]:
-        counter += node(step)
+    node, x = make(family), x_seq.clone().requires_grad_(gradients)
+    node.step_mode = "s"
+    with torch.set_grad_enabled(gradients):
+        counter = node(x[0])
+        for step in x[1:]:
+            counter += node(step)
     assert_close("counter", expected.detach(), counter.detach())
-    counter.sum().backward()
+    if gradients:
+        counter.sum().backward()
+        assert x.grad.abs().sum() > 0
 
 
 @everyone
