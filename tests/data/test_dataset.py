@@ -55,6 +55,26 @@ def test_event_frames_are_scaled_per_polarity():
     torch.testing.assert_close(mean, torch.zeros(2), atol=1e-6, rtol=0)
 
 
+def test_parts_are_datasets_of_pytorchs():
+    images = torch.arange(2 * 4, dtype=torch.uint8).reshape(2, 1, 2, 2)
+    data = pictures(images, images[:1])
+    loaded = [*torch.utils.data.DataLoader(data.train, batch_size=2), *torch.utils.data.DataLoader(data.test)]
+    assert torch.equal(loaded[0][0], as_float(images))
+    assert [y.tolist() for _, y in loaded] == [[0, 0], [0]]
+    assert (len(data.train), len(data.test)) == (2, 1)
+    with pytest.raises(IndexError):
+        data.train[2]
+
+
+def test_a_set_as_a_whole_says_that_it_has_two_parts():
+    data = blobs()
+    uses = (len, iter, lambda it: it[0], lambda it: [*torch.utils.data.DataLoader(it, shuffle=True)])
+    for use in uses:
+        with pytest.raises(TypeError, match=r"'blobs' has two parts, .* its `train` or its `test`"):
+            next(use(data))
+    assert data
+
+
 def test_statistics_come_from_the_training_part_only():
     data = table([[0.0, 10.0], [2.0, 30.0]], [[1.0, 40.0], [5.0, 0.0]])
     torch.testing.assert_close(data.standardised().train_x, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))

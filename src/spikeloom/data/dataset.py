@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +25,20 @@ def as_float(x: Tensor) -> Tensor:
     """
     check_tensor("x", x)
     return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
+
+
+class _Part(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Samples, as floats, with their labels; made floats one by one, as all together take four times the
+    memory of images."""
+
+    def __init__(self, x: Tensor, y: Tensor):
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return as_float(self.x[index]), self.y[index]
 
 
 _DIMENSIONS = {torch.uint8: (4,), torch.int8: (5,), torch.bool: (5,), torch.float32: (2, 4, 5)}
@@ -53,6 +68,9 @@ class Dataset:
         >>> data.standardised().test_x  # training part: mean 2, deviation 1; its constant feature becomes 0
         tensor([[0., 0.],
                 [2., 0.]])
+        >>> x, y = next(iter(torch.utils.data.DataLoader(data.train, batch_size=2)))  # of PyTorch's own kind
+        >>> x.shape, y
+        (torch.Size([2, 2]), tensor([0, 1]))
     """
 
     name: str
@@ -74,6 +92,31 @@ class Dataset:
     def __repr__(self) -> str:
         samples = f"{len(self.train_y)} training and {len(self.test_y)} test samples"
         return f"Dataset({self.name!r}, {samples} of shape {self.sample_shape}, {self.num_classes} classes)"
+
+    @property
+    def train(self) -> torch.utils.data.Dataset[tuple[Tensor, Tensor]]:
+        """The training part for a ``DataLoader``: pairs of a sample, by :func:`as_float`, and its label."""
+        return _Part(self.train_x, self.train_y)
+
+    @property
+    def test(self) -> torch.utils.data.Dataset[tuple[Tensor, Tensor]]:
+        """The test part, in the same way."""
+        return _Part(self.test_x, self.test_y)
+
+    def __len__(self) -> NoReturn:
+        raise self._two_parts()
+
+    def __getitem__(self, _index: object) -> NoReturn:
+        raise self._two_parts()
+
+    def __bool__(self) -> bool:
+        return True  # which Python would ask the length for
+
+    def _two_parts(self) -> TypeError:
+        return TypeError(
+            f"The dataset {self.name!r} has two parts, and neither a length nor samples of its own: give a "
+            "DataLoader its `train` or its `test`; the tensors are train_x, train_y, test_x, test_y."
+        )
 
     @property
     def num_classes(self) -> int:
