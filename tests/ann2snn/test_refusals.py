@@ -282,3 +282,30 @@ def test_the_size_of_the_batch_in_a_computation(scaled):
 
     with pytest.raises(ConversionError, match="whatever their number in the batch"):
         ann2snn.convert(Scaled(), torch.rand(30, 6))
+
+
+@pytest.mark.parametrize(("shape", "got"), [
+    ((1, 9, 9), r"\[N, 1, 9, 9\], of which Linear '2.1' got \[N, 196\]"),
+    ((3, 8, 8), r"\[N, 3, 8, 8\], of which Conv2d '0' got \[N, 3, 8, 8\]"),
+    ((64,), r"\[N, 64\], of which Conv2d '0' got \[N, 64\]"),
+])  # fmt: skip
+def test_samples_that_do_not_fit_name_the_layer_and_its_shape(shape, got):
+    head = nn.Sequential(nn.Flatten(), nn.Linear(4 * 6 * 6, 2))
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), head)
+    match = r"`calibration_data` must fit `model`, got torch.float32 " + got + r"\. PyTorch says: .*"
+    refused(net, match, torch.rand(5, *shape))
+    assert not any(one._forward_hooks or one._forward_pre_hooks for one in net.modules())
+    refused(net, match, [torch.rand(5, 1, 8, 8), torch.rand(5, *shape)])
+
+
+def test_what_else_goes_wrong_in_a_model_is_told_as_it_is():
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return F.relu(self.fc(x.view(-1, 3)))
+
+    with pytest.raises(RuntimeError, match="is invalid for input of size"):
+        ann2snn.convert(Views(), torch.rand(5, 4))

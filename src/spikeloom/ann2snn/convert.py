@@ -67,7 +67,8 @@ def convert(
     Returns:
         the network in single-step mode; its ``report`` lists what became of each operation
     Raises:
-        ConversionError: the model cannot be traced, has no activations, or has what cannot be converted.
+        ConversionError: the model cannot be traced, has no activations, or has what cannot be converted; a
+            layer refuses the calibration data.
         TypeError, ValueError: an option is of another type or out of its range, or there is no data.
     Source: Diehl et al., IJCNN 2015; Rueckauer et al., Front. Neurosci. 11:682, 2017; Bu et al., ICLR 2022;
         Li et al., ICML 2021.

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from spikeloom.ann2snn.samples import fitting
 from spikeloom.errors import ConversionError
 
 _BITS = 12  # of a float32 that are left out: a bin is 2^-11 of its value wide
@@ -63,7 +64,7 @@ def watch(
     """Run ``ann`` on all batches, and call ``show(name, output)`` for each of the named nodes."""
     runner = _Watch(ann, show, names)
     for x in batches:
-        runner.run(x)
+        fitting(runner.run, ann, x)
 
 
 def measure(ann: fx.GraphModule, names: Iterable[str], batches: Iterable[Tensor]) -> dict[str, Activity]:

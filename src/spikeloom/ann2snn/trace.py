@@ -15,6 +15,7 @@ from spikeloom.ann2snn.in_place import work_out_of_place
 from spikeloom.ann2snn.operations import function_name
 from spikeloom.ann2snn.qcfs import QCFS
 from spikeloom.ann2snn.report import Row
+from spikeloom.ann2snn.samples import fitting
 from spikeloom.errors import ConversionError
 from spikeloom.event.record import copied
 from spikeloom.layer.synchronised import plain_batch_norm
@@ -73,7 +74,7 @@ def trace(model: nn.Module, x: Tensor) -> tuple[fx.GraphModule, Rows]:
     if len(inputs) != 1:
         names = ", ".join(node.name for node in inputs) or "none"
         raise ConversionError(f"`model` must take one tensor, got a forward() of {len(inputs)}: {names}.")
-    wanted = model(x.clone())  # what does not fit is told best by PyTorch
+    wanted = fitting(model, model, x.clone())
     if not isinstance(wanted, Tensor):
         raise ConversionError(f"`model` must return one tensor, got a {type(wanted).__name__}.")
     functional.reset_net(model)  # neurons are refused later, by their names
