@@ -89,11 +89,33 @@ def test_reset_net_of_a_single_neuron_and_of_one_that_is_used_twice():
     node = neuron.IFNode()
     net = nn.Sequential(node, node)
     net(torch.full([3], 0.4))
-    functional.reset_net(net)
+    with pytest.warns(UserWarning, match="IFNode '0' stands at '1' too"):
+        functional.reset_net(net)
     assert node.v == 0.0
     node(torch.full([3], 0.4))
     functional.reset_net(node)
     assert node.v == 0.0
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_reset_net_warns_of_a_neuron_in_two_places(step_mode):
+    node = neuron.LIFNode(step_mode=step_mode)
+    net = nn.Sequential(nn.Linear(3, 3), node, nn.Sequential(nn.Linear(3, 3), node))
+    net(torch.rand(2, 2, 3))
+    with pytest.warns(UserWarning, match=r"LIFNode '1' stands at '2\.1' too.*a neuron of its own") as caught:
+        functional.reset_net(net)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert node.v == 0.0
+    with pytest.warns(UserWarning, match=r"LIFNode 'net\.1' stands at 'net\.2\.1' too"):
+        functional.reset_net(nn.ModuleDict({"net": net}))
+
+
+def test_reset_net_does_not_warn_of_what_may_stand_in_two_places():
+    """Pytest makes an error of a warning."""
+    relu, drop, node = nn.ReLU(), layer.Dropout(0.5), neuron.IFNode()
+    functional.reset_net(nn.Sequential(nn.Linear(3, 3), relu, drop, nn.Linear(3, 3), relu, drop))
+    functional.reset_net(nn.ModuleList([node, nn.Sequential(nn.Linear(3, 3), node)]))  # two names for one
 
 
 def test_an_attribute_called_reset_that_is_no_method_is_left_alone():

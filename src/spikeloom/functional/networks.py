@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
@@ -27,6 +28,8 @@ def reset_net(net: nn.Module) -> None:
         net: the network.
     Raises:
         TypeError: ``net`` is no module; a module's ``reset`` cannot be called without arguments.
+    Warns:
+        UserWarning: an ``nn.Sequential`` has one neuron in two places, which share its memories.
     Example:
         >>> from spikeloom import neuron
         >>> net = nn.Sequential(nn.Linear(2, 3), neuron.LIFNode())
@@ -38,7 +41,10 @@ def reset_net(net: nn.Module) -> None:
             f"`net` must be a network, got a {type(net).__name__}. Reset several in an nn.ModuleList, or one "
             "by one."
         )
+    in_rows: set[nn.Module] = set()
     for name, module in net.named_modules():
+        if type(module).forward is nn.Sequential.forward and module not in in_rows:
+            _warn_of_shared_memories(module, name, in_rows)
         reset = getattr(module, "reset", None)
         if not callable(reset):
             continue
@@ -52,6 +58,34 @@ def reset_net(net: nn.Module) -> None:
                 f"but it requires {' and '.join(map(repr, required))}. Give them default values, or rename "
                 "the method."
             ) from error
+
+
+def _warn_of_shared_memories(row: nn.Module, name: str, in_rows: set[nn.Module]) -> None:
+    """Warn if layers that run one after the other are the same one, with memories. In a ``forward`` of one's
+    own a network may do what it wants with a module; :mod:`spikeloom.diagnose` sees what it does.
+
+    Args:
+        row: an ``nn.Sequential``.
+        name: of it, in the network.
+        in_rows: gets those within it.
+    """
+    places: dict[nn.Module, str] = {}
+    waiting = [(name, row)]
+    while waiting:
+        place, module = waiting.pop()
+        if type(module).forward is nn.Sequential.forward:
+            in_rows.add(module)
+            children = reversed(module._modules.items())
+            waiting += [(f"{place}.{key}" if place else key, one) for key, one in children if one is not None]
+        elif isinstance(module, MemoryModule) and "v" in module._memories:
+            if module in places:
+                warnings.warn(
+                    f"{named(module, places[module])} stands at '{place}' too: it goes on there from the "
+                    "memories that it has in the other place. Give each place a neuron of its own.",
+                    stacklevel=3,
+                )
+                return
+            places[module] = place
 
 
 def _required(function: Callable[..., object]) -> list[str]:
