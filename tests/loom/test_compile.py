@@ -223,6 +223,19 @@ def test_a_neuron_that_is_called_twice_in_a_graph():
     assert graphs.counts == [2]
 
 
+def test_a_forgotten_reset_ends_in_pytorchs_words_and_has_the_same_cures():
+    """As the pages on memories and on loops of one's own say."""
+    net = nn.Sequential(nn.Linear(3, 4), LIFNode(step_mode="m"))
+    call, _ = compiled(net)
+    x = torch.rand(5, 2, 3)
+    call(x).sum().backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        call(x).sum().backward()
+    for cure in (functional.reset_net, functional.detach_net):
+        cure(net)
+        call(x).sum().backward()
+
+
 def test_stored_potentials():
     node = LIFNode(step_mode="m", store_v_seq=True)
     call, graphs = compiled(node)
