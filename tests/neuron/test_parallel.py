@@ -237,3 +237,26 @@ def test_wrong_sequences_and_settings_explain_themselves():
     with pytest.raises(ValueError, match=r"`backend` must be one of \('gemm', 'conv'\), got 'cupy'"):
         SlidingPSN(2, backend="cupy")
     assert "lambda_=0.5" in repr(MaskedPSN(2, 4, 0.5))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("make", [
+    lambda: PSN(4),
+    lambda: MaskedPSN(2, 4, step_mode="m"),
+    lambda: SlidingPSN(2, step_mode="m"),
+    lambda: SlidingPSN(2, step_mode="m", backend="conv"),
+])  # fmt: skip
+def test_a_sample_that_is_not_finite_is_no_matter_of_the_others(make, bad):
+    """Of a matrix product, a column is a sample's neuron; in that sample all steps may be NaN."""
+    node = make()
+    for N, num_neurons in ((3, 5), (17, 16), (64, 1)):
+        x = torch.rand(4, N, num_neurons) * 3
+        others = torch.arange(N) != 1
+        expected = node(x)[:, others]
+        node.reset()
+        x[2, 1] = bad
+        x.requires_grad_()
+        got = node(x)[:, others]
+        assert_same("spikes", expected.detach(), got.detach())
+        assert torch.autograd.grad(got.sum(), x)[0][:, others].isfinite().all()
+        node.reset()
