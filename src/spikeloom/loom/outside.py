@@ -8,7 +8,7 @@ import logging
 import types
 from collections import deque
 from collections.abc import MutableMapping, MutableSet
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ _DEEPEST, _LARGEST = 3, 10_000  # levels, and items of a container, that are wat
 
 
 class Outside:
-    """All of that which the methods and functions of ``module`` name, as it is now.
+    """All of that which the methods and functions of ``module`` name, as it is now; as a block, it puts all
+    back as it was.
 
     Args:
         module: a neuron, live or a copy.
@@ -46,8 +47,10 @@ class Outside:
                 return f"{CHANGES} the variable '{name}', which is not the neuron's own; register a memory"
         return None
 
-    def restore(self) -> None:
-        """Put all back as it was."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
         for _, container, held in self._containers:
             if _same(_items(container), held):
                 continue

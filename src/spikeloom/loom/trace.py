@@ -18,7 +18,7 @@ from spikeloom.loom.isolate import Isolated, uncopied
 from spikeloom.loom.outside import Outside
 from spikeloom.loom.plan import FAILED, Argument, CannotWeave, Literal, Plan, PlanBuilder, Value
 from spikeloom.loom.step import Step, Woven
-from spikeloom.loom.watching import CHANCE, RandomState, Watch
+from spikeloom.loom.watching import RandomState, Watch
 from spikeloom.memory import outside_of_checkpoints
 
 
@@ -81,18 +81,8 @@ def trace(
         isolated = Isolated(module)
     except Exception as error:
         raise CannotWeave(f"it cannot be copied for a trace: {error!r}") from error
-    outside, chance = Outside(module), RandomState()
-    try:
-        traced = _traced(isolated, outside, operands, shape, dtype)
-    except CannotWeave:
-        if chance.restore():
-            raise CannotWeave(CHANCE) from None
-        raise
-    finally:
-        outside.restore()
-    if chance.restore():
-        raise CannotWeave(CHANCE)
-    return traced
+    with Outside(module) as outside, RandomState():
+        return _traced(isolated, outside, operands, shape, dtype)
 
 
 class _Recordable:
@@ -116,20 +106,18 @@ class _Recordable:
         self.has_gradient: tuple[bool, ...] = ()
         self.gets_gradient: tuple[bool, ...] = ()
 
-    def forward(self, *inputs: Tensor) -> list[Tensor]:
+    def forward(self, *inputs: Tensor) -> list[list[Tensor]]:
         """Output and memories."""
-        return self._run(self._stand_ins(inputs))
+        return [self._run(self._stand_ins(inputs))]
 
-    def seen_by_autograd(self, *inputs: Tensor) -> list[Tensor]:
-        """The same, where gradients are asked for."""
+    def backward(self, *inputs: Tensor) -> list[list[Tensor]]:
+        """The gradients of x, memories and learned operands, as those of the results follow the inputs; and
+        the results, where gradients are asked for."""
         with torch.enable_grad():
-            return self._run(self._given(self._sources(inputs)))
-
-    def backward(self, *inputs: Tensor) -> list[Tensor]:
-        """The gradients of x, memories and learned operands; those of the results follow the inputs."""
-        with torch.enable_grad():
-            sources = self._sources(inputs)
-            results = self._run(self._given(sources))
+            pairs = zip(inputs, self.wanted, strict=False)  # gradients follow
+            sources = self._stand_ins([value.detach().requires_grad_(wanted) for value, wanted in pairs])
+            own = 1 + self.num_memories  # a step may write to its input and memories, but not to leaves
+            results = self._run([*(source.clone() for source in sources[:own]), *sources[own:]])
             sources = [source for source, wanted in zip(sources, self.wanted, strict=True) if wanted]
             pairs = list(zip(results, inputs[len(self.wanted) :], strict=True))
             produced = [pair for pair in pairs if pair[0].requires_grad]
@@ -140,7 +128,8 @@ class _Recordable:
         self.has_gradient = tuple(one.requires_grad for one in results)
         self.gets_gradient = tuple(one is not None for one in found)
         pairs = list(zip(found, sources, strict=True))
-        return [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
+        made = [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
+        return [made, results]
 
     def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         x, *values = inputs
@@ -153,16 +142,6 @@ class _Recordable:
             nn.Parameter(value, value.requires_grad) if is_parameter else value
             for value, is_parameter in zip(inputs, self.parameters, strict=True)
         ]
-
-    def _sources(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """The same, as leaves of a graph."""
-        pairs = zip(inputs, self.wanted, strict=False)  # gradients may follow
-        return self._stand_ins([value.detach().requires_grad_(wanted) for value, wanted in pairs])
-
-    def _given(self, sources: Sequence[Tensor]) -> list[Tensor]:
-        """What a step, which may write to its input and memories, is given for them."""
-        own = 1 + self.num_memories
-        return [*(source.clone() for source in sources[:own]), *sources[own:]]
 
 
 def _traced(
@@ -184,11 +163,9 @@ def _traced(
         inputs = [_made_up(size, dtype, number, expanded) for number in numbers]
         own = inputs[:num_inputs]
         fixed = [inputs[0], *own[1 + num_memories :]]
-        forward, backward = (
-            _recorded(one.forward, own, fixed, expanded),
-            _recorded(one.backward, inputs, fixed, expanded),
-        )
-        if _written(*_recorded(one.seen_by_autograd, own, fixed, expanded)) != _written(*forward):
+        (forward,) = _recorded(one.forward, own, fixed, expanded)
+        backward, seen_by_autograd = _recorded(one.backward, inputs, fixed, expanded)
+        if _written(*seen_by_autograd) != _written(*forward):
             raise CannotWeave("a step computes something else where gradients are asked for")
         if isolated.used:  # though the step may have caught the error
             raise CannotWeave(uncopied(isolated.used[0]))
@@ -271,14 +248,15 @@ _Recorder.__torch_dispatch__ = _Recorder.dispatch  # type: ignore[method-assign]
 
 
 def _recorded(
-    function: Callable[..., list[Tensor]], inputs: list[Tensor], fixed: list[Tensor], expanded: bool
-) -> tuple[Plan, tuple[float, ...]]:
+    function: Callable[..., list[list[Tensor]]], inputs: list[Tensor], fixed: list[Tensor], expanded: bool
+) -> list[tuple[Plan, tuple[float, ...]]]:
+    """For each list of tensors that a function gives, the plan that ends in it, and its literals."""
     builder = PlanBuilder(inputs, fixed)
     try:
         recorder = _Recorder(builder, inputs[0].shape if expanded else None)
         with outside_of_checkpoints(), torch.autocast("cpu", enabled=False), recorder:
-            outputs = function(*inputs)
-        return builder.finish(outputs)
+            found = function(*inputs)
+        return [builder.finish(outputs) for outputs in found]
     except CannotWeave:
         raise
     except Exception as error:

@@ -10,7 +10,6 @@ from torch.overrides import TorchFunctionMode
 
 from spikeloom.loom.plan import CannotWeave
 
-CHANCE = "a step depends on chance: it draws random numbers of Python's or NumPy's"
 _READS = ("tolist", "numpy", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__")
 _HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad")
 _SIZES = ("dim", "numel", "size", "nelement", "ndimension", "__len__")
@@ -42,18 +41,18 @@ class Watch(TorchFunctionMode):
 
 
 class RandomState:
-    """The state of Python's and of NumPy's global random numbers, as it is now."""
+    """A block that refuses draws of Python's or NumPy's global random numbers, and puts their state back."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> None:
         self.python, self.numpy = random.getstate(), _of_numpy()
 
-    def restore(self) -> bool:
-        """Go back to it, and say whether it had changed."""
+    def __exit__(self, kind: type[BaseException] | None, *_details: object) -> None:
         if (random.getstate(), _compared(_of_numpy())) == (self.python, _compared(self.numpy)):
-            return False
+            return
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002  the one that steps draw from
-        return True
+        if kind is None or issubclass(kind, CannotWeave):
+            raise CannotWeave("a step depends on chance: it draws random numbers of Python's or NumPy's")
 
 
 def _of_numpy() -> Any:
