@@ -17,7 +17,9 @@ def given(monkeypatch):
     """The types of what loops are given."""
     types, forward = [], loops.NumbaLoops.forward
     monkeypatch.setattr(
-        loops.NumbaLoops, "forward", lambda self, x, *rest: types.append(x.dtype) or forward(self, x, *rest)
+        loops.NumbaLoops,
+        "forward",
+        lambda self, call, *rest: types.append(call.x.dtype) or forward(self, call, *rest),
     )
     return types
 

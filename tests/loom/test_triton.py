@@ -18,6 +18,7 @@ from spikeloom import loom, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import backends, select
 from spikeloom.loom.interpret import interpret
+from spikeloom.loom.running import Call
 from spikeloom.loom.step import Woven
 from spikeloom.loom.triton_loop import CHUNKS, chunk_of, emit, num_notes, width
 from spikeloom.loom.triton_operations import on_cuda
@@ -159,7 +160,7 @@ def test_what_is_compiled_is_launched_without_being_looked_up(monkeypatch):
     monkeypatch.setattr(loops, "_module", lambda *_: SimpleNamespace(forward_loop=kernel))
 
     def run(x, start=0.0):
-        loops.forward(x, [start], [False])
+        loops.forward(Call(x, [start], [False]))
 
     x = torch.rand(8, 64)
     for _ in range(3):

@@ -20,6 +20,7 @@ from spikeloom.loom import backends, select
 from spikeloom.loom.backends import interprets
 from spikeloom.loom.operations import OPERATIONS
 from spikeloom.loom.plan import Instruction, Literal, Plan, Value
+from spikeloom.loom.running import Call
 from spikeloom.loom.step import Step, Woven
 from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode
 
@@ -81,7 +82,9 @@ def test_half_input_is_computed_in_float32(dtype, monkeypatch):
 
     given, forward = [], TritonLoops.forward
     monkeypatch.setattr(
-        TritonLoops, "forward", lambda loops, x, *rest: given.append(x.dtype) or forward(loops, x, *rest)
+        TritonLoops,
+        "forward",
+        lambda loops, call, *rest: given.append(call.x.dtype) or forward(loops, call, *rest),
     )
     for name in ("LIFNode", "IzhikevichNode", "ParametricLIFNode"):
         x = inputs(name, 6, 7, 5).to(DEVICE, dtype)
@@ -165,10 +168,10 @@ def test_without_notes_the_backward_pass_makes_them():
     """As the registered operator does, which has nowhere to keep them."""
     node, x = make("ParametricLIFNode").to(DEVICE), inputs("LIFNode", 14, 9).to(DEVICE)
     loops = select.find(node, (9,), torch.float32, "triton")
-    sources, gradient = [0.2, node.w], torch.randn(14, 9).to(DEVICE)
-    _, notes = loops.forward(x, sources, [False], noted=True)
+    call, gradient = Call(x, [0.2, node.w], [False]), torch.randn(14, 9).to(DEVICE)
+    _, notes = loops.forward(call, noted=True)
     assert notes.shape == (1, 14 // 4 + 2 - 1, 9)
-    given = (x, sources, [False], [gradient, None], [False, True])
+    given = (call, [gradient, None], [False, True])
     for with_notes, without in zip(loops.backward(*given, notes=notes), loops.backward(*given), strict=True):
         if with_notes is not None:
             assert_same("gradient", with_notes, without)
@@ -273,7 +276,7 @@ def carried_out(name, *arguments):
 
     loops = TritonLoops(Woven(single(name), (), (0.0,), (False,) * (len(arguments) - 1)))
     first, *rest = (argument.to(DEVICE) for argument in arguments)
-    return loops.forward(first[None], rest, [])[0][0][0]
+    return loops.forward(Call(first[None], rest, []))[0][0][0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -12,7 +12,7 @@ from torch import Tensor
 from spikeloom.loom.backends import computed_in
 from spikeloom.loom.native import REAL, Native, loops_of_file
 from spikeloom.loom.pooled import Pooling, pooling
-from spikeloom.loom.running import Loops, Source, chosen, laid_out, spread
+from spikeloom.loom.running import Call, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.step import Woven, placed
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
@@ -73,14 +73,8 @@ class NumbaLoops(Native, Loops):
         what = f"a {name} loop over {num_steps} steps of {total} neurons"
         self.driver.run_job(name, x.dtype, job, min(num_threads, num_ranges), what)
 
-    def forward(
-        self,
-        x: Tensor,
-        sources: Sequence[Source],
-        keep: Sequence[bool],
-        window: int | None = None,
-        noted: bool = False,
-    ) -> tuple[tuple[Tensor, ...], None]:
+    def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], None]:
+        x, sources, keep, window = call
         pooled, real = pooling(x, window) if window else None, computed_in(x.dtype)
         outputs = (
             pooled.output(x) if pooled else torch.empty_like(x),
@@ -104,14 +98,12 @@ class NumbaLoops(Native, Loops):
 
     def backward(
         self,
-        x: Tensor,
-        sources: Sequence[Source],
-        keep: Sequence[bool],
+        call: Call,
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
-        window: int | None = None,
         notes: Tensor | None = None,
     ) -> list[Tensor | None]:
+        x, sources, keep, window = call
         pooled = pooling(x, window) if window else None
         if window and not pooled:
             x = x.contiguous()

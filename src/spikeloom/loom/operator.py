@@ -10,7 +10,7 @@ running.py.
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +19,8 @@ from spikeloom.errors import BackendError
 from spikeloom.loom.backends import COMPILED, HAS_TRITON
 from spikeloom.loom.interpret import interpret
 from spikeloom.loom.program import Program, from_text
+from spikeloom.loom.running import TWICE, Call, Loops, time_major
 from spikeloom.loom.step import placed
-
-if TYPE_CHECKING:
-    from spikeloom.loom.running import Loops
 
 _library = torch.library.Library("spikeloom", "FRAGMENT")
 # The loops follow the strides of what they are given, and so do the strides of their results.
@@ -43,7 +41,7 @@ _parsed = functools.lru_cache(256)(from_text)
 
 
 @functools.lru_cache(256)
-def _loops(text: str, target: str) -> "Loops":
+def _loops(text: str, target: str) -> Loops:
     from spikeloom.loom.weave import loops_of
 
     return loops_of(_parsed(text).woven, target)
@@ -51,8 +49,6 @@ def _loops(text: str, target: str) -> "Loops":
 
 def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, Tensor]:
     """The program, and its input with one step after the other in memory."""
-    from spikeloom.loom.running import time_major
-
     program = _parsed(text)
     if len(sources) != program.woven.step.num_memories + program.woven.step.num_operands:
         raise BackendError(
@@ -80,7 +76,7 @@ def _laid_out(gradients: Sequence[Tensor | None], sources: Sequence[Tensor], x: 
 
 def _woven(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    return list(_loops(text, COMPILED[x.device.type]).forward(x, sources, program.keep)[0])
+    return list(_loops(text, COMPILED[x.device.type]).forward(Call(x, sources, program.keep))[0])
 
 
 def _woven_backward(
@@ -94,7 +90,7 @@ def _woven_backward(
     program, x = _checked(text, x, sources)
     padded = _padded(program, gradients, arrived)
     loops = _loops(text, COMPILED[x.device.type])
-    to_x, *rest = loops.backward(x, sources, program.keep, padded, wanted)
+    to_x, *rest = loops.backward(Call(x, sources, program.keep), padded, wanted)
     assert to_x is not None
     return [to_x, *_laid_out(rest, sources, x)]
 
@@ -227,8 +223,6 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _refuse(ctx: Any, *_gradients: Any) -> Any:
-    from spikeloom.loom.running import TWICE
-
     raise BackendError(TWICE)
 
 

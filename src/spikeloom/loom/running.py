@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,22 @@ from spikeloom.errors import BackendError
 from spikeloom.loom.step import Woven, placed
 
 Source = float | Tensor
+
+
+class Call(NamedTuple):
+    """What a forward pass and its backward pass are both given.
+
+    Args:
+        x: the input, time-major.
+        sources: memories before the first step, and operands.
+        keep: the memories of which every step is wanted.
+        window: of average pooling of the output, if the loops can do that.
+    """
+
+    x: Tensor
+    sources: Sequence[Source]
+    keep: Sequence[bool]
+    window: int | None = None
 
 
 class CannotCompile(BackendError):
@@ -31,21 +47,11 @@ class Loops(ABC):
         self.reads = self.step.reads
 
     @abstractmethod
-    def forward(
-        self,
-        x: Tensor,
-        sources: Sequence[Source],
-        keep: Sequence[bool],
-        window: int | None = None,
-        noted: bool = False,
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Run over time.
 
         Args:
-            x: the input, time-major.
-            sources: memories before the first step, and operands.
-            keep: the memories of which every step is wanted.
-            window: of average pooling of the output, if the loops can do that.
+            call: what is given.
             noted: whether there may be a backward pass, for which something could be noted.
         Returns:
             output, memories after the last step, and sequences of the memories to keep; and the notes
@@ -54,21 +60,17 @@ class Loops(ABC):
     @abstractmethod
     def backward(
         self,
-        x: Tensor,
-        sources: Sequence[Source],
-        keep: Sequence[bool],
+        call: Call,
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
-        window: int | None = None,
         notes: Tensor | None = None,
     ) -> list[Tensor | None]:
         """The gradients of the input and of those sources that are wanted, from those of all results.
 
         Args:
-            x, sources, keep: as they were.
+            call: as it was; with a window only if the output was pooled.
             gradients: of the results; ``None`` for 0.
             wanted: which sources need a gradient.
-            window: of pooling, if the output was pooled.
             notes: of :meth:`forward`, if they were kept.
         """
 
@@ -105,7 +107,7 @@ class Loops(ABC):
         sources = [*starts, *(one if reads else one.new_zeros(()) for one, reads in read)]
         tensors = [x, *(source for source in sources if isinstance(source, Tensor))]
         noted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        results = _Run.apply(self, tuple(keep), window, noted, x, *sources)
+        results = _Run.apply(self, keep, window, noted, x, *sources)
         sequences = 1 + self.step.num_memories
         return results[0], list(results[1:sequences]), placed(results[sequences:], keep)
 
@@ -115,14 +117,14 @@ class _Run(torch.autograd.Function):
     def forward(
         ctx: Any,
         loops: Loops,
-        keep: tuple[bool, ...],
+        keep: Sequence[bool],
         window: int | None,
         noted: bool,
         x: Tensor,
         *sources: Any,
     ) -> tuple[Tensor, ...]:
         x = time_major(x)
-        results, notes = loops.forward(x, sources, keep, window, noted)
+        results, notes = loops.forward(Call(x, sources, keep, window), noted)
         ctx.loops, ctx.keep = loops, keep
         ctx.window = window if results[0].shape != x.shape else None
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
@@ -146,13 +148,12 @@ class _Run(torch.autograd.Function):
         x, notes, *tensors = ctx.saved_tensors
         waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
-        num_memories = ctx.loops.step.num_memories
         to_x, *gets = ctx.loops.woven.gets_gradient
-        waiting = iter(gets)
-        starts = [next(waiting) and isinstance(source, Tensor) for source in sources[:num_memories]]
-        wanted = [*starts, *(learned and next(waiting) for learned in ctx.loops.learned)]
-        x = time_major(x)  # whoever kept it may have changed its memory layout
-        found = ctx.loops.backward(x, sources, ctx.keep, gradients, wanted, ctx.window, notes)
+        gets = placed(gets, [True] * ctx.loops.step.num_memories + list(ctx.loops.learned))
+        wanted = [one and number is None for one, number in zip(gets, ctx.numbers, strict=True)]
+        # Whoever kept the input may have changed its memory layout.
+        call = Call(time_major(x), sources, ctx.keep, ctx.window)
+        found = ctx.loops.backward(call, gradients, wanted, notes)
         if not to_x:
             found[0] = None
         return None, None, None, None, *found

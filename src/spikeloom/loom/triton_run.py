@@ -10,7 +10,7 @@ from torch import Tensor
 from spikeloom.loom import triton_math, triton_memory
 from spikeloom.loom.backends import computed_in, interprets
 from spikeloom.loom.cache import load_module
-from spikeloom.loom.running import CannotCompile, Loops, Source, chosen, laid_out, spread
+from spikeloom.loom.running import Call, CannotCompile, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.step import Woven, placed
 from spikeloom.loom.triton_loop import chunk_of, emit, num_notes, numbers_of, width
 from spikeloom.loom.triton_operations import on_cuda
@@ -41,14 +41,8 @@ class TritonLoops(Loops):
         self.modules: dict[tuple[torch.dtype, int], Any] = {}
         self.launchers: dict[Any, Any] = {}
 
-    def forward(
-        self,
-        x: Tensor,
-        sources: Sequence[Source],
-        keep: Sequence[bool],
-        window: int | None = None,
-        noted: bool = False,
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        x, sources, keep, _ = call
         real = computed_in(x.dtype)
         outputs = (torch.empty_like(x), *(torch.empty_like(x[0], dtype=real) for _ in keep))
         sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
@@ -58,14 +52,12 @@ class TritonLoops(Loops):
 
     def backward(
         self,
-        x: Tensor,
-        sources: Sequence[Source],
-        keep: Sequence[bool],
+        call: Call,
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
-        window: int | None = None,
         notes: Tensor | None = None,
     ) -> list[Tensor | None]:
+        x, sources, keep, _ = call
         real, num_memories = computed_in(x.dtype), self.step.num_memories
         if notes is None:
             notes = self._empty_notes(x)
