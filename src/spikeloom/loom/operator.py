@@ -17,7 +17,6 @@ from torch import Tensor
 
 from spikeloom.errors import BackendError
 from spikeloom.loom.backends import COMPILED, HAS_TRITON
-from spikeloom.loom.interpret import interpret
 from spikeloom.loom.program import Program, from_text
 from spikeloom.loom.running import TWICE, Call, Loops, time_major
 from spikeloom.loom.step import placed
@@ -40,6 +39,10 @@ _library.define(
 _parsed = functools.lru_cache(256)(from_text)
 
 
+# What compiles, by type of device; elsewhere nothing does.
+_TARGETS = COMPILED if HAS_TRITON else {"cpu": COMPILED["cpu"]}
+
+
 @functools.lru_cache(256)
 def _loops(text: str, target: str) -> Loops:
     from spikeloom.loom.weave import loops_of
@@ -59,24 +62,16 @@ def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, 
     return program, time_major(x)
 
 
-def _padded(program: Program, gradients: Sequence[Tensor], arrived: Sequence[bool]) -> list[Tensor | None]:
-    """The gradients of all results, ``None`` for those that did not arrive."""
-    assert len(arrived) == 1 + program.woven.step.num_memories + sum(program.keep)
-    return placed(gradients, arrived)
-
-
 def _laid_out(gradients: Sequence[Tensor | None], sources: Sequence[Tensor], x: Tensor) -> list[Tensor]:
     """The gradients of sources that there are, each in a tensor with the strides that a graph expects."""
     pairs = [(one, source) for one, source in zip(gradients, sources, strict=True) if one is not None]
     return [_like_source(source, x).copy_(gradient) for gradient, source in pairs]
 
 
-# Compiled loops.
-
-
 def _woven(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    return list(_loops(text, COMPILED[x.device.type]).forward(Call(x, sources, program.keep))[0])
+    loops = _loops(text, _TARGETS.get(x.device.type, "torch"))
+    return list(loops.forward(Call(x, sources, program.keep))[0])
 
 
 def _woven_backward(
@@ -88,76 +83,12 @@ def _woven_backward(
     wanted: list[bool],
 ) -> list[Tensor]:
     program, x = _checked(text, x, sources)
-    padded = _padded(program, gradients, arrived)
-    loops = _loops(text, COMPILED[x.device.type])
-    to_x, *rest = loops.backward(Call(x, sources, program.keep), padded, wanted)
+    assert len(arrived) == 1 + program.woven.step.num_memories + sum(program.keep)
+    loops = _loops(text, _TARGETS.get(x.device.type, "torch"))
+    call = Call(x, sources, program.keep)
+    to_x, *rest = loops.backward(call, placed(gradients, arrived), wanted)
     assert to_x is not None
     return [to_x, *_laid_out(rest, sources, x)]
-
-
-# Any other device.
-
-
-def _spread(x: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
-    return [source.detach().to(x).expand(x.shape[1:]) for source in sources]
-
-
-def _interpreted(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
-    program, x = _checked(text, x, sources)
-    plans, literals = program.woven[:2]
-    num_memories = plans.num_memories
-    spread = _spread(x, sources)
-    memories, operands = spread[:num_memories], spread[num_memories:]
-    output, *sequences = [torch.empty_like(x) for one in (True, *program.keep) if one]
-    kept = [place for place, one in enumerate(program.keep) if one]
-    for step, now in enumerate(x.detach()):
-        values = interpret(plans.forward, literals, [now, *memories, *operands])
-        memories = values[1:]
-        output[step] = values[0]
-        for place, sequence in zip(kept, sequences, strict=True):
-            sequence[step] = memories[place]
-    finals = [torch.empty_like(x[0]).copy_(memory) for memory in memories]
-    return [output, *finals, *sequences]
-
-
-def _interpreted_backward(
-    text: str,
-    x: Tensor,
-    sources: list[Tensor],
-    gradients: list[Tensor],
-    arrived: list[bool],
-    wanted: list[bool],
-) -> list[Tensor]:
-    program, x = _checked(text, x, sources)
-    plans, forward_literals, backward_literals, learned = program.woven[:4]
-    num_memories = plans.num_memories
-    spread = _spread(x, sources)
-    before, operands = [spread[:num_memories]], spread[num_memories:]
-    for now in x[:-1]:
-        inputs = [now, *before[-1], *operands]
-        before.append(interpret(plans.forward, forward_literals, inputs)[1:])
-    output, *rest = _padded(program, gradients, arrived)
-    silence = torch.zeros_like(x[0])
-    carried = [silence if one is None else one for one in rest[:num_memories]]
-    kept = [place for place, one in enumerate(program.keep) if one]
-    to_x = torch.empty_like(x)
-    to_operands = [torch.zeros_like(x[0]) for one in learned if one]
-    for step in range(x.shape[0] - 1, -1, -1):
-        for place, sequence in zip(kept, rest[num_memories:], strict=True):
-            carried[place] = carried[place] if sequence is None else carried[place] + sequence[step]
-        now = silence if output is None else output[step]
-        inputs = [x[step], *before[step], *operands, now, *carried]
-        values = interpret(plans.backward, backward_literals, inputs)
-        to_x[step] = values[0]
-        carried = values[1 : 1 + num_memories]
-        for total, value in zip(to_operands, values[1 + num_memories :], strict=True):
-            total += value
-    made = [*carried, *placed(to_operands, learned)]
-    summed = [
-        gradient.double().sum_to_size(source.shape) if one and gradient is not None else None
-        for gradient, source, one in zip(made, sources, wanted, strict=True)
-    ]
-    return [to_x, *_laid_out(summed, sources, x)]
 
 
 # What a graph is told of the results.
@@ -226,14 +157,11 @@ def _refuse(ctx: Any, *_gradients: Any) -> Any:
     raise BackendError(TWICE)
 
 
-for _name, _loop, _interpreter, _fake in (
-    ("woven", _woven, _interpreted, _woven_fake),
-    ("woven_backward", _woven_backward, _interpreted_backward, _woven_backward_fake),
+for _name, _loop, _fake in (
+    ("woven", _woven, _woven_fake),
+    ("woven_backward", _woven_backward, _woven_backward_fake),
 ):
-    _library.impl(_name, _loop, "CPU")
-    if HAS_TRITON:
-        _library.impl(_name, _loop, "CUDA")
-    _library.impl(_name, _interpreter, "CompositeExplicitAutograd")
+    _library.impl(_name, _loop, "CompositeExplicitAutograd")
     torch.library.register_fake(f"spikeloom::{_name}", _fake, lib=_library)
 torch.library.register_autograd("spikeloom::woven", _differentiate, setup_context=_save, lib=_library)
 torch.library.register_autograd("spikeloom::woven_backward", _refuse, lib=_library)

@@ -222,7 +222,7 @@ def _summed_to(gradient: Tensor, source: Tensor) -> Tensor:
         return gradient.to(source.dtype).reshape(source.shape)
     added = gradient.dim() - source.dim()
     axes = (*range(added), *(added + axis for axis, size in enumerate(source.shape) if size == 1))
-    if gradient.is_cuda:
+    if gradient.device.type != "cpu":
         total = gradient.sum(axes, dtype=torch.float64)
     else:  # NumPy sums in one thread
         total = torch.from_numpy(np.asarray(gradient.double().numpy().sum(axis=axes)))

@@ -55,7 +55,11 @@ def weave(
 
 
 def loops_of(woven: Woven, target: str = "numba") -> Loops:
-    """The loops of a step that was planned."""
+    """The loops of a step that was planned, by Numba or Triton; by the interpreter for ``'torch'``."""
+    if target == "torch":
+        from spikeloom.loom.interpret import InterpretedLoops
+
+        return InterpretedLoops(woven)
     if target == "triton":
         from spikeloom.loom.triton_run import TritonLoops
 
