@@ -22,45 +22,6 @@ from spikeloom.loom.watching import RandomState, Watch
 from spikeloom.memory import outside_of_checkpoints
 
 
-def step_function(isolated: Isolated, outside: Outside, operands: Sequence[str]) -> Callable[..., Any]:
-    """``step(x, memories, values) -> (output, memories)``, on a copy, which it must leave as it is."""
-    module = isolated.module
-    module.__dict__["_stepping"] = False  # a number that becomes a tensor is found below, not adopted
-    names, places = list(module._memories), [name.rpartition(".") for name in operands]
-
-    def step(x: Tensor, memories: Sequence[Tensor], values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        for name, value in zip(names, memories, strict=True):
-            module.__dict__[name] = value.detach() if module.cuts_memories else value
-        for (path, _, name), value in zip(places, values, strict=True):
-            owner = module.get_submodule(path)
-            for tensors in (owner._parameters, owner._buffers, owner.__dict__):
-                if name in tensors:
-                    tensors[name] = value
-        before, versions = isolated.contents(), [value._version for value in memories]
-        with Watch(values):
-            returned = module.neuronal_charge(x)
-            output = module.neuronal_fire()
-            module.neuronal_reset(output)
-        if returned is not None and returned is not module.__dict__["v"]:
-            raise CannotWeave("neuronal_charge returns something, instead of setting self.v")
-        if output.dtype == torch.bool:
-            raise CannotWeave(
-                "neuronal_fire gives truth values, not numbers; convert them to the input's type"
-            )
-        if reason := isolated.change_since(before) or outside.change():
-            raise CannotWeave(reason)
-        new = [module.__dict__[name] for name in names]
-        if versions != [
-            value._version for value in memories
-        ]:  # in place; what has two names then changes twice
-            storages = [one.untyped_storage()._cdata for one in new if isinstance(one, Tensor)]
-            if len(set(storages)) < len(storages):
-                raise CannotWeave("two memories are one tensor, and a step writes to memories in place")
-        return output, new
-
-    return step
-
-
 def trace(
     module: Any, operands: Sequence[tuple[str, Tensor]], shape: Sequence[int], dtype: torch.dtype
 ) -> Woven:
@@ -82,27 +43,32 @@ def trace(
     except Exception as error:
         raise CannotWeave(f"it cannot be copied for a trace: {error!r}") from error
     with Outside(module) as outside, RandomState():
-        return _traced(isolated, outside, operands, shape, dtype)
+        return _traced(_Recordable(isolated, outside, operands), shape, dtype)
 
 
 class _Recordable:
-    """A step as functions of its inputs x, memories and operands, which can be recorded.
+    """A step as functions of x, memories and operands, which can be recorded.
 
     Args:
-        step: from :func:`step_function`.
-        num_memories: of it.
-        parameters: which of its operands are parameters; what stands in for them is one, too.
-        learned: which of them need a gradient.
+        isolated: a copy of a neuron, which a step must leave as it is.
+        outside: what a step must leave as it is, too.
+        operands: tensors that the step reads, by name. What stands in for a parameter is one.
     Attributes:
+        num_memories: of the neuron.
+        learned: which operands need a gradient.
         has_gradient, gets_gradient: as of :class:`~spikeloom.loom.step.Woven`, after :meth:`backward`.
     """
 
-    def __init__(
-        self, step: Callable[..., Any], num_memories: int, parameters: Sequence[bool], learned: Sequence[bool]
-    ):
-        self.step, self.num_memories = step, num_memories
-        self.parameters = [False] * (1 + num_memories) + list(parameters)
-        self.wanted = [True] * (1 + num_memories) + list(learned)
+    def __init__(self, isolated: Isolated, outside: Outside, operands: Sequence[tuple[str, Tensor]]):
+        self.isolated, self.outside, self.module = isolated, outside, isolated.module
+        self.module.__dict__["_stepping"] = (
+            False  # a number that becomes a tensor is found below, not adopted
+        )
+        self.names, self.places = list(self.module._memories), [name.rpartition(".") for name, _ in operands]
+        self.num_memories, self.own = len(self.names), 1 + len(self.names)
+        self.parameters = [False] * self.own + [isinstance(one, nn.Parameter) for _, one in operands]
+        self.learned = tuple(one.requires_grad for _, one in operands)
+        self.wanted = [True] * self.own + list(self.learned)
         self.has_gradient: tuple[bool, ...] = ()
         self.gets_gradient: tuple[bool, ...] = ()
 
@@ -116,8 +82,8 @@ class _Recordable:
         with torch.enable_grad():
             pairs = zip(inputs, self.wanted, strict=False)  # gradients follow
             sources = self._stand_ins([value.detach().requires_grad_(wanted) for value, wanted in pairs])
-            own = 1 + self.num_memories  # a step may write to its input and memories, but not to leaves
-            results = self._run([*(source.clone() for source in sources[:own]), *sources[own:]])
+            # A step may write to its input and memories, but not to leaves of a graph.
+            results = self._run([*(one.clone() for one in sources[: self.own]), *sources[self.own :]])
             sources = [source for source, wanted in zip(sources, self.wanted, strict=True) if wanted]
             pairs = list(zip(results, inputs[len(self.wanted) :], strict=True))
             produced = [pair for pair in pairs if pair[0].requires_grad]
@@ -131,11 +97,6 @@ class _Recordable:
         made = [torch.zeros_like(source) if gradient is None else gradient for gradient, source in pairs]
         return [made, results]
 
-    def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        x, *values = inputs
-        output, new = self.step(x, values[: self.num_memories], values[self.num_memories :])
-        return [output, *new]
-
     def _stand_ins(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The inputs, as parameters where operands are."""
         return [
@@ -143,45 +104,68 @@ class _Recordable:
             for value, is_parameter in zip(inputs, self.parameters, strict=True)
         ]
 
+    def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Output and memories of a step of the copy."""
+        module, x = self.module, inputs[0]
+        memories, values = inputs[1 : self.own], inputs[self.own :]
+        for name, value in zip(self.names, memories, strict=True):
+            module.__dict__[name] = value.detach() if module.cuts_memories else value
+        for (path, _, name), value in zip(self.places, values, strict=True):
+            owner = module.get_submodule(path)
+            for tensors in (owner._parameters, owner._buffers, owner.__dict__):
+                if name in tensors:
+                    tensors[name] = value
+        before, versions = self.isolated.contents(), [value._version for value in memories]
+        with Watch(values):
+            returned = module.neuronal_charge(x)
+            output = module.neuronal_fire()
+            module.neuronal_reset(output)
+        if returned is not None and returned is not module.__dict__["v"]:
+            raise CannotWeave("neuronal_charge returns something, instead of setting self.v")
+        if output.dtype == torch.bool:
+            raise CannotWeave(
+                "neuronal_fire gives truth values, not numbers; convert them to the input's type"
+            )
+        if reason := self.isolated.change_since(before) or self.outside.change():
+            raise CannotWeave(reason)
+        new = [module.__dict__[name] for name in self.names]
+        if versions != [value._version for value in memories]:  # what has two names then changes twice
+            storages = [one.untyped_storage()._cdata for one in new if isinstance(one, Tensor)]
+            if len(set(storages)) < len(storages):
+                raise CannotWeave("two memories are one tensor, and a step writes to memories in place")
+        return [output, *new]
 
-def _traced(
-    isolated: Isolated,
-    outside: Outside,
-    operands: Sequence[tuple[str, Tensor]],
-    shape: Sequence[int],
-    dtype: torch.dtype,
-) -> Woven:
-    num_memories = len(isolated.module._memories)
-    num_inputs = 1 + num_memories + len(operands)
-    parameters = [isinstance(tensor, nn.Parameter) for _, tensor in operands]
-    learned = tuple(tensor.requires_grad for _, tensor in operands)
-    step = step_function(isolated, outside, [name for name, _ in operands])
-    one = _Recordable(step, num_memories, parameters, learned)
-
-    def recorded(size: tuple[int, ...], first: int, expanded: bool = False) -> tuple[Any, Any]:
-        numbers = range(first, first + num_inputs + 1 + num_memories)
-        inputs = [_made_up(size, dtype, number, expanded) for number in numbers]
-        own = inputs[:num_inputs]
-        fixed = [inputs[0], *own[1 + num_memories :]]
-        (forward,) = _recorded(one.forward, own, fixed, expanded)
-        backward, seen_by_autograd = _recorded(one.backward, inputs, fixed, expanded)
+    def recorded(
+        self, shape: tuple[int, ...], dtype: torch.dtype, first: int, expanded: bool = False
+    ) -> tuple[tuple[Plan, tuple[float, ...]], ...]:
+        """The plans and literals, forwards and backwards, for made-up inputs from the ``first`` on."""
+        count = len(self.wanted)
+        numbers = range(first, first + count + 1 + self.num_memories)
+        inputs = [_made_up(shape, dtype, number, expanded) for number in numbers]
+        fixed = [inputs[0], *inputs[self.own : count]]
+        (forward,) = _recorded(self.forward, inputs[:count], fixed, expanded)
+        backward, seen_by_autograd = _recorded(self.backward, inputs, fixed, expanded)
         if _written(*seen_by_autograd) != _written(*forward):
             raise CannotWeave("a step computes something else where gradients are asked for")
-        if isolated.used:  # though the step may have caught the error
-            raise CannotWeave(uncopied(isolated.used[0]))
+        if self.isolated.used:  # though the step may have caught the error
+            raise CannotWeave(uncopied(self.isolated.used[0]))
         return forward, backward
 
+
+def _traced(step: _Recordable, shape: Sequence[int], dtype: torch.dtype) -> Woven:
     dims = len(shape)
-    found = [recorded((2,) * dims, 0), recorded((3,) * dims, 3)]
+    found = [step.recorded((2,) * dims, dtype, 0), step.recorded((3,) * dims, dtype, 3)]
     if 0 not in shape:  # what is empty shows nothing
-        found.append(recorded(tuple(shape), 6, expanded=True))
+        found.append(step.recorded(tuple(shape), dtype, 6, expanded=True))
     if any(repr(plans) != repr(found[0]) for plans in found):
         raise CannotWeave(
             "a step depends on the input's shape, on a tensor's value, on chance, or on what it changes"
         )
     (forward, forward_literals), (backward, backward_literals) = found[0]
-    plans = Step(forward, backward, num_memories, len(operands))
-    return Woven(plans, forward_literals, backward_literals, learned, one.has_gradient, one.gets_gradient)
+    plans = Step(forward, backward, step.num_memories, len(step.learned))
+    return Woven(
+        plans, forward_literals, backward_literals, step.learned, step.has_gradient, step.gets_gradient
+    )
 
 
 def _written(plan: Plan, literals: tuple[float, ...]) -> list[str]:
