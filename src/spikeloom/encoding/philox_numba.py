@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.encoding.philox import Place, key_words
-from spikeloom.loom.available import unavailable
+from spikeloom.loom.backends import unavailable
 from spikeloom.loom.native import loops_of_file
 
 

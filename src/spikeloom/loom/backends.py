@@ -22,6 +22,7 @@ _REAL = (torch.float32, torch.float64)
 TYPES = {"numba": (*_REAL, torch.bfloat16), "triton": _REAL + HALF}
 """Types of an input that compiled loops take."""
 VARIABLE = "SPIKELOOM_BACKEND"
+OLDEST_TRITON = (3, 4)
 
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("spikeloom_backend", default="auto")
 # The same for Dynamo, which can watch a list but no context variable: blocks that are open in any thread.
@@ -97,6 +98,26 @@ def misplaced(target: str, device: str) -> str | None:
             "TRITON_INTERPRET=1 before Python starts to try the kernels on the CPU"
         )
     return f"its input is on {device}" + ("; Triton compiles for that" if device == "cuda" else "")
+
+
+def unavailable(target: str) -> str | None:
+    """Why ``'numba'`` or ``'triton'`` cannot compile here."""
+    try:
+        if target == "triton":
+            import triton
+
+            if tuple(map(int, triton.__version__.split(".")[:2])) < OLDEST_TRITON:
+                needed = ".".join(map(str, OLDEST_TRITON))
+                return f"Triton {triton.__version__} is older than {needed}, which comes with PyTorch 2.8"
+        else:
+            from numba import config
+
+            if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+                return "Numba's compiler is switched off (NUMBA_DISABLE_JIT)"
+    except ImportError as error:
+        cure = "; pip install triton" if target == "triton" else ""
+        return f"{target.capitalize()} cannot be imported ({error}){cure}"
+    return None
 
 
 def reads_half(node: Any, x: Tensor) -> bool:

@@ -21,7 +21,7 @@ from spikeloom.errors import BackendError
 from spikeloom.loom.backends import COMPILED, HAS_TRITON, computed_in, effective_backend, misplaced, target_of
 from spikeloom.loom.fingerprint import look, settings_of
 from spikeloom.loom.program import Program
-from spikeloom.loom.select import broadcasts, held_back, tell, unfit
+from spikeloom.loom.select import broadcasts, held_back, tell, unreadable
 
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 FEW = 4  # sets of numbers of a neuron that become constants; PyTorch makes 8 graphs at most by default
@@ -202,15 +202,9 @@ def _unsuited(node: Any, x_seq: Tensor, paths: tuple[Any, ...], operands: list[A
         return misplaced(target, x_seq.device.type) or "Triton's interpreter does not run within a graph"
     if target == "triton" and not HAS_TRITON:
         return "Triton is not installed; pip install triton"
-    if x_seq.layout != torch.strided:
-        return f"its input has the layout {x_seq.layout}"
-    if x_seq.dtype not in (torch.float32, torch.float64):
-        return f"its input has the type {x_seq.dtype}"
     named = [(path[-1][1], value) for path, value in zip(paths, operands, strict=True)]
-    for name, value in [*node.named_memories(), *named]:
-        if reason := unfit(name, value, x_seq):
-            return reason
-    return ""
+    types = torch.float32, torch.float64
+    return unreadable([*node.named_memories(), *named], x_seq, types) or ""
 
 
 def _step_once(node: Any, x_seq: Tensor) -> bool:

@@ -5,8 +5,7 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
 from spikeloom.errors import BackendError
-from spikeloom.loom.available import unavailable
-from spikeloom.loom.backends import checked_backend, effective_backend
+from spikeloom.loom.backends import checked_backend, effective_backend, unavailable
 
 
 def check_gradient(layer: str, gradient: Tensor) -> None:

@@ -72,14 +72,17 @@ def attempt(
         return unsuited, True
     tensors, unfit = fitting(tensors, x_seq)
     names = tuple(name for name, _ in tensors)
-    sought = (node, tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target, names)
-    loops = find(*sought, decides)
+    sought = (tuple(x_seq.shape[1:]), computed_in(x_seq.dtype), target, names)
+    loops = find(node, *sought, decides)
     if isinstance(loops, str):
         return why_not(loops, unfit), False
     try:
         return _carry_out(node, loops, x_seq, keep, [value for _, value in tensors], window), False
     except CannotCompile as error:
-        return give_up(*sought, reason=str(error)), False
+        reason = str(error)
+        with _lock:
+            _woven[decides, *sought] = reason
+        return reason, False
 
 
 def _carry_out(
@@ -139,13 +142,6 @@ def find(
     return loops
 
 
-def give_up(node: Any, *sought: Any, reason: str) -> str:
-    """Remember for what :func:`find` is asked that the loops that it found cannot be compiled, and why."""
-    with _lock:
-        _woven[look(node)[0], *sought] = reason
-    return reason
-
-
 def _version(node: Any) -> tuple[Any, ...]:
     """What decides whether a step still changes what its neuron holds: its class and its memories' names."""
     return class_version(type(node)), tuple(node._memories)
@@ -184,26 +180,30 @@ def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, targe
         return "it is being traced by PyTorch"
     if torch._C._are_functorch_transforms_active():
         return "it is under a transformation of PyTorch's"
-    if (
-        type(x_seq) not in (Tensor, nn.Parameter)
-        or is_functorch_wrapped_tensor(x_seq)
-        or torch._C._len_torch_dispatch_stack() > 0
-    ):
+    if _is_transformed(x_seq) or torch._C._len_torch_dispatch_stack() > 0:
         return f"its input is a {type(x_seq).__name__} under a transformation of PyTorch's"
     if reason := misplaced(target, x_seq.device.type):
         return reason
-    if x_seq.layout != torch.strided:
-        return f"its input has the layout {x_seq.layout}"
-    if x_seq.dtype not in TYPES[target]:
-        return f"its input has the type {x_seq.dtype}"
     for name, value in (*node.named_memories(), *tensors):
         if isinstance(value, Tensor) and _is_transformed(value):
             return f"its '{name}' is under a transformation of PyTorch's"
-    return next(filter(None, (unfit(name, value, x_seq) for name, value in node.named_memories())), None)
+    return unreadable(node.named_memories(), x_seq, TYPES[target])
 
 
 def _is_transformed(value: Tensor) -> bool:
     return is_functorch_wrapped_tensor(value) or type(value) not in (Tensor, nn.Parameter)
+
+
+def unreadable(named: Iterable[tuple[str, Any]], x_seq: Tensor, types: tuple[torch.dtype, ...]) -> str | None:
+    """Why a loop cannot read this input, which may have one of these types, or one of these values."""
+    if x_seq.layout != torch.strided:
+        return f"its input has the layout {x_seq.layout}"
+    if x_seq.dtype not in types:
+        return f"its input has the type {x_seq.dtype}"
+    for name, value in named:
+        if reason := unfit(name, value, x_seq):
+            return reason
+    return None
 
 
 def fitting(tensors: list[tuple[str, Tensor]], x_seq: Tensor) -> tuple[list[tuple[str, Tensor]], str | None]:

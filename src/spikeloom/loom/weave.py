@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from spikeloom.loom.available import unavailable
+from spikeloom.loom.backends import unavailable
 from spikeloom.loom.fingerprint import look
 from spikeloom.loom.plan import CannotWeave
 from spikeloom.loom.running import Loops

@@ -126,7 +126,7 @@ class DiehlCook(nn.Module):
         return counts
 
     def _run(self, rates: Tensor, keys: Tensor, memories: dict[str, Tensor], learn: bool) -> Tensor:
-        from spikeloom.loom.available import unavailable
+        from spikeloom.loom.backends import unavailable
 
         if unavailable("numba"):
             from spikeloom.learning.diehl_cook.reference import show
