@@ -201,13 +201,13 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
         if id(function) in seen or of_library(function):
             continue
         seen.add(id(function))
-        own = set(named_in(function.__code__))
+        own = {name for code in _codes_in(function.__code__) for name in code.co_names}
         names |= own
         for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
             if name != "__class__":
                 read.append((cell, name))
                 waiting += [held for held in held_by(cell) if isinstance(held, types.FunctionType)]
-        for name in set(_globals_in(function.__code__)) & function.__globals__.keys():
+        for name in _globals_in(function.__code__) & function.__globals__.keys():
             value = function.__globals__[name]
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
@@ -218,24 +218,19 @@ def read_by(code: type | types.FunctionType) -> tuple[list[tuple[Any, str]], fro
     return read, frozenset(names)
 
 
-def _globals_in(code: types.CodeType) -> Iterator[str]:
+def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code of a function, and of those within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes_in(constant)
+
+
+def _globals_in(code: types.CodeType) -> set[str]:
     """The names of global variables in a function, and in those within it."""
-    yield from (
-        one.argval
-        for one in dis.get_instructions(code)
-        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL")
-    )
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _globals_in(constant)
-
-
-def named_in(code: types.CodeType) -> Iterator[str]:
-    """The names of variables and attributes in a function, and in those within it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from named_in(constant)
+    ways = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL")
+    instructions = (one for within in _codes_in(code) for one in dis.get_instructions(within))
+    return {one.argval for one in instructions if one.opname in ways}
 
 
 def frozen(value: Any, depth: int = 0) -> Any:
