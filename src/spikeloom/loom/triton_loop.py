@@ -162,21 +162,16 @@ class _Function:
 
 def _forward_loop(step: Step, function: _Function, real: str, chunk: int) -> str:
     memories, operands = numbered("m", step.num_memories), numbered("p", step.num_operands)
-    sequences, notes, finals = (prefixed(prefix, memories) for prefix in ("seq", "note", "final"))
 
     def one_step(x: str, t: str) -> list[str]:
         return [
             function.call("forward_step", ["spike", *memories], [x, *memories, *operands]),
             f"store(out, {t}, {_PLACE}, spike)",
-            *(
-                f"store({sequence}, {t}, {_PLACE}, {memory})"
-                for sequence, memory in zip(sequences, memories, strict=True)
-            ),
+            *(f"store(seq_{memory}, {t}, {_PLACE}, {memory})" for memory in memories),
         ]
 
     def noted(row: str) -> list[str]:
-        pairs = zip(notes, memories, strict=True)
-        return [f"note({name}, {row}, {_PLACE}, {memory})" for name, memory in pairs]
+        return [f"note(note_{memory}, {row}, {_PLACE}, {memory})" for memory in memories]
 
     body = [
         *_starts(memories, operands),
@@ -189,37 +184,33 @@ def _forward_loop(step: Step, function: _Function, real: str, chunk: int) -> str
         *_indented(noted(_ROW)),
         f"    x0 = load(x, t, {_PLACE}, real)",
         *_indented(one_step("x0", "t")),
-        *(f"store({final}, 0, {_PLACE}, {memory})" for final, memory in zip(finals, memories, strict=True)),
+        *(f"store(final_{memory}, 0, {_PLACE}, {memory})" for memory in memories),
     ]
     arguments = ["x", *prefixed("start", memories), *prefixed("all", operands), "out"]
-    arguments += [*finals, *sequences, *notes]
+    arguments += [name for prefix in ("final", "seq", "note") for name in prefixed(prefix, memories)]
     return _kernel("forward_loop", arguments, function.literals, [*memories, *operands], real, chunk, body)
 
 
 def _backward_loop(step: Step, function: _Function, back: _Function, real: str, chunk: int) -> str:
     memories, operands = numbered("m", step.num_memories), numbered("p", step.num_operands)
     gradients, learned = numbered("g", step.num_memories), numbered("q", step.num_learned)
-    additions = prefixed("add", learned)
 
     def at(k: int) -> list[str]:
         """The memories before a step of a chunk."""
         return [f"{memory}_{k}" for memory in memories]
 
     def loads(k: int, t: str) -> list[str]:
-        return [
-            f"{name}{k} = load({source}, {t}, {_PLACE}, real)" for name, source in (("x", "x"), ("o", "go"))
-        ]
+        return [f"x{k} = load(x, {t}, {_PLACE}, real)", f"o{k} = load(go, {t}, {_PLACE}, real)"]
 
     def first(row: str) -> list[str]:
-        pairs = zip(at(0), memories, strict=True)
-        return [f"{name} = noted(note_{memory}, {row}, {_PLACE}, {memory})" for name, memory in pairs]
+        return [f"{name}_0 = noted(note_{name}, {row}, {_PLACE}, {name})" for name in memories]
 
     def one_step(k: int, t: str) -> list[str]:
         inputs = [f"x{k}", *at(k), *operands, f"o{k}", *gradients]
         return [
             *(f"{name} = plus({name}, seq_{name}, {t}, {_PLACE}, real)" for name in gradients),
-            back.call("backward_step", ["gradient", *gradients, *additions], inputs),
-            *(f"{total} += {one}" for total, one in zip(learned, additions, strict=True)),
+            back.call("backward_step", ["gradient", *gradients, *prefixed("add", learned)], inputs),
+            *(f"{name} += add_{name}" for name in learned),
             f"store(gx, {t}, {_PLACE}, gradient)",
         ]
 
@@ -244,14 +235,8 @@ def _backward_loop(step: Step, function: _Function, back: _Function, real: str, 
         *(f"store(start_{name}, 0, {_PLACE}, {name})" for name in gradients),
         *(f"total(all_{name}, each_{name}, at, mask, {name})" for name in learned),
     ]
-    arguments = [
-        "x",
-        *prefixed("start", memories),
-        *prefixed("note", memories),
-        *prefixed("all", operands),
-        "go",
-    ]
-    arguments += [*prefixed("final", gradients), *prefixed("seq", gradients), "gx"]
+    arguments = ["x", *prefixed("start", memories), *prefixed("note", memories), *prefixed("all", operands)]
+    arguments += ["go", *prefixed("final", gradients), *prefixed("seq", gradients), "gx"]
     arguments += [*prefixed("start", gradients), *prefixed("all", learned)]
     literals = list(dict.fromkeys([*function.literals, *back.literals]))
     flags = [*memories, *operands, *gradients, *learned]
