@@ -20,7 +20,7 @@ from torch._C._functorch import peek_interpreter_stack
 from spikeloom.errors import BackendError
 from spikeloom.loom.backends import COMPILED, HAS_TRITON, computed_in, effective_backend, misplaced, target_of
 from spikeloom.loom.fingerprint import look, settings_of
-from spikeloom.loom.program import Program
+from spikeloom.loom.program import to_text
 from spikeloom.loom.select import broadcasts, held_back, tell, unreadable
 
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -102,7 +102,7 @@ def program_of(
     settings = tuple(settings_of(node))
     seen = _seen.setdefault(node, set())
     seen.add(settings)
-    text = Program(loops.woven, keep).to_text()  # in a graph, all get a gradient
+    text = to_text(loops.woven, keep)  # in a graph, all get a gradient
     return text, "", paths, settings, len(seen) <= FEW
 
 

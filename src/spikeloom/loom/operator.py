@@ -17,9 +17,9 @@ from torch import Tensor
 
 from spikeloom.errors import BackendError
 from spikeloom.loom.backends import COMPILED, HAS_TRITON
-from spikeloom.loom.program import Program, from_text
+from spikeloom.loom.program import from_text
 from spikeloom.loom.running import TWICE, Call, Loops, time_major
-from spikeloom.loom.step import placed
+from spikeloom.loom.step import Woven, placed
 
 _library = torch.library.Library("spikeloom", "FRAGMENT")
 # The loops follow the strides of what they are given, and so do the strides of their results.
@@ -37,8 +37,6 @@ _library.define(
 
 
 _parsed = functools.lru_cache(256)(from_text)
-
-
 # What compiles, by type of device; elsewhere nothing does.
 _TARGETS = COMPILED if HAS_TRITON else {"cpu": COMPILED["cpu"]}
 
@@ -47,19 +45,19 @@ _TARGETS = COMPILED if HAS_TRITON else {"cpu": COMPILED["cpu"]}
 def _loops(text: str, target: str) -> Loops:
     from spikeloom.loom.weave import loops_of
 
-    return loops_of(_parsed(text).woven, target)
+    return loops_of(_parsed(text)[0], target)
 
 
-def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Program, Tensor]:
-    """The program, and its input with one step after the other in memory."""
-    program = _parsed(text)
-    if len(sources) != program.woven.step.num_memories + program.woven.step.num_operands:
+def _checked(text: str, x: Tensor, sources: Sequence[Tensor]) -> tuple[Woven, Call]:
+    """The step that is to be run, and on what."""
+    woven, keep = _parsed(text)
+    if len(sources) != woven.step.num_memories + woven.step.num_operands:
         raise BackendError(
             f"a woven neuron got {len(sources)} memories and operands; its program says otherwise"
         )
     if x.dim() == 0 or x.dtype not in (torch.float32, torch.float64):
         raise BackendError(f"a woven neuron takes float32 or float64 [T, *], got {x.dtype} {list(x.shape)}")
-    return program, time_major(x)
+    return woven, Call(time_major(x), sources, keep)
 
 
 def _laid_out(gradients: Sequence[Tensor | None], sources: Sequence[Tensor], x: Tensor) -> list[Tensor]:
@@ -69,9 +67,8 @@ def _laid_out(gradients: Sequence[Tensor | None], sources: Sequence[Tensor], x: 
 
 
 def _woven(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
-    program, x = _checked(text, x, sources)
-    loops = _loops(text, _TARGETS.get(x.device.type, "torch"))
-    return list(loops.forward(Call(x, sources, program.keep))[0])
+    _, call = _checked(text, x, sources)
+    return list(_loops(text, _TARGETS.get(x.device.type, "torch")).forward(call)[0])
 
 
 def _woven_backward(
@@ -82,13 +79,12 @@ def _woven_backward(
     arrived: list[bool],
     wanted: list[bool],
 ) -> list[Tensor]:
-    program, x = _checked(text, x, sources)
-    assert len(arrived) == 1 + program.woven.step.num_memories + sum(program.keep)
+    woven, call = _checked(text, x, sources)
+    assert len(arrived) == 1 + woven.step.num_memories + sum(call.keep)
     loops = _loops(text, _TARGETS.get(x.device.type, "torch"))
-    call = Call(x, sources, program.keep)
     to_x, *rest = loops.backward(call, placed(gradients, arrived), wanted)
     assert to_x is not None
-    return [to_x, *_laid_out(rest, sources, x)]
+    return [to_x, *_laid_out(rest, sources, call.x)]
 
 
 # What a graph is told of the results.
@@ -102,9 +98,9 @@ def _like_source(source: Tensor, x: Tensor) -> Tensor:
 
 
 def _woven_fake(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
-    program, x = _checked(text, x, sources)
-    finals = [torch.empty_like(x[0]) for _ in program.keep]
-    return [torch.empty_like(x), *finals, *(torch.empty_like(x) for one in program.keep if one)]
+    _, (x, _, keep, _) = _checked(text, x, sources)
+    finals = [torch.empty_like(x[0]) for _ in keep]
+    return [torch.empty_like(x), *finals, *(torch.empty_like(x) for one in keep if one)]
 
 
 def _woven_backward_fake(
@@ -115,8 +111,8 @@ def _woven_backward_fake(
     arrived: list[bool],
     wanted: list[bool],
 ) -> list[Tensor]:
-    program, x = _checked(text, x, sources)
-    made = [True] * program.woven.step.num_memories + list(program.woven.learned)
+    woven, (x, *_) = _checked(text, x, sources)
+    made = [True] * woven.step.num_memories + list(woven.learned)
     return [torch.empty_like(x)] + [
         _like_source(source, x)
         for source, one, learned in zip(sources, wanted, made, strict=True)
@@ -135,9 +131,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     x, *sources = ctx.saved_tensors
-    program, wanted = _parsed(ctx.program), list(ctx.needs_input_grad[2])
-    frozen = [place for place, learned in enumerate(program.woven.learned) if not learned]
-    if any(wanted[program.woven.step.num_memories + place] for place in frozen):
+    (woven, _), wanted = _parsed(ctx.program), list(ctx.needs_input_grad[2])
+    frozen = [place for place, learned in enumerate(woven.learned) if not learned]
+    if any(wanted[woven.step.num_memories + place] for place in frozen):
         raise BackendError(
             "A parameter of a neuron needs a gradient, but did not when the graph was made. Set its "
             "requires_grad and export the network again."

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from spikeloom.errors import BackendError
@@ -15,37 +14,25 @@ VERSION = 2  # of the format
 _ARGUMENT = re.compile(r"[vc]\d{1,6}")
 
 
-@dataclass(frozen=True)
-class Program:
-    """A step with its numbers, and what is wanted of a run over time.
-
-    Args:
-        woven: the step.
-        keep: the memories of which every step is wanted.
-    """
-
-    woven: Woven
-    keep: tuple[bool, ...]
-
-    def to_text(self) -> str:
-        """JSON, from which :func:`from_text` makes an equal program."""
-        step, forward_literals, backward_literals, learned = self.woven[:4]
-        return json.dumps(
-            {
-                "version": VERSION,
-                "memories": step.num_memories,
-                "operands": step.num_operands,
-                "learned": learned,
-                "keep": self.keep,
-                "forward": _written(step.forward, forward_literals),
-                "backward": _written(step.backward, backward_literals),
-            },
-            separators=(",", ":"),
-        )
+def to_text(woven: Woven, keep: Sequence[bool]) -> str:
+    """A step, and the memories of which every step is wanted, as JSON that :func:`from_text` reads."""
+    step, forward_literals, backward_literals, learned = woven[:4]
+    return json.dumps(
+        {
+            "version": VERSION,
+            "memories": step.num_memories,
+            "operands": step.num_operands,
+            "learned": learned,
+            "keep": keep,
+            "forward": _written(step.forward, forward_literals),
+            "backward": _written(step.backward, backward_literals),
+        },
+        separators=(",", ":"),
+    )
 
 
-def from_text(text: str) -> Program:
-    """The program that :meth:`Program.to_text` wrote.
+def from_text(text: str) -> tuple[Woven, tuple[bool, ...]]:
+    """What :func:`to_text` was given.
 
     Raises:
         BackendError: the text is not such a program. It may come from a file, and becomes code, so nothing is
@@ -68,7 +55,7 @@ def from_text(text: str) -> Program:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BackendError(f"A saved neuron cannot be read: {type(error).__name__}: {error}.") from error
     step = Step(forward, backward, num_memories, num_operands)
-    return Program(Woven(step, forward_literals, backward_literals, learned), keep)
+    return Woven(step, forward_literals, backward_literals, learned), keep
 
 
 def _written(plan: Plan, literals: Sequence[float]) -> dict[str, Any]:
