@@ -82,16 +82,14 @@ class Loops(ABC):
         keep: Sequence[bool],
         window: int | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
-        """Run over time.
+        """Run over time, with autograd.
 
         Args:
             x: ``[T, *]``, of a type and on a device that the loops take.
-            starts: each memory before the first step: a number, or a tensor that broadcasts to a step's
-                shape.
+            starts: memories before the first step: numbers, or tensors that broadcast to a step's shape.
             operands: the tensors that the step reads, which broadcast likewise.
-            keep: the memories of which every step is wanted.
-            window: of average pooling of the output ``[T, N, C, H, W]``, where its size divides H and W, and
-                the loops can do that.
+            keep, window: as of :class:`Call`; the output ``[T, N, C, H, W]`` is pooled where the size divides
+                H and W.
         Returns:
             output ``[T, *]``, the memories after the last step, the memories after every step ``[T, *]`` or
             ``None``

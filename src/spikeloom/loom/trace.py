@@ -6,7 +6,7 @@ shape, on a value, on chance, or on a Python attribute that the step itself chan
 plan, and shows as a difference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from types import MethodType
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikeloom.loom.fingerprint import look
 from spikeloom.loom.isolate import Isolated, uncopied
 from spikeloom.loom.outside import Outside
 from spikeloom.loom.plan import FAILED, Argument, CannotWeave, Literal, Plan, PlanBuilder, Value
@@ -22,27 +23,28 @@ from spikeloom.loom.watching import RandomState, Watch
 from spikeloom.memory import outside_of_checkpoints
 
 
-def trace(
-    module: Any, operands: Sequence[tuple[str, Tensor]], shape: Sequence[int], dtype: torch.dtype
-) -> Woven:
-    """One step, forwards and its gradient, as plans with their literals.
+def plans(node: Any, shape: Sequence[int], dtype: torch.dtype, names: Container[str] | None = None) -> Woven:
+    """One step of ``node``, forwards and its gradient, as plans with their literals.
 
     Args:
-        module: a neuron with ``neuronal_charge``, ``neuronal_fire``, ``neuronal_reset`` and memories.
-        operands: tensors that the step reads, by name.
+        node: a neuron with ``neuronal_charge``, ``neuronal_fire``, ``neuronal_reset`` and memories.
         shape: of a step's input.
         dtype: what is computed in.
+        names: of its tensors that are operands; default: all.
     Raises:
         CannotWeave: with the reason.
     """
-    for name, value in module.__dict__.items():
-        if isinstance(value, MethodType) and value.__self__ is module:
+    operands = [(name, tensor) for name, tensor in look(node)[1] if names is None or name in names]
+    if strange := [name for name, tensor in operands if not tensor.is_floating_point()]:
+        raise CannotWeave(f"'{strange[0].rpartition('.')[2]}' is not floating point")
+    for name, value in node.__dict__.items():
+        if isinstance(value, MethodType) and value.__self__ is node:
             raise CannotWeave(f"its '{name}' is a method that is bound to the neuron itself")
     try:
-        isolated = Isolated(module)
+        isolated = Isolated(node)
     except Exception as error:
         raise CannotWeave(f"it cannot be copied for a trace: {error!r}") from error
-    with Outside(module) as outside, RandomState():
+    with Outside(node) as outside, RandomState():
         return _traced(_Recordable(isolated, outside, operands), shape, dtype)
 
 

@@ -1,36 +1,23 @@
 """From a neuron to its compiled loops."""
 
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any
 
 import torch
 
 from spikeloom.loom.backends import unavailable
-from spikeloom.loom.fingerprint import look
 from spikeloom.loom.plan import CannotWeave
 from spikeloom.loom.running import Loops
 from spikeloom.loom.step import Woven
-from spikeloom.loom.trace import trace
+from spikeloom.loom.trace import plans
 
 _one_at_a_time = threading.Lock()  # PyTorch's dispatch modes are not made for several threads
 
 
-def plans(node: Any, shape: Sequence[int], dtype: torch.dtype, names: Container[str] | None = None) -> Woven:
-    """One step of ``node``, planned, with its tensors of these ``names`` as operands, or all.
-
-    Raises:
-        CannotWeave: with the reason.
-    """
-    operands = [(name, tensor) for name, tensor in look(node)[1] if names is None or name in names]
-    if strange := [name for name, tensor in operands if not tensor.is_floating_point()]:
-        raise CannotWeave(f"'{strange[0].rpartition('.')[2]}' is not floating point")
-    return trace(node, operands, shape, dtype)
-
-
 def weave(
     node: Any,
-    shape: Sequence[int],
+    shape: tuple[int, ...],
     dtype: torch.dtype,
     target: str = "numba",
     names: Container[str] | None = None,
@@ -54,7 +41,7 @@ def weave(
     return loops_of(woven, target)
 
 
-def loops_of(woven: Woven, target: str = "numba") -> Loops:
+def loops_of(woven: Woven, target: str) -> Loops:
     """The loops of a step that was planned, by Numba or Triton; by the interpreter for ``'torch'``."""
     if target == "torch":
         from spikeloom.loom.interpret import InterpretedLoops
