@@ -319,7 +319,7 @@ def test_damaged_compiled_code_is_made_anew(monkeypatch):
         return whole
 
     monkeypatch.setattr(engine, "module", SimpleNamespace(run=Damaged))
-    monkeypatch.setattr("spikeloom.loom.jitted.reload_module", reload_module)
+    monkeypatch.setattr(compiled, "reload_module", reload_module)
     fast, plain = network(), network()
     spikes = fast.learn(images(), range(6))
     assert_same("spikes", reference.show(plain, images(), range(6), learn=True), spikes)
