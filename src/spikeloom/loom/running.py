@@ -195,10 +195,7 @@ def spread(source: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
     """One number, or one per neuron in the memory layout of a step of ``x``."""
     if source.numel() == 1:
         return written(source).to(dtype)
-    step = x[0]
-    if source.shape == step.shape:
-        return laid_out(source, step, dtype)
-    return torch.empty_like(step, dtype=dtype).copy_(source)
+    return laid_out(source.expand(x.shape[1:]), x[0], dtype)
 
 
 def chosen(
