@@ -1,6 +1,5 @@
 """A trained network as one compiled loop over events."""
 
-import functools
 import operator
 import threading
 from collections.abc import Sequence
@@ -20,8 +19,7 @@ from spikeloom.event.program import Program
 from spikeloom.event.record import record
 from spikeloom.event.report import LayerWork, Report
 from spikeloom.loom import numba_job
-from spikeloom.loom.cache import load_module
-from spikeloom.loom.native import Native
+from spikeloom.loom.native import loops_of_file
 
 CHECKED = 4  # time steps, of growing inputs
 DTYPES = (torch.float32, torch.float64)
@@ -178,7 +176,8 @@ class Runner:
         """Run the compiled loop."""
         assert self._state is not None
         arguments = (self._settings, self._program.stages, self._where, x, self._state, out, self._counted)
-        _loops().run_pieces("network", self._dtype, num_samples, *arguments)
+        loops = loops_of_file(Path(__file__).with_name("loops.py"), (numba_job, sparse, stages))
+        loops.run_pieces("network", self._dtype, num_samples, *arguments)
 
     def report(self, num_samples: int = 1) -> Report:
         """What the layers have done since the runner was made, or :meth:`reset_work` was called.
@@ -240,10 +239,3 @@ class Runner:
     def __repr__(self) -> str:
         names = ", ".join(layer.name or layer.kind for layer in self._program.layers)
         return f"Runner(shape={list(self._shape)}, dtype={self._dtype}, layers with weights: {names})"
-
-
-@functools.cache
-def _loops() -> Native:
-    """The compiled loop, loaded once."""
-    source = Path(__file__).with_name("loops.py").read_text()
-    return Native(load_module(source, (numba_job, sparse, stages)))

@@ -35,7 +35,7 @@ class NumbaLoops(Native, Loops):
 
     def __init__(self, module: ModuleType, woven: Woven):
         Native.__init__(self, module)
-        self.driver = driver()
+        self.driver = loops_of_file(Path(__file__).with_name("numba_driver.py"))
         Loops.__init__(self, woven)
         literals = [
             torch.tensor([1.0, 0.0, *values], dtype=torch.float64, device="cpu")
@@ -85,7 +85,7 @@ class NumbaLoops(Native, Loops):
         arguments = [
             (self.address("forward_row", x.dtype), len(keep)),
             (self.address("prepare_forward", real), self.step.num_operands),
-            (self._pooling("pool", real, pooled), self.module.HOISTED[0]),
+            (self.driver.address("pool", real) if pooled else 0, self.module.HOISTED[0]),
             _vector(self.literals[real][0]),
             _sequence(x),
             *inputs,
@@ -124,7 +124,7 @@ class NumbaLoops(Native, Loops):
             (self.address("prepare_forward", real), self.step.num_operands),
             (self.address("prepare_backward", real), forwards),
             (self.address("backward_row", x.dtype), backwards),
-            (self._pooling("spread", real, pooled), self.step.num_learned),
+            (self.driver.address("spread", real) if pooled else 0, self.step.num_learned),
             *map(_vector, self.literals[real]),
             _sequence(x),
             *inputs,
@@ -136,15 +136,6 @@ class NumbaLoops(Native, Loops):
         ]
         self.run("backward", x, arguments, pooled)
         return [to_x, *chosen([*to_starts, *placed(to_operands, self.learned)], sources, wanted)]
-
-    def _pooling(self, name: str, real: torch.dtype, pooled: Pooling | None) -> int:
-        """The function that pools, or spreads gradients; 0 where nothing is pooled."""
-        return self.driver.address(name, real) if pooled else 0
-
-
-def driver() -> Native:
-    """What runs row functions over time, compiled once for all neurons."""
-    return loops_of_file(Path(__file__).with_name("numba_driver.py"))
 
 
 def _sequence(x: Tensor | None) -> Argument:

@@ -87,6 +87,6 @@ class Native:
 
 
 @functools.cache
-def loops_of_file(path: Path) -> Native:
-    """The loops of a file, loaded once."""
-    return Native(load_module(path.read_text()))
+def loops_of_file(path: Path, helpers: tuple[ModuleType, ...] | None = None) -> Native:
+    """The loops of a file, loaded once; ``helpers`` as for :func:`~spikeloom.loom.cache.load_module`."""
+    return Native(load_module(path.read_text(), helpers))
