@@ -168,35 +168,6 @@ def test_settings_of_the_wrong_kind_are_refused():
         neuron.BaseNode()(torch.ones(1))
 
 
-STAYING = [
-    *(neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, neuron.SimpleIFNode),
-    *(neuron.MultiStepIFNode, neuron.MultiStepLIFNode, neuron.MultiStepParametricLIFNode),
-    lambda **given: neuron.SimpleLIFNode(2.0, True, **given),
-    lambda **given: neuron.LIFNode(leak_after_reset=True, **given),
-]
-
-
-@pytest.mark.parametrize("make", STAYING)
-def test_a_reset_that_does_not_end_the_spike_is_refused(make):
-    match = r"`v_reset` must be less than `v_threshold`, got {} and {}: .* at every step .*v_reset=None"
-    for threshold, reset in ((0.0, 0.0), (1.0, 1.5), (-1.0, 0.0), (-0.5, -0.25)):
-        with pytest.raises(ValueError, match=match.format(f"{reset:g}", f"{threshold:g}")):
-            make(v_threshold=threshold, v_reset=reset)
-        make(v_threshold=threshold, v_reset=None)
-        make(v_threshold=torch.tensor(threshold), v_reset=reset)  # may be learned, or differ by neuron
-    make(v_threshold=-1.0, v_reset=-1.5)
-
-
-def test_a_reset_to_the_threshold_where_potentials_do_not_stay():
-    class Sign(neuron.LIFNode):
-        def neuronal_charge(self, x):
-            self.v = x
-
-    assert Sign(v_threshold=0.0)(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0.0, 1.0, 1.0]
-    resonating = neuron.ResonateAndFireNode(v_reset=1.0, step_mode="m")  # as in its source
-    assert 0 < resonating(torch.eye(20)[:, :1] * 9).mean() < 1
-
-
 def test_cupy_is_taken_as_auto_with_a_warning():
     with pytest.warns(UserWarning, match="'cupy' is not needed"):
         node = neuron.IFNode(backend="cupy")

@@ -278,9 +278,7 @@ def test_a_recurrent_container_counts_what_it_feeds_back():
 
 def test_a_layer_that_is_called_twice_counts_twice():
     fc = layer.Linear(3, 3)
-    found = counted(
-        nn.Sequential(fc, neuron.IFNode(v_threshold=-10.0, v_reset=None), fc), torch.ones(T, N, 3)
-    )
+    found = counted(nn.Sequential(fc, neuron.IFNode(v_threshold=-10.0), fc), torch.ones(T, N, 3))
     assert len([row for row in found.layers if row.kind == "Linear"]) == 1
     assert only(found).acs == 2 * T * 9
     assert only(found).ann_macs == 2 * 9
@@ -293,7 +291,7 @@ class Repeats(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.second = nn.Conv2d(1, 2, 3), layer.Conv2d(2, 1, 1, step_mode="m")
-        self.node = neuron.IFNode(step_mode="m", v_threshold=-10.0, v_reset=None)  # always fires
+        self.node = neuron.IFNode(step_mode="m", v_threshold=-10.0)  # always fires
 
     def forward(self, image):
         current = self.first(image)

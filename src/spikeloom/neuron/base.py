@@ -19,9 +19,6 @@ from spikeloom.neuron.setting import ignore_old
 
 _SHOWN_LAST = ("v_threshold", "v_reset", "detach_reset", "step_mode")
 _HIDDEN = ("backend", "store_v_seq")
-# Where the charges, spikes and resets are defined that leave a potential at `v_reset` as long as no input
-# comes. Others decay, swing or adapt from there: a resonating neuron is reset to its threshold in its source.
-_STAYS = tuple(f"spikeloom.neuron.{name}" for name in ("base", "integrate_and_fire", "leaky", "parametric"))
 
 
 class BaseNode(MemoryModule):
@@ -57,9 +54,7 @@ class BaseNode(MemoryModule):
         NaN in the potential comes out as NaN, so that it is not mistaken for silence. An infinite input
         fires, and leaves a NaN behind.
     Raises:
-        TypeError, ValueError: a setting is not a number, or is NaN; or ``v_reset`` is not less than
-            ``v_threshold``, both numbers, in an integrate-and-fire neuron, leaky or not: it would fire for
-            ever.
+        TypeError, ValueError: a setting is not a number, or is NaN.
     Example:
         >>> class Squared(BaseNode):
         ...     def neuronal_charge(self, x):
@@ -100,7 +95,6 @@ class BaseNode(MemoryModule):
             raise ValueError(
                 f"`v_threshold` must be finite where it is subtracted (v_reset=None), got {v_threshold}."
             )
-        self._refuse_endless_spikes()
         self.surrogate_function = checked_surrogate(surrogate_function, type(self).default_surrogate)
         self.detach_reset = detach_reset
         self.backend = backend
@@ -108,19 +102,6 @@ class BaseNode(MemoryModule):
         self._v_steps: list[Tensor] = []  # [t, N, *], of one step or several
         self._v_seq: Any = None
         self.register_memory("v", self.rest)
-
-    def _refuse_endless_spikes(self) -> None:
-        """Refuse a potential that stays at the threshold, or above it, after a reset."""
-        reset, threshold = self.v_reset, self.v_threshold
-        if reset is None or isinstance(threshold, Tensor) or reset < threshold:
-            return
-        parts = (getattr(type(self), f"neuronal_{part}").__module__ for part in ("charge", "fire", "reset"))
-        if all(part in _STAYS for part in parts):
-            raise ValueError(
-                f"`v_reset` must be less than `v_threshold`, got {reset:g} and {threshold:g}: the neuron "
-                "would fire at every step without any input. Raise v_threshold, lower v_reset, or set "
-                "v_reset=None, which subtracts the threshold."
-            )
 
     @property
     def rest(self) -> float:
