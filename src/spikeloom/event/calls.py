@@ -39,12 +39,13 @@ class Call:
     """One operation.
 
     Args:
-        kind: a key of :data:`OPERATIONS`, ``'neuron'``, ``'reshape'``, ``'join'``, or one of arithmetic.
+        kind: a key of :data:`OPERATIONS`, ``'neuron'``, ``'reshape'``, ``'join'``, ``'scale'``, or, of two
+            values, ``'add'``, ``'sub'`` or ``'mul'``.
         name: of the module that does it, in the network.
         sources: numbers of the values that it takes; 0 is the network's input.
         result: number of the value that it gives.
         module: it, if it is one.
-        constants: of arithmetic, what it takes in the place of a source; ``None`` where it takes one.
+        constants: of ``'scale'``, what it multiplies by and what it adds, in double precision.
     """
 
     kind: str
@@ -52,7 +53,7 @@ class Call:
     sources: tuple[int, ...]
     result: int
     module: nn.Module | None = None
-    constants: tuple[Any, ...] = ()
+    constants: tuple[Tensor, ...] = ()
 
 
 class Memory(NamedTuple):
@@ -113,19 +114,21 @@ class Recording:
         bias = shift if bias is None else bias * scale + shift
         return weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias, norm.result
 
-    def scale_and_shift(self, norm: Call) -> tuple[Tensor, Tensor]:
-        """What a normalisation multiplies each number of a sample by, and what it adds to it.
+    def scale_and_shift(self, call: Call) -> tuple[Tensor, Tensor]:
+        """What a normalisation, or arithmetic, multiplies each number of a sample by, and what it adds to it.
 
         Raises:
             ConversionError: it is not one of such inputs.
         """
-        shape = self.shapes[norm.result]
-        if len(shape) != (1 if isinstance(norm.module, nn.BatchNorm1d) else 3):
+        if call.constants:
+            return call.constants[0], call.constants[1]
+        shape = self.shapes[call.result]
+        if len(shape) != (1 if isinstance(call.module, nn.BatchNorm1d) else 3):
             raise ConversionError(
-                f"'{norm.name}' of `net` must take [N, F], or [N, C, H, W] if it is of images; gets "
+                f"'{call.name}' of `net` must take [N, F], or [N, C, H, W] if it is of images; gets "
                 f"{list(shape)}. {CURE}"
             )
-        module: Any = copy.deepcopy(norm.module)
+        module: Any = copy.deepcopy(call.module)
         module, zeros = module.double(), torch.zeros(1, *shape, dtype=torch.float64)
         with torch.no_grad():
             shift, both = module(zeros)[0], module(zeros + 1)[0]

@@ -141,17 +141,12 @@ class Program:
         self.most_inputs = max(self.most_inputs, shape.numel())
         self.most_pixels = max(self.most_pixels, shape[1:].numel())
 
-    def _add_norm(self, call: Call) -> None:
-        self._add_scale(call, *self.recording.scale_and_shift(call))
-
-    def _add_scale(self, call: Call, scale: Any, shift: Any) -> None:
-        shape, rows = self.shapes[call.result], []
-        for one in (scale, shift):
-            values = torch.as_tensor(one, dtype=torch.float64)
-            while values.dim() > len(shape) and len(values) == 1:
-                values = values[0]
-            rows.append(channels_last(values.expand(shape)).to(self.dtype))
+    def _add_scale(self, call: Call) -> None:
+        self._check_shapes(call)
+        rows = [channels_last(one).to(self.dtype) for one in self.recording.scale_and_shift(call)]
         self._row(SCALE, call.sources, call.result, *map(self._hold, rows))
+
+    _add_norm = _add_scale
 
     def _add_neuron(self, call: Call) -> None:
         shape = self.shapes[call.sources[0]]
@@ -235,22 +230,12 @@ class Program:
             self._copy(memory.after, self.places[memory.before])
 
     def _add_arithmetic(self, call: Call) -> None:
-        shape = self.shapes[call.result]
-        if any(self.shapes[source] != shape for source in call.sources):
+        self._check_shapes(call)
+        self._row(_BINARY[call.kind], call.sources, call.result)
+
+    def _check_shapes(self, call: Call) -> None:
+        if any(self.shapes[source] != self.shapes[call.result] for source in call.sources):
             raise self._refusal(call, "add and multiply values of one shape")
-        kind, constants = call.kind, call.constants
-        if len(call.sources) == 2:
-            if kind not in _BINARY:
-                raise self._refusal(call, "not divide by a value")
-            self._row(_BINARY[kind], call.sources, call.result)
-            return
-        number = torch.as_tensor(next(one for one in constants if one is not None), dtype=torch.float64)
-        comes_first = constants[0] is not None  # as in 1 - x
-        if kind == "div" and comes_first:
-            raise self._refusal(call, "not divide by a value")
-        factor = {"add": 1.0, "sub": -1.0 if comes_first else 1.0, "mul": number, "div": 1 / number}[kind]
-        added = {"add": number, "sub": number if comes_first else -number}.get(kind, 0.0)
-        self._add_scale(call, factor, added)
 
     def _count_constant(self) -> int:
         """How many of the first stages depend on nothing but the input."""

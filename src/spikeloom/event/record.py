@@ -114,18 +114,12 @@ def copied(net: nn.Module, name: str) -> nn.Module:
 
 def _alike(one: Recording, other: Recording) -> bool:
     """Whether two steps consist of the same operations, with the same numbers."""
-    if (len(one.calls), one.output, one.memories) != (len(other.calls), other.output, other.memories):
-        return False
-    return all(
-        replace(a, constants=()) == replace(b, constants=())
-        and len(a.constants) == len(b.constants)
-        and all(map(_same, a.constants, b.constants))
-        for a, b in zip(one.calls, other.calls, strict=True)
+    described = [
+        ([replace(call, constants=()) for call in step.calls], step.shapes, step.output, step.memories)
+        for step in (one, other)
+    ]
+    return described[0] == described[1] and all(
+        torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        for call, again in zip(one.calls, other.calls, strict=True)
+        for a, b in zip(call.constants, again.constants, strict=True)
     )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is None or other is None:
-        return one is other
-    one, other = torch.as_tensor(one), torch.as_tensor(other)
-    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)

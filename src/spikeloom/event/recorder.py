@@ -217,15 +217,39 @@ class Recorder(TorchFunctionMode):
                 raise ConversionError(f"{self._where()} must join values that depend on its input. {CURE}")
             self.calls.append(Call("join", where, sources, self.note(result)))
         elif name in ARITHMETIC and not kwargs and len(args) <= 2:
-            self._check_alone(result)
-            if name == "rsub":
-                sources, constants = sources[::-1], constants[::-1]
-            if name == "neg":
-                constants = (None, -1.0)
-            self.calls.append(Call(ARITHMETIC[name], where, sources, self.note(result), None, constants))
+            self._add_arithmetic(name, sources, constants, result)
         else:
             known = name in ARITHMETIC and kwargs
             raise self._unknown(f"{name} with {', '.join(kwargs)}" if known else name)
+
+    def _add_arithmetic(
+        self, name: str, sources: tuple[int, ...], constants: tuple[Any, ...], result: Tensor
+    ) -> None:
+        """Note arithmetic of two values; that of a value and a number scales it, and adds to it."""
+        self._check_alone(result)
+        kind = ARITHMETIC[name]
+        if name == "rsub":
+            sources, constants = sources[::-1], constants[::-1]
+        if name == "neg":
+            constants = (None, -1.0)
+        if kind == "div" and constants[1] is None:
+            raise ConversionError(f"{self._where()} must not divide by a value. {CURE}")
+        made = self.note(result)
+        if len(sources) == 2:
+            self.calls.append(Call(kind, self.inside[-1], sources, made))
+            return
+        number = torch.as_tensor(next(one for one in constants if one is not None), dtype=torch.float64)
+        scale_and_shift = {
+            "add": (1, number),
+            "sub": (1, -number) if constants[0] is None else (-1, number),  # the second: as in 1 - x
+            "mul": (number, 0),
+            "div": (1 / number, 0),
+        }[kind]
+        numbers = tuple(
+            torch.as_tensor(one, dtype=torch.float64).expand_as(result).reshape(self.shapes[made])
+            for one in scale_and_shift
+        )
+        self.calls.append(Call("scale", self.inside[-1], sources, made, constants=numbers))
 
     def _unknown(self, name: str) -> ConversionError:
         return ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")

@@ -241,39 +241,31 @@ class Writer:
         self._joins[call.result] = call.sources
 
     def _add_add(self, call: Call) -> None:
-        self._check_values(call, 2)
+        self._check_shapes(call, "add a value to another of its shape")
         self._sums[call.result] = call.sources
 
     def _add_sub(self, call: Call) -> None:
-        self._check_values(call, 2)
+        self._check_shapes(call, "add a value to another of its shape")
         first, second = call.sources
-        self._sums[call.result] = (first, self._scaled(call, second, -1.0))
+        self._sums[call.result] = (first, self._scaled(call, second, torch.tensor(-1.0)))
 
     def _add_mul(self, call: Call) -> None:
-        self._check_values(call, 1)
-        factor = next(one for one in call.constants if one is not None)
+        raise self._refusal(call, "multiply by a number, which is all that NIR can")
+
+    def _add_scale(self, call: Call) -> None:
+        factor, added = call.constants
+        if added.any():
+            raise self._refusal(call, "add a value to another, which is all that NIR can")
+        self._check_shapes(call, "multiply by a number")
         self._sums[call.result] = (self._scaled(call, call.sources[0], factor),)
 
-    def _add_div(self, call: Call) -> None:
-        self._check_values(call, 1)
-        if call.constants[0] is not None:
-            raise self._refusal(call, "not divide by a value")
-        self._sums[call.result] = (
-            self._scaled(call, call.sources[0], 1.0 / torch.as_tensor(call.constants[1])),
-        )
-
-    def _check_values(self, call: Call, number: int) -> None:
-        """Refuse arithmetic with another number of values, or with values of other shapes."""
-        shapes = {self.shapes[one] for one in (*call.sources, call.result)}
-        if len(call.sources) != number or len(shapes) != 1:
-            what = "add a value to another of its shape" if number == 2 else "multiply by a number"
+    def _check_shapes(self, call: Call, what: str) -> None:
+        if len({self.shapes[one] for one in (*call.sources, call.result)}) != 1:
             raise self._refusal(call, f"{what}, which is all that NIR can")
 
-    def _scaled(self, call: Call, value: int, factor: Any) -> int:
+    def _scaled(self, call: Call, value: int, factor: Tensor) -> int:
+        """A value times a factor."""
         shape = self.shapes[value]
-        factor = torch.as_tensor(factor, dtype=torch.float64)
-        while factor.dim() > len(shape):
-            factor = factor[0]
         name = self._node(f"{call.name}_scale".lstrip("_"), nir.Scale(_array(factor.expand(shape))))
         self._readers.append((value, name))
         return self._value(name, shape)
