@@ -89,11 +89,10 @@ class OTTT(SLTT):
         self, name: str, layer: nn.Module, ran: dict[str, "_Input"], waiting: list["_Input"]
     ) -> Iterator[None]:
         """A block in which ``layer`` saves the trace of its input for the backward pass, not the input."""
-        saving: saved_tensors_hooks | None = None
+        saving = contextlib.ExitStack()
         shown = f"{type(layer).__name__} '{name}'"
 
         def before(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            nonlocal saving
             if name in ran:
                 raise SpikeloomError(f"{shown} runs twice in a time step: OTTT cannot trace it.")
             if self.step_mode == "m" and getattr(layer, "step_mode", None) != "m":
@@ -105,16 +104,11 @@ class OTTT(SLTT):
             x = _as_it_is_saved(layer, inputs[0])
             ran[name] = _Input(name, x if self.step_mode == "m" else x.unsqueeze(0))
             waiting.append(ran[name])
-            entered = saved_tensors_hooks(ran[name].pack, _unpacked)
-            entered.__enter__()  # which raises under a transformation of PyTorch's
-            saving = entered
+            saving.enter_context(saved_tensors_hooks(ran[name].pack, _unpacked))
             return x, *inputs[1:]
 
         def after(_layer: nn.Module, _inputs: Any, _output: Any) -> None:
-            nonlocal saving
-            assert saving is not None
-            saving.__exit__()
-            saving = None
+            saving.close()
             if not ran[name].is_saved and layer.weight.requires_grad:
                 raise SpikeloomError(
                     f"{shown} does not save its input as it is (padding other than zeros, or "
@@ -125,8 +119,7 @@ class OTTT(SLTT):
         try:
             yield
         finally:
-            if saving is not None:  # the layer raised an error
-                saving.__exit__()
+            saving.close()  # if the layer raised an error
             for hook in hooks:
                 hook.remove()
 
