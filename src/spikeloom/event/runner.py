@@ -146,13 +146,11 @@ class Runner:
     def __call__(self, x: Tensor) -> Tensor:
         """A sequence, or a part of it, ``[T, N, *]``."""
         with self._lock:  # its memory is one
-            return self._called(x)
+            return self._run(x)
 
-    def _called(self, x: Tensor) -> Tensor:
+    def _run(self, x: Tensor) -> Tensor:
         self._check(x)
         num_steps, num_samples = x.shape[:2]
-        if self._state is None and num_samples:
-            self._state = self._program.starts.repeat(num_samples, 1)
         if len(self._counted) < num_samples:
             new = np.zeros((num_samples - len(self._counted), *self._counted.shape[1:]), np.int64)
             self._counted = np.concatenate([self._counted, new])
@@ -166,18 +164,15 @@ class Runner:
         settings[stages.CONSTANT] = self._program.constant if is_same else 0
         settings[stages.ACROSS] = 0 if is_same else num_samples * settings[stages.INPUTS]
         if num_samples:
-            self._run(num_samples, x, out)
+            if self._state is None:
+                self._state = self._program.starts.repeat(num_samples, 1)
+            loops = loops_of_file(Path(__file__).with_name("loops.py"), (numba_job, sparse, stages))
+            given = (settings, self._program.stages, self._where, x, self._state, out, self._counted)
+            loops.run_pieces("network", self._dtype, num_samples, *given)
         self._steps += num_steps * num_samples
         if is_same:
             self._steps[: self._program.constant_layers] -= (num_steps - 1) * num_samples
         return out.movedim(-1, 2) if len(shape) == 3 else out
-
-    def _run(self, num_samples: int, x: Tensor, out: Tensor) -> None:
-        """Run the compiled loop."""
-        assert self._state is not None
-        arguments = (self._settings, self._program.stages, self._where, x, self._state, out, self._counted)
-        loops = loops_of_file(Path(__file__).with_name("loops.py"), (numba_job, sparse, stages))
-        loops.run_pieces("network", self._dtype, num_samples, *arguments)
 
     def report(self, num_samples: int = 1) -> Report:
         """What the layers have done since the runner was made, or :meth:`reset_work` was called.
