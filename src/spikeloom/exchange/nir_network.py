@@ -1,5 +1,7 @@
 """The networks that are read from NIR graphs: nodes that give to each other, in circles too."""
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -109,7 +111,4 @@ class RecurrentNIRNetwork(MemoryModule):
 
 
 def _sum(values: Sequence[Tensor]) -> Tensor:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
+    return functools.reduce(operator.add, values)

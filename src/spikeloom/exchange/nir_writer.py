@@ -294,11 +294,7 @@ def _average(window: Any, stride: Any, padding: Any) -> nir.NIRNode:
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:
     """The weights of a grouped convolution with zeros between its groups."""
-    if groups == 1:
-        return weight
-    whole = weight.new_zeros(len(weight), weight.shape[1] * groups, *weight.shape[2:])
-    for rows, columns, part in zip(
-        whole.split(len(weight) // groups), range(groups), weight.chunk(groups), strict=True
-    ):
-        rows[:, columns * weight.shape[1] : (columns + 1) * weight.shape[1]] = part
-    return whole
+    own = weight.unflatten(0, (groups, -1))  # [groups, out, in, ...]
+    whole, every = own.new_zeros(*own.shape[:2], groups, *own.shape[2:]), torch.arange(groups)
+    whole[every, :, every] = own
+    return whole.flatten(2, 3).flatten(0, 1)
