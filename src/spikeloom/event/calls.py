@@ -124,15 +124,20 @@ class Recording:
             return call.constants[0], call.constants[1]
         shape = self.shapes[call.result]
         if len(shape) != (1 if isinstance(call.module, nn.BatchNorm1d) else 3):
-            raise ConversionError(
-                f"'{call.name}' of `net` must take [N, F], or [N, C, H, W] if it is of images; gets "
-                f"{list(shape)}. {CURE}"
+            raise refusal(
+                call.name, f"must take [N, F], or [N, C, H, W] if it is of images; gets {list(shape)}."
             )
         module: Any = copy.deepcopy(call.module)
         module, zeros = module.double(), torch.zeros(1, *shape, dtype=torch.float64)
         with torch.no_grad():
             shift, both = module(zeros)[0], module(zeros + 1)[0]
         return both - shift, shift
+
+
+def refusal(name: str, what: str, cure: str = CURE) -> ConversionError:
+    """Why a network cannot be taken: what its module ``name`` is, does or must do, and the cure."""
+    where = f"'{name}' of `net`" if name else "`net`"
+    return ConversionError(f"{where} {what} {cure}".rstrip())
 
 
 def kind_of(module: nn.Module) -> str | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.errors import ConversionError
-from spikeloom.event.calls import CURE, Call, Recording
+from spikeloom.event.calls import Call, Recording, refusal
 from spikeloom.event.pooling import windows
 from spikeloom.event.stages import (
     ADD,
@@ -246,8 +246,7 @@ class Program:
         return len(self._rows)
 
     def _refusal(self, call: Call, what: str) -> ConversionError:
-        where = f"'{call.name}' of `net`" if call.name else "`net`"
-        return ConversionError(f"{where} must {what}. {CURE}")
+        return refusal(call.name, f"must {what}.")
 
 
 def channels_last(values: Tensor) -> Tensor:

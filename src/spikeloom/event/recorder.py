@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from spikeloom import layer
 from spikeloom.checks import is_number
 from spikeloom.errors import ConversionError
-from spikeloom.event.calls import CURE, Call, Memory, Recording, kind_of
+from spikeloom.event.calls import CURE, Call, Memory, Recording, kind_of, refusal
 from spikeloom.memory import MemoryModule
 from spikeloom.neuron import BaseNode
 
@@ -85,10 +85,7 @@ class Recorder(TorchFunctionMode):
         if len(shape) in (3, 5) and shape[0] == 1:  # a sequence of one step
             shape = shape[1:]
         if len(shape) not in (2, 4) or shape[0] != 1:
-            raise ConversionError(
-                f"{self._where()} must give [N, F] or [N, C, H, W], but gives {list(shape)} for one sample. "
-                f"{CURE}"
-            )
+            raise self._refusal(f"must give [N, F] or [N, C, H, W], but gives {list(shape)} for one sample.")
         self.alive.append(tensor)
         self.shapes.append(shape[1:])
         self.numbers[id(tensor)] = len(self.shapes) - 1
@@ -131,9 +128,9 @@ class Recorder(TorchFunctionMode):
                     value = 0.0
                 self.starts[f"{name}.{key}"] = value
                 if not is_number(value):
-                    raise ConversionError(
-                        f"{self._where()} has the memory '{key}' of {type(module).__name__}, which does not "
-                        f"begin with a number. {CURE}"
+                    raise self._refusal(
+                        f"has the memory '{key}' of {type(module).__name__}, which does not begin with a "
+                        "number."
                     )
             elif isinstance(value, Tensor):
                 self.begun[f"{name}.{key}"] = self.note(value)
@@ -144,7 +141,7 @@ class Recorder(TorchFunctionMode):
             before, after = self.begun.get(f"{name}.{key}"), self.numbers.get(id(value))
             start = self.starts.get(f"{name}.{key}")
             if before is None or after is None or start is None:
-                raise ConversionError(f"{self._where()} must remember tensors, not its '{key}'. {CURE}")
+                raise self._refusal(f"must remember tensors, not its '{key}'.")
             self.memories.append(Memory(before, after, float(start)))
 
     def _add_module(self, kind: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -152,7 +149,7 @@ class Recorder(TorchFunctionMode):
         if number is None and self.is_first:
             return  # of a memory, which is still a number or zeros
         if number is None or not isinstance(output, Tensor):
-            raise ConversionError(f"{self._where()} must take one value, and give one. {CURE}")
+            raise self._refusal("must take one value, and give one.")
         if isinstance(module, MemoryModule) and any(call.module is module for call in self.calls):
             raise self._used_twice()
         if isinstance(module, BaseNode):
@@ -177,9 +174,9 @@ class Recorder(TorchFunctionMode):
                 self.old.update((id(one), one) for one in tree_leaves(result) if isinstance(one, Tensor))
             return result
         if is_old:
-            raise ConversionError(
-                f"{self._where()} uses a tensor of the step before, or a neuron's memory. What an attribute "
-                f"remembers must be a memory: register_memory(). {CURE}"
+            raise self._refusal(
+                "uses a tensor of the step before, or a neuron's memory. What an attribute remembers must "
+                "be a memory: register_memory()."
             )
         sources = tuple(self.numbers[id(one)] for one in given)
         # Copied, as a function may write into them.
@@ -214,7 +211,7 @@ class Recorder(TorchFunctionMode):
             self.calls.append(Call("reshape", where, sources, self.note(result)))
         elif name in JOINS and result.dim() == 2 and args:
             if len(sources) != len(args[0]) and not self.is_first:
-                raise ConversionError(f"{self._where()} must join values that depend on its input. {CURE}")
+                raise self._refusal("must join values that depend on its input.")
             self.calls.append(Call("join", where, sources, self.note(result)))
         elif name in ARITHMETIC and not kwargs and len(args) <= 2:
             self._add_arithmetic(name, sources, constants, result)
@@ -233,7 +230,7 @@ class Recorder(TorchFunctionMode):
         if name == "neg":
             constants = (None, -1.0)
         if kind == "div" and constants[1] is None:
-            raise ConversionError(f"{self._where()} must not divide by a value. {CURE}")
+            raise self._refusal("must not divide by a value.")
         made = self.note(result)
         if len(sources) == 2:
             self.calls.append(Call(kind, self.inside[-1], sources, made))
@@ -252,22 +249,21 @@ class Recorder(TorchFunctionMode):
         self.calls.append(Call("scale", self.inside[-1], sources, made, constants=numbers))
 
     def _unknown(self, name: str) -> ConversionError:
-        return ConversionError(f"{self._where()} calls '{name}', which is not known here. {CURE}")
+        return self._refusal(f"calls '{name}', which is not known here.")
 
     def _check_alone(self, result: Tensor) -> None:
         """Refuse to change a value in place that has another shape elsewhere: that would change there too."""
         storage = result.untyped_storage().data_ptr()
         if any(one is not result and one.untyped_storage().data_ptr() == storage for one in self.alive):
-            raise ConversionError(
-                f"{self._where()} changes a tensor in place that is used elsewhere. Write y = y + x for "
-                "y += x."
+            raise self._refusal(
+                "changes a tensor in place that is used elsewhere. Write y = y + x for y += x.", ""
             )
 
     def _used_twice(self) -> ConversionError:
-        return ConversionError(f"{self._where()} runs twice in a time step, but remembers one. {CURE}")
+        return self._refusal("runs twice in a time step, but remembers one.")
 
-    def _where(self) -> str:
-        return f"'{self.inside[-1]}' of `net`" if self.inside[-1] else "`net`"
+    def _refusal(self, what: str, cure: str = CURE) -> ConversionError:
+        return refusal(self.inside[-1], what, cure)
 
 
 def _keeps_order(index: Any) -> bool:

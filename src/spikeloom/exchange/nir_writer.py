@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom import layer
 from spikeloom.errors import ConversionError
-from spikeloom.event.calls import Call, Memory, Recording
+from spikeloom.event.calls import Call, Memory, Recording, refusal
 from spikeloom.event.window import pair
 from spikeloom.exchange.nir_network import INPUT, OUTPUT
 from spikeloom.exchange.nir_neurons import written
@@ -188,7 +188,7 @@ class Writer:
         try:
             node = written(module, self.shapes[call.sources[0]], self.dt, self.soft_reset)
         except ConversionError as error:
-            raise ConversionError(f"{self._where(call)} {error}") from None
+            raise refusal(call.name, str(error), "") from None
         self._add(call, node)
 
     def _add_delay(self, call: Call) -> None:
@@ -274,10 +274,7 @@ class Writer:
         raise self._refusal(call, f"not call '{call.kind}'")
 
     def _refusal(self, call: Call, what: str) -> ConversionError:
-        return ConversionError(f"{self._where(call)} must {what}. {_CURE}")
-
-    def _where(self, call: Call) -> str:
-        return f"'{call.name}' of `net`" if call.name else "`net`"
+        return refusal(call.name, f"must {what}.", _CURE)
 
 
 def _array(values: Tensor) -> np.ndarray:
