@@ -368,6 +368,13 @@ def test_what_nir_does_not_have_is_refused(net, shape, said):
         export_to_nir(net, shape)
 
 
+def test_nodes_of_a_circle_in_multi_step_mode_are_refused():
+    net = import_from_nir(export_to_nir(TwoBack(), (6,)))
+    functional.set_step_mode(net.nodes, "m")  # they would take the batch for time
+    with pytest.raises(ValueError, match="RecurrentNIRNetwork gives its modules single time steps"):
+        net(torch.rand(N, 6))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_neurons_that_start_elsewhere_are_refused(seed):
     torch.manual_seed(seed)

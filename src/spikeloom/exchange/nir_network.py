@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.memory import MemoryModule
+from spikeloom.layer.recurrent import StepByStep
 from spikeloom.steps import StepModule
 
 INPUT, OUTPUT = "input", "output"
@@ -62,7 +62,7 @@ class NIRNetwork(StepModule, nn.Module):
         return _sum([values[one] for one in self.sources[OUTPUT]])
 
 
-class RecurrentNIRNetwork(MemoryModule):
+class RecurrentNIRNetwork(StepByStep):
     """Nodes that give to each other in circles: some give what they gave in the time step before, 0 at first.
 
     Args:
@@ -74,9 +74,6 @@ class RecurrentNIRNetwork(MemoryModule):
     Shape:
         input and output ``[N, *]`` (single-step) or ``[T, N, *]`` (multi-step).
     """
-
-    step_mode_boundary = True
-    computes_in_float32 = False
 
     def __init__(
         self,
