@@ -37,12 +37,6 @@ class Side(NamedTuple):
         padded = self.size + self.before + self.after
         return (padded - self.dilation * (self.window - 1) - 1) // self.stride + 1
 
-    def target(self, place: int, at: int) -> int | None:
-        """The output for which a place of the window lies on an input, if there is one."""
-        distance = at + self.before - place * self.dilation
-        found = distance // self.stride
-        return found if distance % self.stride == 0 and 0 <= found < self.num_targets else None
-
 
 def sides_of(conv: nn.Conv2d, height: int, width: int) -> tuple[Side, Side]:
     """The window of a convolution over images of this size, downwards and sideways."""
@@ -55,16 +49,17 @@ def sides_of(conv: nn.Conv2d, height: int, width: int) -> tuple[Side, Side]:
 
 
 @lru_cache(maxsize=1024)
-def covered(side: Side) -> int:
-    """How often a place of the window lies on an input, over all outputs."""
-    return sum(side.target(place, at) is not None for place in range(side.window) for at in range(side.size))
-
-
-@lru_cache(maxsize=1024)
 def targets(side: Side) -> np.ndarray:
     """The output for each place of the window and each input; ``num_targets`` where there is none."""
-    found = [[side.target(place, at) for at in range(side.size)] for place in range(side.window)]
-    return np.array([[side.num_targets if one is None else one for one in row] for row in found], np.uintp)
+    distances = np.arange(side.size) + side.before - np.arange(side.window)[:, None] * side.dilation
+    found, rest = np.divmod(distances, side.stride)
+    is_one = (rest == 0) & (found >= 0) & (found < side.num_targets)
+    return np.where(is_one, found, side.num_targets).astype(np.uintp)
+
+
+def covered(side: Side) -> int:
+    """How often a place of the window lies on an input, over all outputs."""
+    return int((targets(side) < side.num_targets).sum())
 
 
 @lru_cache(maxsize=1024)
@@ -76,8 +71,8 @@ def runs(side: Side, joined: bool) -> np.ndarray:
     """
     table = np.zeros((side.size, side.window + 1, 3), np.uintp)
     for at in range(side.size):
-        places = [(side.target(side.window - 1 - place, at), place) for place in range(side.window)]
-        pairs = [(target, place) for target, place in places if target is not None]
+        backwards = enumerate(targets(side)[::-1, at].tolist())
+        pairs = [(target, place) for place, target in backwards if target < side.num_targets]
         # What stays the same along a run, in which outputs and places grow by 1.
         numbered = enumerate(pairs)
         alike = groupby(numbered, lambda one: (one[1][0] - one[0], one[1][1] - one[0], not joined and one[0]))
