@@ -41,6 +41,7 @@ class MSTDPETLearner(RewardLearner):
         tensor([[0.0303]])
     """
 
+    REMEMBERED = ("eligibility", "trace_e")
     eligibility: Tensor | None
     trace_e: Tensor | None
 
@@ -59,8 +60,6 @@ class MSTDPETLearner(RewardLearner):
         self._decay = exponential_decay("tau_trace", tau_trace)
         super().__init__(step_mode, synapse, sn, tau_pre, tau_post, f_pre, f_post)
         self.tau_trace = tau_trace
-        self.register_memory("eligibility", None)
-        self.register_memory("trace_e", None)
 
     def _rewarded(self, reward: Tensor, post: Tensor) -> Tensor:
         if reward.numel() != 1:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,12 @@ class RewardLearner(SynapseLearner):
     """
 
     _step_modes = ("s",)
+    REMEMBERED: ClassVar[tuple[str, ...]]
+    """Memories beside the traces: what a reward is for."""
     trace_pre: Tensor | None
     trace_post: Tensor | None
 
+    @takes_batch_size
     def __init__(
         self,
         step_mode: str,
@@ -43,14 +46,14 @@ class RewardLearner(SynapseLearner):
         sn: nn.Module,
         tau_pre: float,
         tau_post: float,
-        f_pre: Modulation,
-        f_post: Modulation,
+        f_pre: Modulation = identity,
+        f_post: Modulation = identity,
     ):
         super().__init__(step_mode, synapse, sn, f_pre, f_post)
         self.tau_pre, self.tau_post = tau_pre, tau_post
         self._decays = exponential_decay("tau_pre", tau_pre), exponential_decay("tau_post", tau_post)
-        self.register_memory("trace_pre", None)
-        self.register_memory("trace_post", None)
+        for name in ("trace_pre", "trace_post", *self.REMEMBERED):
+            self.register_memory(name, None)
 
     @torch.no_grad()
     def step(self, reward: float | Tensor, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
@@ -125,21 +128,8 @@ class MSTDPLearner(RewardLearner):
         tensor([[0.3033]])
     """
 
+    REMEMBERED = ("last",)
     last: tuple[Tensor, ...] | None
-
-    @takes_batch_size
-    def __init__(
-        self,
-        step_mode: str,
-        synapse: Synapse,
-        sn: nn.Module,
-        tau_pre: float,
-        tau_post: float,
-        f_pre: Modulation = identity,
-        f_post: Modulation = identity,
-    ):
-        super().__init__(step_mode, synapse, sn, tau_pre, tau_post, f_pre, f_post)
-        self.register_memory("last", None)
 
     def _rewarded(self, reward: Tensor, post: Tensor) -> Tensor:
         if reward.dim() and (reward.shape != post.shape[:1] or post.dim() < self.synapse.weight.dim()):
