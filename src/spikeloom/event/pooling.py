@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from spikeloom import layer
+from spikeloom.event.calls import Call, refusal
 from spikeloom.event.window import pair
 
 
@@ -24,25 +25,30 @@ class Windows(NamedTuple):
     columns: np.ndarray
 
 
-def windows(module: Any, shape: torch.Size, to_shape: torch.Size) -> Windows | str:
-    """The windows of a pooling of one sample; or what it would have to do."""
+def windows(call: Call, shape: torch.Size, to_shape: torch.Size) -> Windows:
+    """The windows of a pooling of one sample.
+
+    Raises:
+        ConversionError: it does what the compiled loop cannot.
+    """
+    module: Any = call.module
     if isinstance(module, layer.VotingLayer):
         if len(shape) != 1:
-            return f"take [N, F], gets images {list(shape)}"
+            raise refusal(call.name, f"must take [N, F], gets images {list(shape)}.")
         voters = module.voting_size
         one, votes = _strided(1, 1, 1, 1, 0), _strided(shape[0], to_shape[0], voters, voters, 0)
         return Windows([1, shape[0], 1, to_shape[0], 0, voters], one, votes)
     if len(shape) != 3:
-        return f"take images, gets {list(shape)}"
+        raise refusal(call.name, f"must take images, gets {list(shape)}.")
     sizes = [shape[0], shape[2], *to_shape[1:]]
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return Windows([*sizes, 0, 0], *map(_adaptive, shape[1:], to_shape[1:]))
     is_max = isinstance(module, nn.MaxPool2d)
     size, stride, padding = map(pair, (module.kernel_size, module.stride, module.padding))
     if is_max and (pair(module.dilation) != (1, 1) or module.return_indices):
-        return "pool without dilation and without indices"
+        raise refusal(call.name, "must pool without dilation and without indices.")
     if not is_max and module.ceil_mode:
-        return "average whole windows, without ceil_mode"
+        raise refusal(call.name, "must average whole windows, without ceil_mode.")
     counts_all = is_max or module.count_include_pad
     divisor = getattr(module, "divisor_override", None) or (size[0] * size[1] if counts_all else 0)
     rows, columns = map(_strided, shape[1:], to_shape[1:], size, stride, padding)

@@ -162,32 +162,14 @@ class Program:
                 raise self._refusal(call, f"remember numbers, not {start!r} in its '{name}'")
         step = row_function(module, x, [starts[name] for name in module._memories])
         places = [self._memorise(channels_last(one[0])) for one in step.memories]
-        words = [
-            x.numel(),
-            self._hold(step.literals),
-            0,
-            *[0] * len(places),
-            *map(self._hold, step.constants),
-            0,
-        ]
-        given = self._hold(np.array(words, np.int64))
-        self._row(
-            NEURON,
-            call.sources,
-            call.result,
-            given,
-            len(words),
-            len(places),
-            min(places, default=0),
-            step.address,
-        )
+        held = self._hold(step.literals), *map(self._hold, step.constants)
+        words = [x.numel(), held[0], 0, *[0] * len(places), *held[1:], 0]  # 0: what the loop fills in
+        given = self._hold(np.array(words, np.int64)), len(words), len(places), min(places, default=0)
+        self._row(NEURON, call.sources, call.result, *given, step.address)
         self.most_words = max(self.most_words, len(words))
 
     def _add_pool(self, call: Call) -> None:
-        shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
-        found = windows(call.module, shape, to_shape)
-        if isinstance(found, str):
-            raise self._refusal(call, found)
+        found = windows(call, self.shapes[call.sources[0]], self.shapes[call.result])
         sizes = np.array(found.sizes, np.int64)
         self._row(POOL, call.sources, call.result, *map(self._hold, (sizes, found.rows, found.columns)))
 

@@ -176,12 +176,8 @@ class Writer:
             self._add(call, nir.Affine(_array(scale.diag()), _array(shift)))
             return
         scale, shift = (one.reshape(len(one), -1)[:, 0] for one in (scale, shift))
-        self._add(
-            call,
-            nir.Conv2d(
-                (shape[1], shape[2]), _array(scale.diag()[:, :, None, None]), 1, 0, 1, 1, _array(shift)
-            ),
-        )
+        weight = _array(scale.diag()[:, :, None, None])
+        self._add(call, nir.Conv2d((shape[1], shape[2]), weight, 1, 0, 1, 1, _array(shift)))
 
     def _add_neuron(self, call: Call) -> None:
         module: Any = call.module
@@ -210,23 +206,21 @@ class Writer:
             votes = torch.eye(to_shape[0]).repeat_interleave(module.voting_size, 1) / module.voting_size
             self._add(call, nir.Linear(_array(votes)))
         elif isinstance(module, nn.AdaptiveAvgPool2d):
-            if any(size % to_size for size, to_size in zip(shape[1:], to_shape[1:], strict=True)):
+            window = np.array(shape[1:]) // to_shape[1:]
+            if (window * to_shape[1:] != shape[1:]).any():
                 raise self._refusal(call, "have windows of one size, so an output that divides the input")
-            window = [size // to_size for size, to_size in zip(shape[1:], to_shape[1:], strict=True)]
-            self._add(call, _average(window, window, [0, 0]))
-        elif isinstance(module, nn.AvgPool2d) and module.divisor_override == 1 and not module.ceil_mode:
-            sizes = (_pair(one) for one in (module.kernel_size, module.stride, module.padding))
-            self._add(call, nir.SumPool2d(*sizes))
+            self._add(call, nir.AvgPool2d(window, window, np.array([0, 0])))
         elif not isinstance(module, nn.AvgPool2d):
             raise self._refusal(call, "take averages: NIR has no maximum")
-        elif (
-            module.ceil_mode
-            or module.divisor_override
-            or (_pair(module.padding).any() and not module.count_include_pad)
-        ):
-            raise self._refusal(call, "divide by its window (ceil_mode=False, count_include_pad=True)")
         else:
-            self._add(call, _average(module.kernel_size, module.stride, module.padding))
+            sizes = [np.array(pair(one)) for one in (module.kernel_size, module.stride, module.padding)]
+            leaves_out = sizes[2].any() and not module.count_include_pad  # the padding
+            if module.divisor_override == 1 and not module.ceil_mode:
+                self._add(call, nir.SumPool2d(*sizes))
+            elif module.ceil_mode or module.divisor_override or leaves_out:
+                raise self._refusal(call, "divide by its window (ceil_mode=False, count_include_pad=True)")
+            else:
+                self._add(call, nir.AvgPool2d(*sizes))
 
     def _add_reshape(self, call: Call) -> None:
         shape, to_shape = self.shapes[call.sources[0]], self.shapes[call.result]
@@ -279,14 +273,6 @@ class Writer:
 
 def _array(values: Tensor) -> np.ndarray:
     return values.detach().double().contiguous().numpy()
-
-
-def _pair(value: Any) -> np.ndarray:
-    return np.array(pair(value))
-
-
-def _average(window: Any, stride: Any, padding: Any) -> nir.NIRNode:
-    return nir.AvgPool2d(_pair(window), _pair(stride), _pair(padding))
 
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:
