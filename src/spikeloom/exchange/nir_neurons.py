@@ -55,7 +55,12 @@ def written(node: neuron.BaseNode, shape: torch.Size, dt: float, soft_reset: boo
         """One number for each neuron."""
         return torch.as_tensor(value, dtype=torch.float64).detach().expand(1, *shape)[0].numpy().copy()
 
-    return write(node, full, dt)
+    fires = not isinstance(node, neuron.NonSpikingBaseNode)
+    numbers = write(node, full, dt) | (_firing(node, full) if fires else {})
+    if isinstance(node, ThresholdNode):
+        return nir.Threshold(numbers["v_threshold"])
+    kind = ("Cuba" if "tau_syn" in numbers else "") + ("LI" if "v_leak" in numbers else "I")
+    return getattr(nir, kind + "F" * fires)(**numbers)
 
 
 def _steps_like(node: neuron.BaseNode, cls: type) -> bool:
@@ -63,90 +68,73 @@ def _steps_like(node: neuron.BaseNode, cls: type) -> bool:
 
 
 Full = Callable[[Any], np.ndarray]
+Numbers = dict[str, Any]
+"""The arguments of a node of NIR: it has a leak if there is ``v_leak``, and a current if there is
+``tau_syn``."""
 
 
-def _firing(node: Any, full: Full) -> dict[str, Any]:
+def _firing(node: Any, full: Full) -> Numbers:
     """What all neurons have that fire; NIR's fire above their threshold."""
     below = np.nextafter(full(node.v_threshold).astype(np.float32), np.float32(-np.inf))
-    firing = {"v_threshold": below.astype(np.float64), "v_reset": full(node.rest)}
+    v_reset = full(getattr(node, "v_after_spike", node.rest))
+    firing = {"v_threshold": below.astype(np.float64), "v_reset": v_reset}
     return firing if node.v_reset is not None else {**firing, "metadata": {RESET: "subtract"}}
 
 
-def _write_if(node: neuron.IFNode, full: Full, dt: float) -> nir.NIRNode:
-    return nir.IF(r=full(1.0 / dt), **_firing(node, full))
+def _if(_node: neuron.BaseNode, full: Full, dt: float) -> Numbers:
+    return {"r": full(1.0 / dt)}
 
 
-def _write_lif(node: Any, full: Full, dt: float) -> nir.NIRNode:
+def _lif(node: Any, full: Full, dt: float) -> Numbers:
     tau = 1.0 / node.w.double().sigmoid() if isinstance(node, neuron.ParametricLIFNode) else node.tau
     if not np.isfinite(full(tau)).all():
         raise ConversionError("never leaks (tau is infinite). Use an IFNode.")
     r = full(1.0) if node.decay_input else full(tau)
-    return nir.LIF(tau=full(tau) * dt, r=r, v_leak=full(node.rest), **_firing(node, full))
+    return {"tau": full(tau) * dt, "r": r, "v_leak": full(node.rest)}
 
 
-def _write_cuba(node: neuron.CubaLIFNode, full: Full, dt: float) -> nir.NIRNode:
+def _li(node: neuron.NonSpikingLIFNode, full: Full, dt: float) -> Numbers:
+    return {"tau": full(node.tau) * dt, "r": full(1.0), "v_leak": full(0.0)}
+
+
+def _cuba(node: neuron.CubaLIFNode, full: Full, dt: float) -> Numbers:
     left = full(node.c_decay), full(node.v_decay)
     if any((one >= 1).any() for one in left):
         raise ConversionError(
             "never forgets (c_decay or v_decay is 1), which NIR's CubaLIF cannot. Lower it."
         )
     tau_syn, tau_mem = (1.0 / (1.0 - one) for one in left)  # in time steps
-    return nir.CubaLIF(
-        tau_syn=tau_syn * dt,
-        tau_mem=tau_mem * dt,
-        r=tau_mem,
-        v_leak=full(node.rest),
-        w_in=tau_syn,
-        **_firing(node, full),
-    )
+    times = {"tau_syn": tau_syn * dt, "tau_mem": tau_mem * dt, "w_in": tau_syn}
+    return {**times, "r": tau_mem, "v_leak": full(node.rest)}
 
 
-def _write_li(node: neuron.NonSpikingLIFNode, full: Full, dt: float) -> nir.NIRNode:
-    return nir.LI(tau=full(node.tau) * dt, r=full(1.0), v_leak=full(0.0))
-
-
-def _write_i(_node: neuron.NonSpikingIFNode, full: Full, dt: float) -> nir.NIRNode:
-    return nir.I(r=full(1.0 / dt))
-
-
-def _write_euler(node: Any, full: Full, dt: float) -> nir.NIRNode:
-    """A neuron that was read from NIR."""
-    leak, gain, fires = full(node.leak), full(node.gain), isinstance(node, EulerNode)
-    firing = _firing(node, full) if fires else {}
-    if fires and node.v_reset is not None:
-        firing["v_reset"] = full(node.v_after_spike)
+def _euler(node: Any, full: Full, dt: float) -> Numbers:
+    """Those of a neuron that was read from NIR."""
+    leak, gain = full(node.leak), full(node.gain)
     if not node.has_current and not leak.any():
-        return nir.IF(r=gain / dt, **firing) if fires else nir.I(r=gain / dt)
+        return {"r": gain / dt}
     if not leak.all() or (node.has_current and not full(node.current_leak).all()):
         raise ConversionError("leaks in some neurons only, which NIR cannot say. Make two layers of it.")
-    leaky = {"r": gain / leak, "v_leak": full(node.v_leak), **firing}
+    leaky = {"r": gain / leak, "v_leak": full(node.v_leak)}
     if not node.has_current:
-        return nir.LIF(tau=dt / leak, **leaky) if fires else nir.LI(tau=dt / leak, **leaky)
+        return {"tau": dt / leak, **leaky}
     current_leak = full(node.current_leak)
-    times = {
-        "tau_mem": dt / leak,
-        "tau_syn": dt / current_leak,
-        "w_in": full(node.current_gain) / current_leak,
-    }
-    return nir.CubaLIF(**times, **leaky) if fires else nir.CubaLI(**times, **leaky)
+    w_in = full(node.current_gain) / current_leak
+    return {"tau_mem": dt / leak, "tau_syn": dt / current_leak, "w_in": w_in, **leaky}
 
 
-def _write_threshold(node: ThresholdNode, full: Full, _dt: float) -> nir.NIRNode:
-    return nir.Threshold(threshold=_firing(node, full)["v_threshold"])
-
-
-_WRITERS: dict[type[neuron.BaseNode], Callable[[Any, Full, float], nir.NIRNode]] = {
-    neuron.IFNode: _write_if,
-    neuron.SimpleIFNode: _write_if,
-    neuron.LIFNode: _write_lif,
-    neuron.SimpleLIFNode: _write_lif,
-    neuron.ParametricLIFNode: _write_lif,
-    neuron.CubaLIFNode: _write_cuba,
-    neuron.NonSpikingLIFNode: _write_li,
-    neuron.NonSpikingIFNode: _write_i,
-    EulerNode: _write_euler,
-    EulerIntegrator: _write_euler,
-    ThresholdNode: _write_threshold,
+_WRITERS: dict[type[neuron.BaseNode], Callable[[Any, Full, float], Numbers]] = {
+    neuron.IFNode: _if,
+    neuron.SimpleIFNode: _if,
+    neuron.LIFNode: _lif,
+    neuron.SimpleLIFNode: _lif,
+    neuron.ParametricLIFNode: _lif,
+    neuron.CubaLIFNode: _cuba,
+    neuron.NonSpikingLIFNode: _li,
+    neuron.NonSpikingIFNode: _if,
+    EulerNode: _euler,
+    EulerIntegrator: _euler,
+    ThresholdNode: lambda *_: {},
 }
 
 
