@@ -5,6 +5,7 @@ one by one. What is not known is refused: it would be missing from the loop.
 """
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,8 +62,8 @@ class Recorder(TorchFunctionMode):
         self.note(x)
         handles = []
         for name, module, kind in [(name, one, kind_of(one)) for name, one in self.net.named_modules()]:
-            handles.append(module.register_forward_pre_hook(self._before(name, kind)))
-            handles.append(module.register_forward_hook(self._after(name, kind)))
+            handles.append(module.register_forward_pre_hook(partial(self._before, name, kind)))
+            handles.append(module.register_forward_hook(partial(self._after, name, kind)))
         try:
             with torch.no_grad(), self:
                 output = self.net(x)
@@ -91,30 +92,26 @@ class Recorder(TorchFunctionMode):
         self.numbers[id(tensor)] = len(self.shapes) - 1
         return len(self.shapes) - 1
 
-    def _before(self, name: str, kind: str | None) -> Any:
-        def hook(module: nn.Module, _args: Any) -> None:
-            self.inside.append(name)
-            if self.closed or kind is not None:
-                self.closed += 1
-            if isinstance(module, BaseNode):
-                if self.is_first:
-                    self.starts[name] = dict(module.named_memories())
-            elif isinstance(module, MemoryModule) and not self.closed:
-                self._enter(name, module)
+    def _before(self, name: str, kind: str | None, module: nn.Module, _args: Any) -> None:
+        self.inside.append(name)
+        if self.closed or kind is not None:
+            self.closed += 1
+        if isinstance(module, BaseNode):
+            if self.is_first:
+                self.starts[name] = dict(module.named_memories())
+        elif isinstance(module, MemoryModule) and not self.closed:
+            self._enter(name, module)
 
-        return hook
-
-    def _after(self, name: str, kind: str | None) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if self.closed:
-                self.closed -= 1
-                if kind is not None and not self.closed:
-                    self._add_module(kind, module, args, output)
-            elif isinstance(module, MemoryModule) and not self.is_first:
-                self._leave(name, module)
-            self.inside.pop()
-
-        return hook
+    def _after(
+        self, name: str, kind: str | None, module: nn.Module, args: tuple[Any, ...], output: Any
+    ) -> None:
+        if self.closed:
+            self.closed -= 1
+            if kind is not None and not self.closed:
+                self._add_module(kind, module, args, output)
+        elif isinstance(module, MemoryModule) and not self.is_first:
+            self._leave(name, module)
+        self.inside.pop()
 
     def _enter(self, name: str, module: MemoryModule) -> None:
         """Note the memories of a module that is no neuron, as values that a step begins with."""

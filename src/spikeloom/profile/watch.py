@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -66,8 +67,8 @@ class Watch(TorchFunctionMode):
         self._not_counted: dict[tuple[str, str], int] = {}  # function and module: calls
         self._weights: set[int] = set()  # addresses of those that were counted
         for name, module in self.modules.items():
-            module.register_forward_pre_hook(self._enter(name))
-            module.register_forward_hook(self._leave(name))
+            module.register_forward_pre_hook(partial(self._enter, name))
+            module.register_forward_hook(partial(self._leave, name))
 
     def __torch_function__(
         self,
@@ -101,25 +102,19 @@ class Watch(TorchFunctionMode):
         seen.rows += math.prod(call.batch[: 2 if call.batch[:2] == self.size else 1])
         self._weights.add(call.weight.untyped_storage().data_ptr())
 
-    def _enter(self, name: str) -> Callable[..., None]:
-        def enter(*_: Any) -> None:
-            self._running.append(name)
-            self.seen.setdefault(name, Seen())
+    def _enter(self, name: str, *_call: Any) -> None:
+        self._running.append(name)
+        self.seen.setdefault(name, Seen())
 
-        return enter
-
-    def _leave(self, name: str) -> Callable[..., None]:
-        def leave(module: nn.Module, _args: Any, output: Any) -> None:
-            self._running.pop()
-            if not isinstance(output, Tensor):
-                return
-            seen = self.seen[name]
-            seen.output_shape = self._of_one_sample(module, output.shape)
-            if is_neuron(module):
-                seen.outputs += output.numel()
-                seen.spikes += int(output.count_nonzero())
-
-        return leave
+    def _leave(self, name: str, module: nn.Module, _args: Any, output: Any) -> None:
+        self._running.pop()
+        if not isinstance(output, Tensor):
+            return
+        seen = self.seen[name]
+        seen.output_shape = self._of_one_sample(module, output.shape)
+        if is_neuron(module):
+            seen.outputs += output.numel()
+            seen.spikes += int(output.count_nonzero())
 
     def _of_one_sample(self, module: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
         """A shape without time and batch; a network in single-step mode may call a module with one step."""
