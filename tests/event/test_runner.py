@@ -498,6 +498,8 @@ class Elsewhere(nn.Module):
         (Apply(lambda x: x * 2 if 1.0 in x else x), "calls 'contains'"),
         (Apply(lambda x: x / x.shape[0]), "for each sample"),
         (Apply(lambda x: x.add(x, alpha=2)), "calls 'add with alpha'"),
+        (Apply(lambda x: x / (x + 1)), "must not divide by a value"),
+        (Apply(lambda x: torch.ones(4) / x), "must not divide by a value"),
         (nn.BatchNorm1d(4, track_running_stats=False), "statistics of each batch"),
         (Twice(layer.SynapseFilter()), "'module' of `net` runs twice"),
         (Transposed(), "calls"),
