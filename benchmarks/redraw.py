@@ -3,12 +3,15 @@
     python benchmarks/redraw.py            all of them
     python benchmarks/redraw.py --out DIR  into another folder
 
-The curves of ``spike_time_failures`` are computed again, of the same neurons. What needs a trained network is
-not drawn: the figures of ``eprop``, ``diehl-cook``, ``stdp-fc`` and ``profile``.
+The curves of ``spike_time_failures`` are computed again, of the same neurons; the Python blocks of
+docs/neurons.md draw ``neurons`` and ``surrogates``. What needs a trained network is not drawn: the figures of
+``eprop``, ``diehl-cook``, ``stdp-fc`` and ``profile``.
 """
 
 import argparse
+import contextlib
 import json
+import re
 from pathlib import Path
 
 import bench_plasticity
@@ -43,6 +46,15 @@ def draw_curves(name: str, history: list[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def draw_page(name: str, out: Path) -> None:
+    """The figures that the Python blocks of a page save, in the folder ``out``."""
+    page = (measure.ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    namespace = {}
+    with contextlib.chdir(out), contextlib.redirect_stdout(None):
+        for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+            exec(block, namespace)
+
+
 def main() -> None:
     """Draw every figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -58,6 +70,7 @@ def main() -> None:
         found = json.loads((measure.RESULTS / f"ann2snn-{dataset}.json").read_text())
         figure = ann2snn.draw_accuracy(found["accuracy_over_time"], f"Converted networks on {dataset}")
         figure.savefig(out / f"ann2snn-{dataset}.png", dpi=120)
+    draw_page("neurons", out)
     rows = measure.rows_in(measure.RESULTS / "spike_time_failures.json")
     spike_time_failures.draw(spike_time_failures.populations(), rows, out / "spike_time_failures.png")
 
