@@ -64,6 +64,7 @@ def test_every_run_and_every_recipe_is_on_the_page():
 
 NAMED_BY_HAND = (
     "dspike-cifar10-57-epochs",
+    "sew-resnet-cifar10-46-epochs",
     "eprop-evidence-symmetric-100-neurons-two-threads",
     "lif-fc-digits-one-thread",
     "spikeprop-landsat-centre",
