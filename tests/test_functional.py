@@ -118,6 +118,15 @@ def test_reset_net_does_not_warn_of_what_may_stand_in_two_places():
     functional.reset_net(nn.ModuleList([node, nn.Sequential(nn.Linear(3, 3), node)]))  # two names for one
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TorchScript
+@pytest.mark.parametrize("features", [nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.ReLU())])
+def test_reset_net_passes_over_scripted_modules(features):
+    net = nn.Sequential(torch.jit.script(features), neuron.LIFNode())
+    net(torch.rand(2, 3))
+    functional.reset_net(net)
+    assert net[1].v == 0.0
+
+
 def test_an_attribute_called_reset_that_is_no_method_is_left_alone():
     net = make_net()
     net.reset = net.detach = None

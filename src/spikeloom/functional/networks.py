@@ -43,7 +43,7 @@ def reset_net(net: nn.Module) -> None:
         )
     in_rows: set[nn.Module] = set()
     for name, module in net.named_modules():
-        if type(module).forward is nn.Sequential.forward and module not in in_rows:
+        if _is_row(module) and module not in in_rows:
             _warn_of_shared_memories(module, name, in_rows)
         reset = getattr(module, "reset", None)
         if not callable(reset):
@@ -60,6 +60,12 @@ def reset_net(net: nn.Module) -> None:
             ) from error
 
 
+def _is_row(module: nn.Module) -> bool:
+    """Whether the modules within run one after the other. A scripted one is no ``nn.Sequential``, and its
+    class has no ``forward`` to ask for."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
 def _warn_of_shared_memories(row: nn.Module, name: str, in_rows: set[nn.Module]) -> None:
     """Warn if layers that run one after the other are the same one, with memories. In a ``forward`` of one's
     own a network may do what it wants with a module; :mod:`spikeloom.diagnose` sees what it does.
@@ -73,7 +79,7 @@ def _warn_of_shared_memories(row: nn.Module, name: str, in_rows: set[nn.Module])
     waiting = [(name, row)]
     while waiting:
         place, module = waiting.pop()
-        if type(module).forward is nn.Sequential.forward:
+        if _is_row(module):
             in_rows.add(module)
             children = reversed(module._modules.items())
             waiting += [(f"{place}.{key}" if place else key, one) for key, one in children if one is not None]
