@@ -681,6 +681,38 @@ def test_a_saved_state_can_be_loaded_again_and_again():
         assert len(net.v_seq) == 2
 
 
+class Noting(neuron.IFNode):
+    """Leaves its last input for others to look at."""
+
+    def neuronal_charge(self, x):
+        self.current = x * 2
+        super().neuronal_charge(x)
+
+
+class NotingByFunction(Noting):
+    def single_step_functional_forward(self, inputs, states, **kwargs):
+        return super().single_step_functional_forward(inputs, states, **kwargs)
+
+
+@pytest.mark.parametrize("cls", [Noting, NotingByFunction])
+def test_what_a_step_notes_is_no_memory_after_a_state_was_loaded(cls):
+    """Pytest makes an error of the warning that it is taken for one."""
+    node, state = cls(), (torch.zeros(2),)
+    for _ in range(3):
+        (spike,), state = node.single_step_functional_forward((torch.ones(2),), state)
+        assert (spike.tolist(), node.current.tolist()) == ([1, 1], [2, 2])
+    for _ in range(3):
+        node(torch.ones(2))
+    node = cls()
+    before = node.memory_state()
+    for _ in range(2):
+        node.load_memory_state(before)
+        node(torch.ones(2))
+    x = torch.ones(2, requires_grad=True)
+    functional.checkpoint(cls(), x).sum().backward()
+    assert list(node._memories) == ["v"]
+
+
 def test_a_class_may_say_its_step_mode():
     class Always(neuron.IFNode):
         step_mode = "m"

@@ -207,7 +207,8 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
 
     def memory_state(self) -> dict[str, Any]:
         """The memories and where the sequence stands, for :meth:`load_memory_state`."""
-        return {name: self.__dict__[name] for name in (*self._memories, *BOOKKEEPING, "cuts_memories")}
+        names = (*self._memories, "_graph", "_step_shape", "_stepping", "cuts_memories")
+        return {name: self.__dict__[name] for name in names}
 
     def load_memory_state(self, state: dict[str, Any], copy: bool = False) -> None:
         """Go back to where :meth:`memory_state` was called; with ``copy`` to copies, so that a step that
