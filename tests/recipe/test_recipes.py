@@ -6,7 +6,7 @@ import math
 import sys
 from pathlib import Path
 from types import UnionType
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ import spikeloom
 from spikeloom import cli, recipe
 from spikeloom.errors import RunError
 from spikeloom.recipe import RECIPES, BaseRecipe, Recipe
+from spikeloom.recipe.settings import check_settings
 from spikeloom.train import checkpoint
 
 # Settings with which a recipe takes seconds; a recipe without an entry here fails the smoke test.
@@ -123,6 +124,27 @@ def test_what_was_left_out_follows_the_settings_that_change(name, dataset):
     assert cls(seed=3, dataset=dataset).with_settings(seed=4) == cls(seed=4, dataset=dataset)
     epochs = cls(epochs=cls().num_epochs)  # which was given, and stays
     assert epochs.with_settings(dataset=dataset).num_epochs == cls().num_epochs
+
+
+@dataclasses.dataclass
+class Choices:
+    """Settings of which each may be of two kinds."""
+
+    steps: int | Literal["auto"] = "auto"
+    lr: Union[float, Literal["auto"]] = "auto"  # noqa: UP007  the older spelling
+    share: int | float = 1
+    place: str | Path = "here"
+
+
+def test_a_setting_may_be_of_any_of_its_kinds():
+    for allowed in ({"steps": 3}, {"lr": 0.5}, {"share": 0.5}, {"place": Path("there")}, {}):
+        check_settings(choices := Choices(**allowed))
+        assert vars(choices) == vars(Choices()) | allowed
+    check_settings(choices := Choices(steps=3.0, share=3.0))
+    assert (type(choices.steps), type(choices.share)) == (int, float)
+    for name, value in {"steps": 0, "lr": "wibble", "share": -1.0}.items():
+        with pytest.raises(ValueError, match=f"`{name}` must be .*, or .*, got {value!r}"):
+            check_settings(Choices(**{name: value}))
 
 
 @over_recipes

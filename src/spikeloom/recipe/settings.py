@@ -9,7 +9,7 @@ LARGEST = 2.0**128 / 10  # float32 ends at 2^128, and Adam multiplies its first 
 
 
 def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
-    """Refuse fields of a dataclass that their types do not allow, and make integers of whole numbers: 3.0
+    """Refuse fields of a dataclass that none of their types allows, and make integers of whole numbers: 3.0
     is 3.
 
     Args:
@@ -25,10 +25,10 @@ def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
         kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         if value is None and type(None) in kinds:
             continue
-        for kind in kinds:
-            if rule := _broken(name, value, kind, name in may_be_zero):
-                raise ValueError(f"`{name}` must be {rule}, got {value!r}.")
-        if isinstance(value, float) and int in kinds:
+        rules = [_broken(name, value, kind, name in may_be_zero) for kind in kinds if kind is not type(None)]
+        if all(rules):
+            raise ValueError(f"`{name}` must be {', or '.join(filter(None, rules))}, got {value!r}.")
+        if isinstance(value, float) and int in kinds and float not in kinds:
             object.__setattr__(settings, name, int(value))
 
 
