@@ -215,6 +215,9 @@ def test_receptive_fields(ax):
     np.testing.assert_array_equal(canvas[:, 4:7], [[6, 7, 8], [9, 10, 11]])
     assert ax.figure.axes[1].get_ylabel() == "weight"
     assert ax.get_title() == "Weights into 3 neurons"
+    beneath = Figure().subplots()
+    beneath.imshow(np.zeros((2, 11)))
+    assert plot.receptive_fields(weights, (2, 3), beneath).figure.axes[1].get_ylabel() == "weight"
     for wrong, shape in ((weights, (3, 3)), (weights[0], (2, 3)), (weights, (6,)), (weights[None], (2, 3))):
         with pytest.raises(ShapeError, match=r"`weights` must be \[neurons, H \* W\]"):
             plot.receptive_fields(wrong, shape, ax)

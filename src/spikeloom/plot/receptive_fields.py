@@ -70,5 +70,5 @@ def receptive_fields(
         dpi=dpi,
     )
     if colorbar:
-        ax.images[0].colorbar.set_label("weight")  # type: ignore[union-attr]
+        ax.images[-1].colorbar.set_label("weight")  # type: ignore[union-attr]
     return ax
