@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +241,16 @@ def test_what_needs_more_than_a_step_gives_is_refused():
     assert Experiment(*given, plain, torch.optim.lr_scheduler.StepLR(plain, 1)).optimizer is plain
 
 
+def taking_both(function):
+    """``function`` of one argument, as one of two."""
+
+    @wraps(function)
+    def wrapper(x, _random):
+        return function(x)
+
+    return wrapper
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [
@@ -250,6 +260,8 @@ def test_what_needs_more_than_a_step_gives_is_refused():
         ("predict", lambda output, classes: 0, "must take output, got .*missing .*'classes'"),
         ("predict", torch.argmax, None),  # which nobody can ask
         ("augment", nn.Identity(), None),
+        ("encode", taking_both(lambda x: x), None),
+        ("encode", torch.no_grad()(lambda x: x), "must take samples, random, got .*too many"),
         ("augment", 3, "must take samples, random, got 3: 3 is not a callable object"),
         ("before_epoch", lambda: None, "must take epoch, got"),
         ("draw", lambda net, x: {}, "must take net, sample, title, got"),

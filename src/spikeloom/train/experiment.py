@@ -106,7 +106,11 @@ class Experiment:
 def _refused(function: Callable[..., Any], *arguments: Any) -> str | None:
     """Why a function does not take these arguments; ``None`` if it does, or cannot be asked."""
     try:
-        signature(function).bind(*arguments)
+        takes = signature(function, follow_wrapped=False)
+        first = next(iter(takes.parameters.values()), None)
+        if first is not None and first.kind is first.VAR_POSITIONAL:  # it hands them on to what it wraps
+            takes = signature(function)
+        takes.bind(*arguments)
     except TypeError as error:
         return str(error)
     except ValueError:  # it is not written in Python
