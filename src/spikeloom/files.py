@@ -13,8 +13,19 @@ from pathlib import Path
 UNFINISHED = ".spikeloom-*.part"
 """Names of files that are being written, or were when their process was killed."""
 
-_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 _DAY = 24 * 3600.0
+
+
+def _machine() -> str:
+    """Where the number of a process stands for that process: a machine, or a container, which may have the
+    name of its machine, or of another container."""
+    space = ""
+    with contextlib.suppress(OSError):  # elsewhere than on Linux
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(f'{platform.node()} {space}'.encode()):08x}"
+
+
+_MACHINE = _machine()
 
 
 def remove_unfinished(folder: Path, shared: bool = False) -> None:

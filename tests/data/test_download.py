@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from spikeloom import files
 from spikeloom.data import download as module
 from spikeloom.data import mnist
 from spikeloom.data.download import NoMirrorError, download
@@ -108,6 +109,19 @@ def test_what_killed_downloads_have_left_is_removed_and_what_others_write_is_not
     stay = [own, others, *([running] if os.name == "posix" else [running, killed])]
     assert only(tmp_path, "file", *(path.name for path in stay))
     assert not older.exists()
+
+
+def test_a_container_is_another_machine_than_the_one_whose_name_it_has(monkeypatch):
+    """Nobody can ask from there whether a process is gone."""
+    here = files._machine()
+    monkeypatch.setattr(os, "readlink", lambda _path: "pid:[1]")
+    assert files._machine() != here
+
+    def fails(_path):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "readlink", fails)
+    assert len(files._machine()) == 8
 
 
 def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path, keep):
