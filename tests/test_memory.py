@@ -255,40 +255,6 @@ def test_tensors_in_a_memory_follow_the_input_too():
     assert (module.inputs, module.by_name) == ([], {"first": None})
 
 
-class Every(MemoryModule):
-    """Keeps all its inputs, in one list."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_memory("inputs", [])
-
-    def single_step_forward(self, x):
-        self.inputs.append(x)
-        return x
-
-
-def test_a_list_that_fits_stays_itself_and_is_not_looked_through_at_each_step(monkeypatch):
-    module = Every()
-    inputs, looked_at = module.inputs, []
-    moved = MemoryModule._moved
-    monkeypatch.setattr(MemoryModule, "_moved", lambda *args, **x: looked_at.append(0) or moved(*args, **x))
-    for _ in range(10):
-        module(torch.ones(2))
-    assert (module.inputs is inputs, len(inputs), looked_at) == (True, 10, [])
-    state = module.memory_state()
-    module(torch.ones(2).double())
-    assert module.inputs is not inputs
-    assert len(looked_at) == 11  # the first of them to see that it has to move
-    module.load_memory_state(state)
-    with torch.inference_mode():
-        module(torch.ones(2))
-    module(torch.ones(2, requires_grad=True))
-    assert [(one.dtype, one.is_inference()) for one in module.inputs] == [(torch.float32, False)] * 12
-    module.inputs = [torch.ones(2).double()]  # by hand
-    module(torch.ones(2))
-    assert {one.dtype for one in module.inputs} == {torch.float32}
-
-
 def test_memories_made_in_inference_mode_can_be_trained():
     net = make_net()
     with torch.inference_mode():

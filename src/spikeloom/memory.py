@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._pytree import tree_leaves
 
 from spikeloom.checks import check_tensor
 from spikeloom.errors import ForgottenResetError, RecomputedError, ShapeError, describe
 from spikeloom.steps import StepFunctions, StepModule, loop_over_time, map_tensors
 
-BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded", "_followed"})
+BOOKKEEPING = frozenset({"_graph", "_step_shape", "_stepping", "_recorded"})
 """Attributes of a :class:`MemoryModule` that say where a sequence stands, and nothing of what is computed."""
 HALF = (torch.float16, torch.bfloat16)
 """Types of input that are computed in float32."""
@@ -139,8 +138,6 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
     """Whether memories are cut from the graph before each time step, so that no gradient goes back through
     time; for the time of a call, see :class:`spikeloom.learning.SLTT`."""
 
-    _followed: Any = None  # the kind of input that tensors in containers were last brought to
-
     if TYPE_CHECKING:  # memories and settings are added by name
 
         def __getattr__(self, name: str) -> Any: ...
@@ -219,7 +216,6 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         for name, one in state.items():
             found = one.clone() if copy and isinstance(one, Tensor) else one
             self.__dict__[name] = list(found) if isinstance(found, list) else found
-        self.__dict__["_followed"] = None
 
     def memories(self) -> Iterator[Any]:
         """The current value of each memory."""
@@ -406,11 +402,10 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
 
     def _follow(self, x: Tensor) -> None:
         """Bring the memories to the input's device and type; refuse those whose graph is gone."""
-        containers = []
         for name, value in self.named_memories():
+            if isinstance(value, list | tuple | dict):  # such as the last few inputs
+                self.__dict__[name] = map_tensors(partial(self._moved, x=x), value)
             if not isinstance(value, Tensor):
-                if isinstance(value, list | tuple | dict):
-                    containers.append((name, value))
                 continue
             stale = self._graph.freed and value.grad_fn is not None and not _may_repeat()
             if stale and torch.is_grad_enabled():
@@ -423,21 +418,6 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                     f"functional.detach_net(net) to keep the memories.{lost}"
                 )
             self.__dict__[name] = self._moved(value, x)
-        if containers:
-            self._follow_within(containers, x)
-
-    def _follow_within(self, containers: list[tuple[str, Any]], x: Tensor) -> None:
-        """The same for memories such as the last few inputs. What a step puts there is as its input, so that
-        they are looked through when they are new, or another kind of input comes; what fits stays itself."""
-        if not torch.compiler.is_compiling():
-            kind = (x.device, x.dtype, torch.is_inference_mode_enabled())
-            if self._step_shape is not None and self._followed == kind:
-                return
-            self.__dict__["_followed"] = kind
-        moved = partial(self._moved, x=x)
-        for name, value in containers:
-            if any(moved(one) is not one for one in tree_leaves(value) if isinstance(one, Tensor)):
-                self.__dict__[name] = map_tensors(moved, value)
 
     def _moved(self, value: Tensor, x: Tensor) -> Tensor:
         """A tensor of a memory, on the device and in the type that an input ``x`` asks for."""
