@@ -227,34 +227,6 @@ def test_memories_follow_the_type_and_the_device_of_the_input():
     assert node.v.device.type == "meta"
 
 
-class Recent(MemoryModule):
-    """The mean of the last inputs, which it keeps in a list."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_memory("inputs", [])
-        self.register_memory("by_name", {"first": None})
-
-    def single_step_forward(self, x):
-        self.inputs = [*self.inputs, x]
-        self.by_name = {"first": self.inputs[0]}
-        return torch.stack(self.inputs).mean(0) + 0 * self.by_name["first"]
-
-
-def test_tensors_in_a_memory_follow_the_input_too():
-    module = Recent()
-    module(torch.ones(2))
-    kept = module.inputs[0]
-    module(torch.ones(2))
-    assert module.inputs[0] is kept
-    assert module(torch.ones(2).double()).dtype == torch.float64
-    assert {one.dtype for one in (*module.inputs, *module.by_name.values())} == {torch.float64}
-    module(torch.empty(2, device="meta").double())
-    assert {one.device.type for one in (*module.inputs, *module.by_name.values())} == {"meta"}
-    module.reset()
-    assert (module.inputs, module.by_name) == ([], {"first": None})
-
-
 def test_memories_made_in_inference_mode_can_be_trained():
     net = make_net()
     with torch.inference_mode():

@@ -12,7 +12,6 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -403,8 +402,6 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
     def _follow(self, x: Tensor) -> None:
         """Bring the memories to the input's device and type; refuse those whose graph is gone."""
         for name, value in self.named_memories():
-            if isinstance(value, list | tuple | dict):  # such as the last few inputs
-                self.__dict__[name] = map_tensors(partial(self._moved, x=x), value)
             if not isinstance(value, Tensor):
                 continue
             stale = self._graph.freed and value.grad_fn is not None and not _may_repeat()
@@ -417,17 +414,15 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
                     "second time'. Call functional.reset_net(net) after each batch, or "
                     f"functional.detach_net(net) to keep the memories.{lost}"
                 )
-            self.__dict__[name] = self._moved(value, x)
-
-    def _moved(self, value: Tensor, x: Tensor) -> Tensor:
-        """A tensor of a memory, on the device and in the type that an input ``x`` asks for."""
-        compiling = torch.compiler.is_dynamo_compiling()  # it cannot ask for inference tensors
-        if not compiling and value.is_inference() and not torch.is_inference_mode_enabled():
-            value = value.clone()  # an inference tensor cannot take part in training; its copy can
-        if value.is_floating_point() and x.is_floating_point():
-            dtype = torch.float32 if x.dtype in HALF else x.dtype
-            return value.to(device=x.device, dtype=dtype if self.computes_in_float32 else None)
-        return value.to(x.device)
+            compiling = torch.compiler.is_dynamo_compiling()  # it cannot ask for inference tensors
+            if not compiling and value.is_inference() and not torch.is_inference_mode_enabled():
+                value = value.clone()  # an inference tensor cannot take part in training; its copy can
+            if value.is_floating_point() and x.is_floating_point():
+                dtype = torch.float32 if x.dtype in HALF else x.dtype
+                value = value.to(device=x.device, dtype=dtype if self.computes_in_float32 else None)
+            else:
+                value = value.to(x.device)
+            self.__dict__[name] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
         memories = self.__dict__.get("_memories", {})
