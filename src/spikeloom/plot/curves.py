@@ -93,10 +93,8 @@ def curves(
 
 def _unit(measure: str, values: list[np.ndarray]) -> str:
     """The sign of accuracies from 0 to 1, which are drawn in per cent; nothing for other measures."""
-    is_share = re.search("accuracy|acc$", measure) and not any(
-        np.nanmax(one, initial=0) > 1 for one in values
-    )
-    return " %" if is_share else ""
+    is_accuracy = re.search(r"(?<![^\W_])acc(uracy)?$", measure)
+    return " %" if is_accuracy and not any(np.nanmax(one, initial=0) > 1 for one in values) else ""
 
 
 def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, part: str, measure: str, color: str, unit: str) -> None:
