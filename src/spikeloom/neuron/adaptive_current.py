@@ -37,7 +37,8 @@ class AdaptiveLIFNode(BaseNode):
         b: jump of the current at a spike. Each of the four is a number or a tensor (fixed), an
             ``nn.Parameter`` (learned), or ``None``: learned from a uniform random start in the source's
             range, [e^(-1/5), e^(-1/25)], [e^(-1/30), e^(-1/120)], [-1, 1], [0, 2]. Learned constants act
-            clamped to that range, as in the source; outside of it they have no gradient.
+            clamped to that range, as in the source; outside of it they have no gradient. With ``a`` below 0
+            the current pushes a potential on that moves away from 0, which may grow without bound.
         shape: shape of the constants that are ``None``; broadcasts against the input, as ``(features,)`` or
             ``(channels, 1, 1)``; the default is one of each for the layer.
         v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq: as for

@@ -23,7 +23,8 @@ class IzhikevichNode(QIFNode):
         tau_w: time constant of the current, in time steps; greater than 0; a number, a tensor (kept as a
             buffer) or an ``nn.Parameter``, like the next two.
         a: how strongly the current follows the potential.
-        b: jump of the current at a spike.
+        b: jump of the current at a spike. With ``a`` and ``b`` of 0, as by default, the current stays 0, and
+            the neuron is a :class:`~spikeloom.neuron.QIFNode`.
         surrogate_function, detach_reset, step_mode, backend, store_v_seq: as for
             :class:`~spikeloom.neuron.BaseNode`. ``detach_reset`` leaves the gradient through ``w`` as it is.
     Shape:
