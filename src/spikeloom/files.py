@@ -3,10 +3,8 @@
 import contextlib
 import errno
 import os
-import platform
 import secrets
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,31 +14,17 @@ UNFINISHED = ".spikeloom-*.part"
 _DAY = 24 * 3600.0
 
 
-def _machine() -> str:
-    """Where the number of a process stands for that process: a machine, or a container, which may have the
-    name of its machine, or of another container."""
-    space = ""
-    with contextlib.suppress(OSError):  # elsewhere than on Linux
-        space = os.readlink("/proc/self/ns/pid")
-    return f"{zlib.crc32(f'{platform.node()} {space}'.encode()):08x}"
-
-
-_MACHINE = _machine()
-
-
 def remove_unfinished(folder: Path, shared: bool = False) -> None:
     """Remove what processes that are gone have left unfinished in a folder, and in those in it.
 
     Args:
         shared: whether others may be writing there, perhaps on another machine, where nobody can ask whether
-            they are gone: what may be theirs stays for a day.
+            they are gone: what has changed within a day stays.
     """
     for path in folder.rglob(UNFINISHED):
-        *_, machine, pid = path.stem.split("-")
-        can_ask = machine == _MACHINE and os.name == "posix" and pid != str(os.getpid())
         with contextlib.suppress(OSError):  # it is gone already, or somebody else's
-            age = time.time() - path.stat().st_mtime
-            if not _runs(pid) and (can_ask or not shared or age > _DAY):
+            is_old = time.time() - path.stat().st_mtime > _DAY
+            if is_old if shared else not _runs(path.stem.rpartition("-")[2]):
                 path.unlink()
 
 
@@ -60,7 +44,7 @@ def _runs(pid: str) -> bool:
 def unfinished(path: Path) -> Path:
     """What a file is called until it is finished; a name that no other process and no other thread uses."""
     name = path.name[-32:]  # as long as it is, it may be as long as a name can be
-    return path.with_name(f".spikeloom-{name}-{secrets.token_hex(4)}-{_MACHINE}-{os.getpid()}.part")
+    return path.with_name(f".spikeloom-{name}-{secrets.token_hex(4)}-{os.getpid()}.part")
 
 
 @contextlib.contextmanager

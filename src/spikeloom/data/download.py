@@ -1,5 +1,5 @@
 """Downloads from several mirrors: to a temporary file beside the target, checked, then renamed. What a killed
-one has left is removed by the next."""
+one has left is removed a day later, by the next."""
 
 import contextlib
 from collections.abc import Callable, Iterable
