@@ -21,7 +21,8 @@ import measure
 import residual_gradients
 import spike_time_failures
 
-from spikeloom import ann2snn, plot
+from spikeloom import ann2snn
+from spikeloom.train.report import curves_of
 
 CURVES = {
     "sew-resnet-cifar10-cpu": "sew-resnet-cifar10-sew-resnet-small-cifar-every-step-T2",
@@ -33,17 +34,6 @@ ROWS = {
     "bench_train": bench_train.draw,
     "residual_gradients": residual_gradients.draw,
 }
-
-
-def draw_curves(name: str, history: list[dict[str, float]], path: Path) -> None:
-    """The learning curves of a run, as a training draws them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.1), layout="constrained")
-    figure.suptitle(f"Learning curves of {name}")
-    keys = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
-    plot.curves(history, keys, list(figure.subplots(1, 2)))
-    figure.savefig(path, dpi=120)
 
 
 def draw_page(name: str, out: Path) -> None:
@@ -65,7 +55,7 @@ def main() -> None:
         draw(measure.rows_in(measure.RESULTS / f"{name}.json"), out / f"{name}.png")
     for name, source in CURVES.items():
         found = json.loads((measure.RESULTS / f"{source}.json").read_text())
-        draw_curves(name, found["history"], out / f"{name}.png")
+        curves_of(name, found["history"]).savefig(out / f"{name}.png", dpi=120)
     for dataset in ("mnist", "cifar10"):
         found = json.loads((measure.RESULTS / f"ann2snn-{dataset}.json").read_text())
         figure = ann2snn.draw_accuracy(found["accuracy_over_time"], f"Converted networks on {dataset}")

@@ -23,11 +23,16 @@ NUM_TRACES = 5  # membrane potentials shown per layer
 
 def draw_curves(run: Run, history: list[dict]) -> None:
     """Loss and accuracy against epochs, to figures/curves.png."""
+    save_figure(run, curves_of(run.folder.name, history), "curves")
+
+
+def curves_of(name: str, history: list[dict]) -> Figure:
+    """Loss and accuracy of a run against epochs."""
     keys = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
     figure = Figure(figsize=(10, 4.1), layout="constrained")
-    figure.suptitle(f"Learning curves of {run.folder.name}")
+    figure.suptitle(f"Learning curves of {name}")
     plot.curves(history, keys, list(figure.subplots(1, 2)))
-    save_figure(run, figure, "curves")
+    return figure
 
 
 def draw_sample(run: Run | None, experiment: Experiment, seed: int, sample: int = 0) -> None:
