@@ -36,7 +36,7 @@ def test_as_float_leaves_counts_and_spikes_unscaled():
     assert (counts.tolist(), spikes.tolist()) == ([0, 1, 127], [0, 1])
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.bool, torch.float32])
 def test_event_frames_are_samples(dtype):
     frames = (torch.arange(3 * 4 * 2 * 5 * 5).reshape(3, 4, 2, 5, 5) % 2).to(dtype)
     data = pictures(frames, frames[:1])
@@ -53,6 +53,14 @@ def test_event_frames_are_scaled_per_polarity():
     torch.testing.assert_close(data.train_x[0, 0, 0], torch.ones(4, 4))
     mean = pictures(frames, frames[:1]).standardised().train_x.mean((0, 1, 3, 4))
     torch.testing.assert_close(mean, torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_spike_sequences_are_samples_scaled_per_channel():
+    spikes = torch.tensor([[[0, 5], [1, 5]], [[2, 5], [0, 9]]], dtype=torch.int8)  # [N, T, F]
+    data = pictures(spikes, spikes[:1])
+    assert data.sample_shape == (2, 2)
+    assert data.min_max().train_x.tolist() == [[[0.0, 0.0], [0.5, 0.0]], [[1.0, 0.0], [0.0, 1.0]]]
+    torch.testing.assert_close(data.standardised().train_x.mean((0, 1)), torch.zeros(2))
 
 
 def test_parts_are_datasets_of_pytorchs():
@@ -176,9 +184,10 @@ def test_arrays_are_refused():
         ({"test_y": torch.tensor([0, 2])}, r"`test_y` must lie in 0..1, got 0..2"),
         ({"train_y": torch.tensor([-1, 0])}, r"`train_y` must lie in 0..1, got -1..0"),
         ({"train_x": torch.full([2, 3], torch.nan)}, r"`train_x` must be finite"),
-        ({"train_x": torch.zeros(2, 3, 2, 4, 4).byte()}, r"event frames int8 or bool \[N, T, C, H, W\]"),
-        ({"train_x": torch.zeros(2, 2, 4, 4).bool()}, r"event frames int8 or bool \[N, T, C, H, W\]"),
+        ({"train_x": torch.zeros(2, 3, 2, 4, 4).byte()}, r"event frames \[N, T, C, H, W\]"),
+        ({"train_x": torch.zeros(2, 2, 4, 4).bool()}, r"event frames \[N, T, C, H, W\]"),
         ({"train_x": torch.full([2, 3, 2, 4, 4], 200).to(torch.int8)}, r"counts of at least 0, got -56"),
+        ({"train_x": torch.full([2, 3, 2, 4, 4], 40_000).short()}, r"counts of at least 0, got -25536"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changed, message):

@@ -137,3 +137,11 @@ def test_what_cannot_be_read_is_a_data_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"cannot be read: Permission denied. Make it readable"):
         read_atis(tmp_path / "closed.bin")
+
+
+def test_a_part_of_a_recording():
+    events = Events([0, 1, 2, 3], [0] * 4, [0, 1, 0, 1], [10, 20, 20, 30], (1, 4))
+    part = events.between(20, 30)
+    assert (part.x.tolist(), part.polarity.tolist(), part.t.tolist()) == ([1, 2], [True, False], [20, 20])
+    assert part.sensor_size == (1, 4)
+    assert [len(events.between(*cut)) for cut in ((0, 99), (10, 10), (31, 99), (30, 10))] == [4, 0, 0, 0]

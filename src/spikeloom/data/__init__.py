@@ -1,6 +1,7 @@
 """Datasets in memory: built-in ones that need no files, small image sets that are found or downloaded, and
-recordings of event cameras."""
+recordings of event cameras and of an artificial inner ear."""
 
+from spikeloom.data.aedat import read_aedat
 from spikeloom.data.atis import read_atis
 from spikeloom.data.builtin import breast_cancer, digits, iris
 from spikeloom.data.catalogue import DATASETS, load, names
@@ -16,8 +17,11 @@ from spikeloom.data.frames import (
     frames_by_number,
     frames_by_time,
 )
+from spikeloom.data.gestures import dvs_gesture
+from spikeloom.data.heidelberg import shd, ssc
 from spikeloom.data.idx import read_idx, read_labelled_idx
 from spikeloom.data.mnist_family import fashion_mnist, mnist
+from spikeloom.data.neuromorphic_cifar import cifar10_dvs
 from spikeloom.data.neuromorphic_mnist import nmnist
 from spikeloom.data.points import blobs, yin_yang
 from spikeloom.data.split import stratified_split
@@ -32,8 +36,10 @@ __all__ = [
     "blobs",
     "breast_cancer",
     "cifar10",
+    "cifar10_dvs",
     "data_folder",
     "digits",
+    "dvs_gesture",
     "event_histogram",
     "evidence",
     "evidence_spikes",
@@ -47,10 +53,13 @@ __all__ = [
     "mnist",
     "names",
     "nmnist",
+    "read_aedat",
     "read_atis",
     "read_cifar10_batch",
     "read_idx",
     "read_labelled_idx",
+    "shd",
+    "ssc",
     "stratified_split",
     "yin_yang",
 ]

@@ -17,7 +17,7 @@ from spikeloom.data.known import DELETE, DamagedError, KnownFile, is_file, read_
 from spikeloom.errors import DataError
 from spikeloom.files import remove_unfinished, write_beside
 
-_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _RECORD = 1 + 3 * 32 * 32  # bytes
 _BATCH = 10_000 * _RECORD  # bytes
 _FILES = (
@@ -54,7 +54,7 @@ def cifar10(data_dir: DataFolder = None) -> Dataset:
     paths = _obtain(data_folder(data_dir))
     batches = [_parse(file.read(paths[file]), paths[file]) for file in _FILES]
     train_x, train_y = (torch.cat(parts) for parts in zip(*batches[:-1], strict=True))
-    return Dataset("cifar10", _CLASSES, train_x, train_y, *batches[-1])
+    return Dataset("cifar10", CLASSES, train_x, train_y, *batches[-1])
 
 
 def read_cifar10_batch(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
@@ -76,9 +76,9 @@ def _parse(content: bytes, path: Path) -> tuple[Tensor, Tensor]:
         )
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(-1, _RECORD)  # [N, 1 + C*H*W]
     labels = records[:, 0].long()
-    if int(labels.max()) >= len(_CLASSES):
+    if int(labels.max()) >= len(CLASSES):
         raise DataError(
-            f"{path}: labels must lie in 0..{len(_CLASSES) - 1}, got {int(labels.max())}. "
+            f"{path}: labels must lie in 0..{len(CLASSES) - 1}, got {int(labels.max())}. "
             "It is damaged, or no CIFAR-10 batch (CIFAR-100 has two labels in each record)."
         )
     return records[:, 1:].reshape(-1, 3, 32, 32), labels

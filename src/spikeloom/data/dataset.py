@@ -15,7 +15,8 @@ from spikeloom.data.split import random_words, stratified_split
 def as_float(x: Tensor) -> Tensor:
     """Samples as ``float32``: images, which are ``uint8`` in 0..255, are scaled to [0, 1].
 
-    All else keeps its values: floats, and the event frames of ``int8`` (counts) or ``bool`` (spikes).
+    All else keeps its values: floats, and what is counted in time steps, ``int8`` or ``int16``, or ``bool``
+    (spikes).
 
     Example:
         >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
@@ -41,7 +42,12 @@ class _Part(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return as_float(self.x[index]), self.y[index]
 
 
-_DIMENSIONS = {torch.uint8: (4,), torch.int8: (5,), torch.bool: (5,), torch.float32: (2, 4, 5)}
+_COUNTS = (torch.int8, torch.int16)
+_DIMENSIONS = {
+    torch.uint8: (4,),
+    **dict.fromkeys((*_COUNTS, torch.bool), (3, 5)),
+    torch.float32: (2, 3, 4, 5),
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,8 +58,8 @@ class Dataset:
         name: what the set is called.
         classes: names of the classes; label ``i`` means ``classes[i]``.
         train_x: training samples: images ``uint8 [N, C, H, W]``, feature vectors ``float32 [N, F]``, or event
-            frames ``[N, T, C, H, W]``, as ``int8`` for counts and ``bool`` for spikes. Images and frames may
-            also be ``float32``.
+            frames ``[N, T, C, H, W]`` and spike sequences ``[N, T, F]``, as ``int8`` or ``int16`` for counts
+            and ``bool`` for spikes. All may also be ``float32``.
         train_y: their labels, ``int64 [N]``, each in ``0..num_classes-1``.
         test_x: test samples, of the same type and shape but for their number.
         test_y: their labels.
@@ -125,7 +131,8 @@ class Dataset:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of a sample: ``(C, H, W)`` an image, ``(F,)`` features, ``(T, C, H, W)`` event frames."""
+        """The shape of a sample: ``(C, H, W)`` an image, ``(F,)`` features, ``(T, C, H, W)`` event frames,
+        ``(T, F)`` a spike sequence."""
         return tuple(self.train_x.shape[1:])
 
     def take(self, num_train: int | None = None, num_test: int | None = None) -> "Dataset":
@@ -192,9 +199,7 @@ class Dataset:
         if not len(self.train_x):
             raise ValueError("`train_x` must hold samples to measure a range on, got none.")
         train = as_float(self.train_x)
-        kept = max(
-            1, train.ndim - 3
-        )  # [N, F] -> per feature, [N, C, H, W] and [N, T, C, H, W] -> per channel
+        kept = 1 if train.ndim in (2, 4) else 2  # the features or channels, after the time if there is one
         dims = tuple(dim for dim in range(train.ndim) if dim != kept)
         offset, scale = rule(train, dims)
         # Rounding can leave a constant feature with a tiny deviation, so ask for the range instead.
@@ -213,8 +218,9 @@ def _check_part(part: str, x: Tensor, y: Tensor, num_classes: int) -> None:
         check_tensor(name, value)
     if x.ndim not in _DIMENSIONS.get(x.dtype, ()):
         raise ValueError(
-            f"`{part}_x` must be images uint8 [N, C, H, W], event frames int8 or bool [N, T, C, H, W], or "
-            f"float32 in these shapes or [N, F], got {x.dtype} {list(x.shape)}."
+            f"`{part}_x` must be images uint8 [N, C, H, W], event frames [N, T, C, H, W] or spike sequences "
+            f"[N, T, F] of int8, int16 or bool, or float32 in these shapes or [N, F], got {x.dtype} "
+            f"{list(x.shape)}."
         )
     if y.dtype != torch.int64 or tuple(y.shape) != (len(x),):
         raise ValueError(f"`{part}_y` must be labels int64 [{len(x)}], got {y.dtype} {list(y.shape)}.")
@@ -225,8 +231,8 @@ def _check_part(part: str, x: Tensor, y: Tensor, num_classes: int) -> None:
         )
     if x.ndim == 2 and not bool(x.isfinite().all()):
         raise ValueError(f"`{part}_x` must be finite, got NaN or infinity. Replace missing values first.")
-    if x.dtype == torch.int8 and x.numel() and int(x.min()) < 0:
+    if x.dtype in _COUNTS and x.numel() and int(x.min()) < 0:
         raise ValueError(
-            f"`{part}_x` must hold counts of at least 0, got {int(x.min())}. int8 counts up to 127: make "
-            "more or clipped frames, or use float32."
+            f"`{part}_x` must hold counts of at least 0, got {int(x.min())}. int8 counts up to 127, int16 to "
+            "32,767: make more or clipped frames, or use float32."
         )

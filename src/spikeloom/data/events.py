@@ -61,6 +61,15 @@ class Events:
             f"{on} ON and {len(self) - on} OFF)"
         )
 
+    def between(self, start: int, end: int) -> "Events":
+        """The events from ``start`` up to and without ``end``, in microseconds.
+
+        Their times stay as they are.
+        """
+        first, last = np.searchsorted(self.t, [start, end])
+        part = slice(first, last)
+        return Events(self.x[part], self.y[part], self.polarity[part], self.t[part], self.sensor_size)
+
     @property
     def duration(self) -> int:
         """Microseconds from the first event to the last; 0 without events."""

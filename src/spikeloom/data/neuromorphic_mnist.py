@@ -1,7 +1,7 @@
 """N-MNIST: MNIST's digits as an event camera saw them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,14 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_count
-from spikeloom.data.atis import NMNIST_SENSOR, read_atis
+from spikeloom.data.atis import read_atis
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.events import Events
 from spikeloom.data.folder import data_folder
-from spikeloom.data.frames import count_events, split_by_number, split_by_time
-from spikeloom.data.known import readable
+from spikeloom.data.recordings import (
+    Part,
+    check_frames,
+    dataset_of,
+    files_in,
+    find_folder,
+    frames_of,
+    stacked,
+)
 from spikeloom.data.split import stratified_split
 from spikeloom.errors import DataError
 
@@ -25,8 +30,11 @@ _FULL = (60_000, 10_000)  # recordings to train on and to test
 _HELD_OUT = 0.2  # of the recordings, where the official test part is missing
 _FEWEST = 3  # recordings of a class, for one of them to be held out
 _FOLDERS = ("nmnist", "N-MNIST", "NMNIST", "n-mnist", "nmnist/extract", "N-MNIST/extract", "NMNIST/extract")
-_SPLITS: dict[str, Callable[[Events, int], np.ndarray]] = {"number": split_by_number, "time": split_by_time}
-_MOST = 127  # that int8 can count
+_CURE = (
+    "its site lets only a browser do it. Get Train.zip and Test.zip from "
+    "https://www.garrickorchard.com/datasets/n-mnist (or https://data.mendeley.com/datasets/468j46mzdv/1), "
+    "and unzip both in"
+)
 
 
 def nmnist(
@@ -55,19 +63,17 @@ def nmnist(
         clip: whether frames say 1 where any event fell, a spike, instead of how many did.
         seed: decides what is held out where the test part is missing; else it is not used.
     Shape:
-        samples ``int8 [N, T, 2, 34, 34]``, counts, or with ``clip`` ``bool``; channel 0 is OFF, channel 1 is
-        ON. :func:`as_float` leaves both unscaled.
+        samples ``int8 [N, T, 2, 34, 34]``, counts, ``int16`` where a pixel has more than 127 in a frame, or
+        with ``clip`` ``bool``; channel 0 is OFF, channel 1 is ON. :func:`as_float` leaves all unscaled.
     Raises:
-        DataError: the recordings are missing, or one is damaged; a class has none; more than 127 events fell
-            on one pixel in one frame.
+        DataError: the recordings are missing, or one is damaged; a class has none.
         TypeError, ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting static image datasets to spiking
         neuromorphic datasets using saccades, Front. Neurosci. 9:437, 2015.
     """
-    checked_count("T", T)
-    if split_by not in _SPLITS:
-        raise ValueError(f"`split_by` must be 'number' or 'time', got {split_by!r}.")
-    folder = _find(data_folder(data_dir))
+    check_frames(T, split_by)
+    marks = [f"Train/{digit}" for digit in _CLASSES]
+    folder = find_folder("nmnist", data_folder(data_dir), _FOLDERS, marks, _CURE)
     train, test = _recordings(folder / "Train"), _recordings(folder / "Test")
     found = (len(train), len(test))
     _check_classes(folder / "Train", train, at_least=1 if test else _FEWEST)
@@ -76,33 +82,13 @@ def nmnist(
     else:
         train, test = _hold_out(train, seed)
     name = "nmnist" if found == _FULL else f"nmnist, {sum(found)} of {sum(_FULL)} recordings"
-    return Dataset(name, _CLASSES, *_load(train, T, split_by, clip), *_load(test, T, split_by, clip))
-
-
-def _find(root: Path) -> Path:
-    """The first folder that has recordings to train on."""
-    folders = [*(root / name for name in _FOLDERS), root]
-    for folder in folders:
-        with readable(folder / "Train"):
-            if any((folder / "Train" / digit).is_dir() for digit in _CLASSES):
-                return folder
-    places = "\n  ".join(str(folder / "Train" / "0") for folder in folders)
-    raise DataError(
-        f"The dataset 'nmnist' is not in {root}, and its site lets only a browser download it: get Train.zip "
-        "and Test.zip from https://www.garrickorchard.com/datasets/n-mnist (or "
-        f"https://data.mendeley.com/datasets/468j46mzdv/1), unzip both in {folders[0]}, or name the folder "
-        f"that has them with --data-dir or SPIKELOOM_DATA.\n  looked for:\n  {places}"
-    )
+    parts = (_load(part, T, split_by, clip) for part in (train, test))
+    return dataset_of(name, _CLASSES, *parts)
 
 
 def _recordings(part: Path) -> list[Path]:
     """The recordings of all digits, in the order of MNIST."""
-    paths = []
-    for digit in _CLASSES:
-        folder = part / digit
-        with readable(folder):
-            files = folder.iterdir() if folder.is_dir() else ()
-            paths += [path for path in files if path.suffix == ".bin" and path.name[0] != "."]
+    paths = [path for digit in _CLASSES for path in files_in(part / digit, ".bin")]
     return sorted(paths, key=lambda path: (path.name, path.parent.name))
 
 
@@ -129,22 +115,9 @@ def _labels(recordings: Sequence[Path]) -> Tensor:
     return torch.tensor([int(path.parent.name) for path in recordings], dtype=torch.int64)
 
 
-def _load(recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> tuple[Tensor, Tensor]:
-    """Frames ``[N, T, 2, H, W]`` and labels ``[N]``."""
-    from tqdm import tqdm
-
-    split = _SPLITS[split_by]
-    frames = np.empty((len(recordings), T, 2, *NMNIST_SENSOR), bool if clip else np.int8)
-    for index, path in enumerate(tqdm(recordings, "nmnist", disable=None, leave=False)):
-        events = read_atis(path)
-        counts = count_events(events, split(events, T), T)
-        if not clip and counts.max() > _MOST:
-            raise DataError(
-                f"{path}: at most {_MOST} events may fall on a pixel in a frame, got {counts.max()}. "
-                "Set `clip`, or raise `T`."
-            )
-        frames[index] = counts  # to bool: whether there is any
-    return torch.from_numpy(frames), _labels(recordings)
+def _load(recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> Part:
+    counts = (frames_of(read_atis(path), T, split_by) for path in recordings)
+    return stacked("nmnist", counts, len(recordings), clip), _labels(recordings)
 
 
 DATASETS.register("nmnist")(lambda data_dir, seed: nmnist(data_dir, seed=seed))

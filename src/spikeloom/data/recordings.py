@@ -1,0 +1,88 @@
+"""What the datasets of event cameras share: where recordings lie, and the frames that they become."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeloom.checks import checked_count
+from spikeloom.data.dataset import Dataset
+from spikeloom.data.events import Events
+from spikeloom.data.frames import count_events, split_by_number, split_by_time
+from spikeloom.data.known import readable
+from spikeloom.errors import DataError
+
+_SPLITS: dict[str, Callable[[Events, int], np.ndarray]] = {"number": split_by_number, "time": split_by_time}
+_MOST_IN_ONE_BYTE, _MOST = 127, 32_767  # counts in int8 and int16
+Part = tuple[Tensor, Tensor]
+"""Counts ``[N, T, *]`` and labels ``[N]``."""
+
+
+def check_frames(T: int, split_by: str) -> None:
+    """Refuse a number of frames, or a way to cut them, that cannot be."""
+    checked_count("T", T)
+    if split_by not in _SPLITS:
+        raise ValueError(f"`split_by` must be 'number' or 'time', got {split_by!r}.")
+
+
+def find_folder(dataset: str, root: Path, names: Sequence[str], marks: Sequence[str], cure: str) -> Path:
+    """The first folder that holds one of ``marks``, among ``names`` within ``root`` and ``root`` itself.
+
+    Args:
+        cure: where to get the set, and what to do with it in the first of the folders.
+    """
+    folders = [*(root / name for name in names), root]
+    for folder in folders:
+        with readable(folder):
+            if any((folder / mark).exists() for mark in marks):
+                return folder
+    places = "\n  ".join(str(folder / marks[0]) for folder in folders)
+    raise DataError(
+        f"The dataset '{dataset}' is not in {root}, and is not downloaded: {cure} {folders[0]}, or name "
+        f"the folder that has it with --data-dir or SPIKELOOM_DATA.\n  looked for:\n  {places}"
+    )
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """The files with a suffix, hidden ones left out; none if there is no such folder."""
+    with readable(folder):
+        files = folder.iterdir() if folder.is_dir() else ()
+        return [path for path in files if path.suffix == suffix and path.name[0] != "."]
+
+
+def frames_of(events: Events, T: int, split_by: str) -> np.ndarray:
+    """Counts ``int64 [T, 2, H, W]``; see :func:`frames_by_number` and :func:`frames_by_time`."""
+    return count_events(events, _SPLITS[split_by](events, T), T)
+
+
+def stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool) -> Tensor:
+    """The counts of all recordings, ``[N, T, *]``: in one byte each, in two where one does not suffice, or
+    with ``clip`` whether there is any.
+
+    Args:
+        counts: of each recording, made while it is asked for; at least one.
+        length: how many they are.
+    """
+    from tqdm import tqdm
+
+    frames, most = np.empty(0), _MOST_IN_ONE_BYTE
+    for index, count in enumerate(tqdm(counts, dataset, length, disable=None, leave=False)):
+        if index == 0:
+            frames = np.empty((length, *count.shape), bool if clip else np.int8)
+        if not clip and count.max() > most:
+            if count.max() > _MOST:
+                raise DataError(
+                    f"At most {_MOST:,} events may fall on a pixel in a frame, got {count.max():,} in "
+                    f"recording {index} of {dataset}. Set `clip`, or raise `T`."
+                )
+            frames, most = frames.astype(np.int16), _MOST
+        frames[index] = count  # to bool: whether there is any
+    return torch.from_numpy(frames)
+
+
+def dataset_of(name: str, classes: tuple[str, ...], train: Part, test: Part) -> Dataset:
+    """A dataset of two parts, which may be counted in different types: both get the larger one."""
+    dtype = torch.promote_types(train[0].dtype, test[0].dtype)
+    return Dataset(name, classes, train[0].to(dtype), train[1], test[0].to(dtype), test[1])
