@@ -48,17 +48,17 @@ def read_aedat(path: str | os.PathLike[str], sensor_size: tuple[int, int] = DVS1
     if version == b"2.0":
         if sensor_size != DVS128:
             raise ValueError(f"`sensor_size` must be {DVS128} for AEDAT 2.0, got {sensor_size}.")
-        columns = _events_2(content[start:], path)
+        x, y, polarity, t = _events_2(content[start:], path)
     elif version == b"3.1":
-        columns = _events_3(content[start:], path)
+        x, y, polarity, t = _events_3(content[start:], path)
     else:
         found = f"AEDAT {version.decode(errors='replace')}" if version else "no line #!AER-DAT at its begin"
         raise DataError(f"{path} must be AEDAT 2.0 or 3.1, got {found}. Convert it, or get it again.")
-    if (columns[3][1:] < columns[3][:-1]).any():
-        order = columns[3].argsort(kind="stable")
-        columns = tuple(column[order] for column in columns)
+    if (t[1:] < t[:-1]).any():
+        order = t.argsort(kind="stable")
+        x, y, polarity, t = x[order], y[order], polarity[order], t[order]
     try:
-        return Events(*columns, sensor_size)
+        return Events(x, y, polarity, t, sensor_size)
     except ValueError as error:
         height, width = sensor_size
         raise DataError(
