@@ -10,6 +10,8 @@ _PLIF = {"plif-net": (8, 8, 8, "P") * 2} | {
     for name, depth in (("mnist", 2), ("cifar10-dvs", 4), ("dvs-gesture", 5))
 }
 
+SEW_EVENTS = {"sew-resnet-dvs-gesture": (32,) * 7, "sew-resnet-cifar10-dvs": (64,) * 4 + (128,) * 3}
+
 
 def options(name):
     """What makes the network narrow."""
@@ -19,6 +21,8 @@ def options(name):
         return {"convolutions": (16, 32, "P", 64, "P", 64, 32), "hidden": (64, 32), "size": 16}
     if name.startswith("spikformer"):
         return {"width": 32, "num_heads": 4}
+    if name in SEW_EVENTS:
+        return {"channels": [entry // 16 for entry in SEW_EVENTS[name]]}
     if "vgg" in name:
         plan = model.MODELS[name].keywords["convolutions"]
         return {"convolutions": [entry if entry == "P" else entry // 8 for entry in plan], "hidden": (16,)}
@@ -27,6 +31,8 @@ def options(name):
 
 def size(name):
     """Height and width of its images."""
+    if name in SEW_EVENTS:
+        return 128
     if name == "plif-net-dvs-gesture":  # which halves them five times
         return 64
     return 32 if "vgg" in name or "plif" in name or not name.endswith(("-cifar", "-384")) else 16
@@ -45,6 +51,8 @@ def make(name, backend="torch", **more):
 
 def make_for_evaluation(name, image, **more):
     """The narrow network with the statistics of these images, so that its neurons fire."""
+    if name in SEW_EVENTS:  # whose blocks are the identity at first, and its pooling then hides what comes in
+        more = {"zero_init_residual": False} | more
     net = make(name, **more)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -42,6 +42,7 @@ CPU_SIZES = {
     "small": convolutions(3, *[128] * 3, *[256] * 4) + 128 * 256 + 6 * 128 + 10 * 256 + 2570,
 }
 VOTE = 2048 * 100 + 100
+BLOCK_OF_32, BLOCK_OF_64, BLOCK_OF_128 = (convolutions(n, n, n) + 2 * (2 * n + 1) for n in (32, 64, 128))
 SMALL = {
     **{
         f"{kind}-resnet-{size}-cifar": count
@@ -52,6 +53,14 @@ SMALL = {
     "plif-net-mnist": convolutions(3, 128, 128) + 2 * 257 + 128 * 49 * 2048 + 2048 + 1 + VOTE + 1,
     "plif-net-cifar10-dvs": convolutions(3, *[128] * 4) + 4 * 257 + 8192 * 512 + 513 + 51_300 + 1,
     "plif-net-dvs-gesture": convolutions(3, *[128] * 5) + 5 * 257 + 2048 * 512 + 513 + 51_300 + 1,
+    "sew-resnet-dvs-gesture": 3 * 32 + 65 + 7 * BLOCK_OF_32 + 330,  # published, with 2 channels: 0.13 M
+    "sew-resnet-cifar10-dvs": 3 * 64
+    + 129
+    + 4 * BLOCK_OF_64
+    + 64 * 128
+    + 257
+    + 3 * BLOCK_OF_128
+    + 1290,  # 1.19 M
     "stbp-cifar": convolutions(3, 128, 256, 512, 1024, 512)
     + 2432
     + 32768 * 1024
@@ -151,6 +160,8 @@ def test_copies_and_stored_weights_are_the_same_network(name):
         (SEW, {"connect": "IAND"}, 0.0),
         (SEW, {"connect": "IAND", "zero_init_residual": False}, 1.0),
         (SEW, {"zero_init_residual": True}, 0.0),
+        ("sew-resnet-dvs-gesture", {}, 0.0),
+        ("sew-resnet-dvs-gesture", {"zero_init_residual": False}, 1.0),
         ("spiking-resnet50", {}, 1.0),
         ("spiking-resnet50", {"zero_init_residual": True}, 0.0),
         ("ms-resnet18", {}, 0.0),
@@ -185,6 +196,10 @@ def test_what_is_wrong_is_refused():
         model.create("plif-net", pool="mean")
     with pytest.raises(ValueError, match="`size` must be at least 4"):
         model.create("plif-net", size=3)
+    with pytest.raises(ValueError, match="`size` must be at least 128"):
+        model.create("sew-resnet-dvs-gesture", size=64)
+    with pytest.raises(ValueError, match="`channels` must be at least 1, got 0"):
+        model.create("sew-resnet-dvs-gesture", channels=(8, 0))
     with pytest.raises(ValueError, match="`convolutions` must have one before each 'P'"):
         model.create("plif-net", convolutions=(8, "P", "P"))
     with pytest.raises(TypeError, match="`depths` must be the blocks of each stage"):

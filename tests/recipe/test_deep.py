@@ -177,3 +177,58 @@ def test_an_unknown_network_is_refused_with_those_that_are_like_it(tmp_path, cap
     assert train(tmp_path / "run", "sew-resnet", "--net", "sew-resnet19") == 2
     assert "sew-resnet18" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def recordings(name):
+    """Stands in for a set of recordings: 6 to train on, 3 to test, of two classes."""
+    T, side = (10, 34) if name == "nmnist" else (16, 128)
+
+    def load(folder, steps):
+        assert steps == T
+        x = torch.zeros(9, T, 2, side, side, dtype=torch.int8)
+        x[:, :, 0, 4:9, 10:20] = 3
+        return data.Dataset(name, ("one", "other"), x[:6], torch.arange(6) % 2, x[6:], torch.zeros(3).long())
+
+    return load
+
+
+EVENTS = {
+    "nmnist": ("nmnist", "sew-resnet-mini-cifar", 30),
+    "cifar10-dvs": ("cifar10_dvs", "sew-resnet-cifar10-dvs", 64),
+    "dvs-gesture": ("dvs_gesture", "sew-resnet-dvs-gesture", 192),
+}
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_recordings_go_in_as_frames(name, monkeypatch):
+    function, net, epochs = EVENTS[name]
+    monkeypatch.setattr(data, function, recordings(name))
+    recipe = made("sew-resnet", dataset=name)
+    assert (recipe.net, recipe.epochs) == (net, epochs)
+    quick = made("sew-resnet", dataset=name, quick=True)
+    assert (quick.net, quick.epochs, quick.T) == ("sew-resnet-mini-cifar", 10, recipe.T)
+    assert made("sew-resnet", dataset=name, T=3, lr=0.5).lr == 0.5
+    experiment = recipe.build()
+    frames = data.as_float(experiment.data.train_x[:2])
+    x = experiment.encode(frames, None)
+    assert torch.equal(x[3, 1], frames[1, 3])  # the time first, counts as they are
+    assert experiment.net(x).shape == (recipe.T, 2, 2)
+
+
+def test_a_recording_is_moved_as_a_whole(monkeypatch):
+    monkeypatch.setattr(data, "nmnist", recordings("nmnist"))
+    recipe = made("sew-resnet", dataset="nmnist", cutout=4)
+    frames = data.as_float(recipe.build().data.train_x)
+    moved = recipe.changed(frames, SampleGenerator(0, torch.arange(6)))
+    assert moved.shape == frames.shape
+    assert not torch.equal(moved, frames)
+    assert torch.equal(moved, moved[:, :1].expand_as(moved))  # its frames were the same, and still are
+    assert len(moved.flatten(1).unique(dim=0)) > 3  # each recording in its own way
+
+
+def test_a_training_on_recordings(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "nmnist", recordings("nmnist"))
+    options = ("--dataset", "nmnist", "--quick", "--epochs", "1", "--batch-size", "3")
+    assert train(tmp_path / "run", "sew-resnet", *options) == 0
+    assert (tmp_path / "run" / "figures" / "firing_rates.png").is_file()
+    assert rows(tmp_path / "run")[-1]["epoch"] == 1

@@ -8,6 +8,7 @@ from spikeloom.model import (
     parametric_lif_net,
     plif,
     resnet,
+    sew_events,
     sew_resnet,
     spikformer,
     spiking_resnet,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from spikeloom.recipe.base import BatchSize, Recipe, Steps, Validated
+from spikeloom.recipe.base import BatchSize, Recipe, Validated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
@@ -19,15 +22,23 @@ if TYPE_CHECKING:
     from spikeloom.train.experiment import Experiment
 
 WARMUP = 0.05  # of the steps
-PADDING = {"digits": 1, "mnist": 2, "fashion-mnist": 2, "cifar10": 4}  # pixels, of a random crop
-MIRRORED = ("fashion-mnist", "cifar10")  # whose images may be mirrored: digits may not
+PADDING = {
+    "digits": 1,
+    "mnist": 2,
+    "fashion-mnist": 2,
+    "cifar10": 4,
+    "nmnist": 2,
+    "cifar10-dvs": 8,
+    "dvs-gesture": 8,
+}  # pixels, of a random crop
+MIRRORED = ("fashion-mnist", "cifar10", "cifar10-dvs")  # digits, and left and right hands, may not be
 QUICK_TRAIN, QUICK_TEST = 5_000, 1_000  # images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deep(Validated, Recipe):
-    """A deep spiking network on static images, which its first convolution encodes. A subclass says which
-    network, and how long it is trained."""
+    """A deep spiking network on static images, which its first convolution encodes, or on the frames of an
+    event camera. A subclass says on which sets, which network, and how long it is trained."""
 
     MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"weight_decay", "label_smoothing", "mixup"})
     EPOCHS: ClassVar[int]
@@ -41,19 +52,17 @@ class Deep(Validated, Recipe):
 
     batch_size: BatchSize = 100
     """Samples in a batch, over all processes together."""
-    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10"] = "digits"
-    """Images to classify; digits needs no download."""
+    dataset: str
+    """What to classify."""
     quick: bool = False
     """A small network, 5,000 training and 1,000 test images, few epochs: minutes on a CPU."""
     net: str | None = None
-    """The network; a wrong name lists all. Default: sew-resnet18-cifar for sew-resnet and
-    spiking-resnet18-cifar for dspike; sew-resnet-mini-cifar and its like with --quick and on digits."""
-    T: Steps = 4
-    """Time steps that each image is shown."""
+    """The network; a wrong name lists all."""
+    T: int | None = None
+    """Time steps."""
     epochs: int | None = None
-    """Passes over the training images. Default: 10 with --quick and on digits, else 100 for sew-resnet and
-    300 for dspike."""
-    lr: float = 0.1
+    """Passes over the training samples."""
+    lr: float | None = None
     """Highest learning rate of stochastic gradient descent with momentum 0.9; it rises over a twentieth of
     the steps, and falls to 0 along half a cosine."""
     weight_decay: float = 5e-4
@@ -73,10 +82,19 @@ class Deep(Validated, Recipe):
         super().__post_init__()
         if self.label_smoothing >= 1:
             raise ValueError(f"`label_smoothing` must be less than 1, got {self.label_smoothing}.")
+        self.fill(**self.defaults())
+
+    def defaults(self) -> dict[str, Any]:
+        """What stands for settings that are left out."""
         if self.quick or self.dataset == "digits":
-            self.fill(epochs=self.QUICK_EPOCHS, net=self.QUICK_NET)
-        else:
-            self.fill(epochs=self.EPOCHS, net=self.NET)
+            return {"epochs": self.QUICK_EPOCHS, "net": self.QUICK_NET}
+        return {"epochs": self.EPOCHS, "net": self.NET}
+
+    def load(self) -> Dataset:
+        """The dataset, whole."""
+        from spikeloom import data
+
+        return data.load(self.dataset, self.data_dir)
 
     @abstractmethod
     def network(self, name: str, dataset: Dataset) -> Network:
@@ -85,34 +103,24 @@ class Deep(Validated, Recipe):
     def build(self) -> Experiment:
         import torch
 
-        from spikeloom import data
         from spikeloom.train.experiment import Experiment
 
-        dataset = self.parts(data.load(self.dataset, self.data_dir))
+        dataset = self.parts(self.load())
         if self.quick:
             dataset = dataset.take(QUICK_TRAIN, QUICK_TEST)
         assert self.net is not None
+        assert self.lr is not None
         side = dataset.sample_shape[-1]
         if self.cutout and self.cutout >= side:
             raise ValueError(f"`cutout` must be less than {side}, the side of an image, got {self.cutout}.")
         net = self.network(self.net, dataset)
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(net.parameters(), self.lr, momentum=0.9, weight_decay=self.weight_decay)
-        mean, deviation = _mean_and_deviation(dataset.train_x)
-
-        @functools.cache
-        def moved(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-            return mean.to(device, dtype), deviation.to(device, dtype)
-
-        def encode(x: Tensor, _random: SampleGenerator) -> Tensor:
-            shift, scale = moved(x.device, x.dtype)
-            scaled = (x - shift) / scale  # [N, C, H, W]
-            return scaled.contiguous(memory_format=torch.channels_last)
-
+        is_events = len(dataset.sample_shape) == 4
         return Experiment(
             net,
             dataset,
-            encode=encode,
+            encode=_frames if is_events else _standardised(dataset.train_x),
             loss=self.cost_of,
             predict=lambda output: output.mean(0).argmax(-1),
             optimizer=optimizer,
@@ -134,18 +142,41 @@ class Deep(Validated, Recipe):
         )
 
     def changed(self, x: Tensor, random: SampleGenerator) -> Tensor:
-        """Training images ``[N, C, H, W]``, augmented."""
+        """Training images ``[N, C, H, W]``, augmented; recordings ``[N, T, C, H, W]`` as one image each."""
         from spikeloom.train.augment import cutout, random_crop
 
+        images = x.flatten(1, -3)
         if self.augment:
-            x = random_crop(x, random, padding=PADDING[self.dataset], flip=self.dataset in MIRRORED)
-        return cutout(x, random, size=self.cutout) if self.cutout else x
+            mirrored = self.dataset in MIRRORED
+            images = random_crop(images, random, padding=PADDING[self.dataset], flip=mirrored)
+        return (cutout(images, random, size=self.cutout) if self.cutout else images).view_as(x)
 
 
-def _mean_and_deviation(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each channel of images ``uint8 [N, C, H, W]``, on the scale from 0 to 1: ``[C, 1, 1]`` each."""
+def _frames(x: Tensor, _random: SampleGenerator) -> Tensor:
+    """Recordings ``[N, T, C, H, W]`` with the time first."""
+    return x.movedim(1, 0)
+
+
+def _standardised(images: Tensor) -> Callable[[Tensor, SampleGenerator], Tensor]:
+    """What gives each channel of images mean 0 and deviation 1, measured on those ``uint8 [N, C, H, W]``."""
+    import torch
+
     pixels = images.movedim(1, 0).flatten(1).double() / 255  # [C, pixels]
-    return pixels.mean(1).view(-1, 1, 1), pixels.std(1, correction=0).clamp(min=1e-3).view(-1, 1, 1)
+    mean, deviation = (
+        pixels.mean(1).view(-1, 1, 1),
+        pixels.std(1, correction=0).clamp(min=1e-3).view(-1, 1, 1),
+    )
+
+    @functools.cache
+    def moved(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return mean.to(device, dtype), deviation.to(device, dtype)
+
+    def encode(x: Tensor, _random: SampleGenerator) -> Tensor:
+        shift, scale = moved(x.device, x.dtype)
+        scaled = (x - shift) / scale  # [N, C, H, W]
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    return encode
 
 
 def _draw(net: nn.Module, x: Tensor, title: str) -> dict[str, Figure]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from spikeloom.recipe.base import RECIPES, Steps
 from spikeloom.recipe.deep_base import Deep
@@ -45,8 +45,18 @@ class DspikeRecipe(Deep):
     NET: ClassVar[str] = "spiking-resnet18-cifar"
     QUICK_NET: ClassVar[str] = "spiking-resnet-mini-cifar"
 
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10"] = "digits"
+    """Images to classify; digits needs no download."""
+    net: str | None = None
+    """The network; a wrong name lists all. Default: spiking-resnet18-cifar; spiking-resnet-mini-cifar with
+    --quick and on digits."""
     T: Steps = 2
     """Time steps that each image is shown."""
+    epochs: int | None = None
+    """Passes over the training images. Default: 10 with --quick and on digits, else 300."""
+    lr: float = 0.1
+    """Highest learning rate of stochastic gradient descent with momentum 0.9; it rises over a twentieth of
+    the steps, and falls to 0 along half a cosine."""
     temperature: float = 3.0
     """Of the surrogate at the start: small makes a ramp, large a step."""
     adapt: bool = True
