@@ -25,6 +25,7 @@ class SpikingActivation(nn.Module):
             instead of rounding it down.
     Shape:
         input and output ``[T * N, *]``.
+    Source: as for :func:`convert`.
     Example:
         >>> layer = SpikingActivation(2.0, initial=0.5)
         >>> layer(torch.full([4, 1], 1.0), num_steps=4).flatten().tolist()

@@ -110,11 +110,13 @@ def set_threshold_margin(
 
 @torch.no_grad()
 def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
-    """Draw the weights of all convolutions and linear layers anew from normal distributions (He et al.,
-    2015), as narrow as those for a leaky rectifier of slope ``sqrt(5)``.
+    """Draw the weights of all convolutions and linear layers anew from normal distributions, as narrow as
+    those for a leaky rectifier of slope ``sqrt(5)``.
 
     Raises:
         ValueError: a weight has a parametrisation that cannot be inverted; no weight is drawn then.
+    Source: He et al., Delving deep into rectifiers: surpassing human-level performance on ImageNet
+        classification, ICCV 2015.
     """
     layers = [one for one in net.modules() if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)]
     for layer in layers:

@@ -25,6 +25,7 @@ def firing_rate_mse(spikes: Tensor, labels: Tensor) -> Tensor:
         a scalar
     Raises:
         ShapeError, TypeError: there is not one label for each sample, or they are no whole numbers.
+    Source: Wu et al., Front. Neurosci. 12:331, 2018, there half the sum over the classes.
     Example:
         >>> firing_rate_mse(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]]), torch.tensor([0])).item()
         0.125

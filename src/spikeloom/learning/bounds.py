@@ -17,6 +17,8 @@ def additive(a_plus: float = 0.01, a_minus: float = 0.0105) -> tuple[Modulation,
         a_plus, a_minus: strengthening and weakening by a pair of spikes in the same step.
     Returns:
         ``f_pre`` and ``f_post`` of a learner
+    Source: Song, Miller & Abbott, Competitive Hebbian learning through spike-timing-dependent synaptic
+        plasticity, Nature Neuroscience 2000.
     Example:
         >>> f_pre, f_post = additive(0.01, 0.02)
         >>> f_pre(torch.zeros(1)), f_post(torch.zeros(1))
@@ -81,6 +83,7 @@ def normalise_weights(module: nn.Module, total: float, name: str = "weight") -> 
         name: of the parameter.
     Raises:
         ValueError: ``total`` is not greater than 0.
+    Source: Diehl & Cook, Frontiers in Computational Neuroscience 9:99, 2015.
     Example:
         >>> fc = nn.Linear(2, 2)
         >>> _ = fc.weight.data.copy_(torch.tensor([[1.0, 3.0], [0.0, 0.0]]))

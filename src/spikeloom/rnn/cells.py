@@ -231,6 +231,7 @@ class SpikingVanillaRNNCell(SpikingRNNCellBase):
         in {0, 1}.
     Raises:
         ShapeError: the input has another shape.
+    Source: Elman, Finding structure in time, Cognitive Science 14, 1990, with a step for its nonlinearity.
     Example:
         >>> SpikingVanillaRNNCell(3, 4)(torch.rand(2, 3)).shape
         torch.Size([2, 4])

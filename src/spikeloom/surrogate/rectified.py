@@ -124,6 +124,8 @@ class MultiLevelSpikeCount(SurrogateFunction):
     Raises:
         TypeError, ValueError: ``max_spike_count`` is not a positive integer, or the window is not two rising
             numbers.
+    Source: Luo et al., Integer-valued training and spike-driven inference spiking neural network for
+        high-performance and energy-efficient object detection, ECCV 2024.
     Example:
         >>> MultiLevelSpikeCount(4)(torch.tensor([-1.0, 0.4, 1.5, 2.5, 9.0]))
         tensor([0., 0., 2., 2., 4.])

@@ -21,6 +21,7 @@ class Sigmoid(SurrogateFunction):
     Args:
         alpha: steepness, greater than 0; the slope at the threshold is ``alpha / 4``.
         spiking: as for :class:`SurrogateFunction`, like shapes and errors.
+    Source: Wu et al., Front. Neurosci. 12:331, 2018, there called h3, with a = 1/alpha.
     Example:
         >>> Sigmoid(spiking=False)(torch.zeros(1))
         tensor([0.5000])
@@ -104,6 +105,7 @@ class Erf(SurrogateFunction):
     Args:
         alpha: steepness, greater than 0; the slope at the threshold is ``alpha / sqrt(pi)``.
         spiking: as for :class:`SurrogateFunction`, like shapes and errors.
+    Source: Wu et al., Front. Neurosci. 12:331, 2018, there called h4, with a = 1/(2 alpha^2).
     """
 
     def __init__(self, alpha: float | Tensor = 2.0, spiking: bool = True):
@@ -174,6 +176,7 @@ class SoftSign(SurrogateFunction):
     Args:
         alpha: steepness, greater than 0; the slope at the threshold is ``alpha / 2``.
         spiking: as for :class:`SurrogateFunction`, like shapes and errors.
+    Source: Zenke & Ganguli, Neural Computation 30(6), 2018, for the shape of the slope.
     """
 
     def __init__(self, alpha: float | Tensor = 2.0, spiking: bool = True):

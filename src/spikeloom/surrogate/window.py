@@ -19,6 +19,7 @@ class Rect(SurrogateFunction):
     Args:
         alpha: height of the box, greater than 0; its width is ``1 / alpha``.
         spiking: as for :class:`SurrogateFunction`, like shapes and errors.
+    Source: Wu et al., Front. Neurosci. 12:331, 2018, there called h1, with a = 1/alpha.
     """
 
     def __init__(self, alpha: float | Tensor = 1.0, spiking: bool = True):
