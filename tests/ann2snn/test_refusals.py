@@ -159,6 +159,14 @@ def test_activations_that_are_not_finite():
     refused(model, "The output of '1' must be finite on `calibration_data`")
 
 
+def test_activations_that_float32_cannot_hold():
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()).double(), torch.ones(8, 4).double()
+    nn.init.constant_(model[0].weight, 1e39)
+    refused(
+        model, "The output of '1' must be finite .* or more than float32 can hold", x, method="percentile"
+    )
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"method": "maximum"}, r"`method` must be one of \('max', 'percentile', 'qcfs'\), got 'maximum'"),
     ({"calibrate": "weights"}, r"`calibrate` must be one of \(None, 'bias', 'potential'\), got 'weights'"),

@@ -71,13 +71,13 @@ def measure(ann: fx.GraphModule, names: Iterable[str], batches: Iterable[Tensor]
     """What each of the named activations reaches on the batches.
 
     Raises:
-        ConversionError: an activation is not finite.
+        ConversionError: an activation is not finite, or more than ``float32`` can hold.
     """
     activities = {name: Activity() for name in names}
     strange: list[str] = []
 
     def show(name: str, output: Tensor) -> None:
-        if bool(output.isfinite().all()):
+        if bool(output.float().isfinite().all()):  # thresholds are float32
             activities[name].add(output)
         else:  # to raise here would add what torch.fx has to say
             strange.append(name)
@@ -87,7 +87,7 @@ def measure(ann: fx.GraphModule, names: Iterable[str], batches: Iterable[Tensor]
         node = next(node for node in ann.graph.nodes if node.name == strange[0])
         shown = node.target if node.op == "call_module" else node.name
         raise ConversionError(
-            f"The output of '{shown}' must be finite on `calibration_data`, got NaN or infinity. Look for "
-            "the same in the data and in the weights."
+            f"The output of '{shown}' must be finite on `calibration_data`, got NaN, infinity or more than "
+            "float32 can hold. Look for the same in the data and in the weights."
         )
     return activities
