@@ -807,7 +807,7 @@ def test_an_exported_network_is_the_trained_one(spikeloom, copied):
 def test_exports_that_are_refused(spikeloom, copied, tmp_path, monkeypatch):
     code, _, errors = spikeloom("export", copied, "--dt", "0")
     assert code == 2
-    assert_one_line(errors, "`dt` must be a number greater than 0")
+    assert_one_line(errors, "`dt` must be a finite number of seconds greater than 0")
     code, _, errors = spikeloom("export", copied, "--file", tmp_path / "none" / "net.nir")
     assert code == 1
     assert_one_line(errors, "No such file or directory", tmp_path / "none" / "net.nir")

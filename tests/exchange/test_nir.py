@@ -419,6 +419,8 @@ def test_graphs_that_are_refused(tmp_path):
 def test_time_steps_that_are_refused(dt):
     with pytest.raises((ValueError, TypeError), match="`dt` must be"):
         export_to_nir(neuron.IFNode(), (2,), dt=dt)
+    with pytest.raises(ValueError, match="`dt` must be a finite number of seconds greater than 0, got 0"):
+        import_from_nir("none.nir", dt=0)
 
 
 def test_without_the_package(monkeypatch):

@@ -120,6 +120,8 @@ class Export(_OfWeights):
     """NIR: write neurons that subtract their threshold as if they were reset to 0, with a note."""
 
     def __post_init__(self) -> None:
+        if not 0 < self.dt < float("inf"):
+            raise ValueError(f"`dt` must be a finite number of seconds greater than 0, got {self.dt}.")
         check_settings(self)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.checks import checked_number
 from spikeloom.errors import ConversionError
 from spikeloom.event.record import in_single_steps
 
@@ -28,6 +29,12 @@ def shape_of_step(example: Tensor | Sequence[int]) -> tuple[int, ...]:
     if not 2 <= example.dim() <= 5:
         raise ConversionError(f"{rule} in a time step, got a tensor of shape {list(example.shape)}.")
     return tuple(example.shape[2 if example.dim() in (3, 5) else 1 :])
+
+
+def check_dt(dt: Any) -> None:
+    """Raise unless ``dt`` is a time step in seconds."""
+    if not 0 < checked_number("dt", dt) < math.inf:
+        raise ValueError(f"`dt` must be a finite number of seconds greater than 0, got {dt!r}.")
 
 
 @torch.no_grad()

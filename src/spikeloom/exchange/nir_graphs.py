@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import functional
-from spikeloom.checks import checked_inside, checked_number
 from spikeloom.errors import ConversionError, MissingPackageError
-from spikeloom.exchange.checking import check_meaning, shape_of_step
+from spikeloom.exchange.checking import check_dt, check_meaning, shape_of_step
 from spikeloom.files import beside
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def export_to_nir(
         >>> list(graph.nodes), graph.nodes["1"].tau.tolist()
         (['input', '0', '1', 'output'], [0.0002, 0.0002])
     """
-    checked_inside("dt", checked_number("dt", dt), 0)
+    check_dt(dt)
     nir = _package()
     from spikeloom.event.record import record
     from spikeloom.exchange.nir_writer import Writer
@@ -120,7 +119,7 @@ def import_from_nir(
           (1): LIFNode(
             tau=2.0, decay_input=True, ...
     """
-    checked_inside("dt", checked_number("dt", dt), 0)
+    check_dt(dt)
     nir = _package()
     from spikeloom.exchange.nir_neurons import Reader
     from spikeloom.exchange.nir_reader import network
