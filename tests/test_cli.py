@@ -150,9 +150,12 @@ def test_a_mistyped_name_is_answered_with_close_ones(spikeloom, arguments, messa
     [
         (["train", "lif-fc", "--epoch", "3"], ["--epoch", "Perhaps you meant", "--epochs"]),
         (["train", "lif-fc", "--timesteps", "8"], ["no option --timesteps. Did you mean -T?"]),
-        (["train", "eventprop", "--num_steps=8"], ["no option --num_steps. Did you mean -T?"]),
+        (
+            ["train", "eventprop", "--num_steps=8"],
+            ["no option --num_steps. Did you mean -T, which is a duration here?"],
+        ),
         (["bench", "--time-steps", "8"], ["no option --time-steps. Did you mean -T?"]),
-        (["train", "spikeprop-xor", "--step", "8"], ["Did you mean -T?"]),
+        (["train", "spikeprop-xor", "--step", "8"], ["Did you mean -T, which is a duration here?"]),
         (["train", "lif-fc", "--datset", "mnist"], ["--datset", "--dataset"]),
         (["train", "lif-fc", "--dataset", "mnsit"], ["mnsit", "mnist"]),
         (["train", "blobs", "--epochs", "many"], ["--epochs", "many"]),

@@ -129,7 +129,8 @@ def parsed(cls: type, prog: str, arguments: list[str], description: str | None =
     """The dataclass ``cls``, filled from ``arguments``; wrong ones end the program with code 2."""
     for argument in arguments if hasattr(cls, "T") else ():
         if _STEPS.fullmatch(argument):
-            raise UnknownNameError(f"There is no option {argument.split('=')[0]}. Did you mean -T?")
+            meant = "-T, which is a duration here" if get_type_hints(cls)["T"] is float else "-T"
+            raise UnknownNameError(f"There is no option {argument.split('=')[0]}. Did you mean {meant}?")
     given = tyro.cli(
         _unchecked(cls), prog=prog, args=arguments, description=description, config=(tyro.conf.DisallowNone,)
     )
