@@ -188,6 +188,17 @@ def test_extrapolation_arranges_the_input_spikes_once(monkeypatch):
     assert calls == [1]
 
 
+def test_times_of_a_subclass_that_fires_otherwise_are_kept_with_extrapolation():
+    class Late(EventProp):
+        def fire(self, times):
+            fired = super().fire(times)
+            return fired._replace(time=torch.where(fired.time < 0, fired.time, fired.time + 1))
+
+    net, times = Late(2, 3, extrapolate=True), torch.tensor([[0.0, 2.0]])
+    nn.init.constant_(net.weight, 6.0)
+    torch.testing.assert_close(net(times), EventProp.fire(net, times).time + 1)
+
+
 @over_backends
 def test_a_silent_neuron_has_no_gradient_unless_it_is_extrapolated(backend):
     net, times = layer(backend=backend), patterns()

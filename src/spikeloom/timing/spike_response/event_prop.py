@@ -111,7 +111,8 @@ class EventProp(_Normal, FiringLayer):
         if not self.extrapolate:
             return super().forward(times)
         arrivals, weight = self.terminals(times)
-        out = self._fired(arrivals, weight, times).time
+        overridden = type(self).fire is not EventProp.fire
+        out = (self.fire(times) if overridden else self._fired(arrivals, weight, times)).time
         v_max = highest_potentials(arrivals, weight, self.response, self.backend)
         late = self.T * (2 - v_max / self.response.v_threshold)
         return torch.where(out < 0, late.to(out.dtype), out)
