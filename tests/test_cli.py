@@ -916,10 +916,12 @@ def test_an_option_that_a_recipe_has_no_use_for_is_refused(recipe, option, capsy
 def test_a_run_without_checkpoints_begins_again_and_keeps_its_metrics(spikeloom, copied):
     shutil.rmtree(copied / "checkpoints")
     before = (copied / "metrics.jsonl").read_text()
+    (copied / "conversion.json").write_text("{}")  # of ann2snn: would be taken for the new network's
     code, output, _ = spikeloom("train", "--resume", copied)
     assert code == 0
     assert "begins again. Its rows of metrics so far are kept in metrics-before.jsonl." in output
     assert (copied / "metrics-before.jsonl").read_text() == before
+    assert not (copied / "conversion.json").exists()
 
 
 @pytest.mark.parametrize("option", ["-device", "--device"])

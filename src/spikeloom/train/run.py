@@ -116,7 +116,7 @@ class Run:
 
     def begin_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write the rows of a training that goes on, as a crash may have left some that are ahead; set those
-        of one that begins again aside."""
+        of one that begins again aside, and remove what was told of its network."""
         if history:
             self.write_metrics(history)
         elif self.metrics.exists():
@@ -124,6 +124,7 @@ class Run:
             earlier = before.read_text() if before.exists() else ""
             write_beside(before, earlier + self.metrics.read_text())
             self.metrics.unlink()
+            (self.folder / "conversion.json").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
