@@ -245,7 +245,7 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         before = {} if compiling else {name: held[name] for name in self._memories}
         held["_stepping"] = True
         try:
-            output = self._woven_step(x) if is_single and not (args[1:] or kwargs) else None
+            output = None if args[1:] or kwargs else self._woven(x)
             if output is None:
                 output = step(x, *args[1:], **kwargs)
             held["_step_shape"] = shape
@@ -345,8 +345,9 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         shared = output.requires_grad or output._is_view() or self._is_memory(output)
         return output.clone() if shared else output
 
-    def _woven_step(self, _x: Tensor) -> Tensor | None:
-        """A time step by what runs it faster than :meth:`single_step_forward`, if something does."""
+    def _woven(self, _x: Tensor) -> Tensor | None:
+        """What a step or a sequence gives, from what runs it faster than the methods of this class, if there
+        is something."""
         return None
 
     def _own_memories(self, x: Tensor) -> None:

@@ -163,12 +163,12 @@ def test_a_forgotten_reset_explains_itself(compiled):
 
 def test_a_recurrent_container(compiled):
     torch.manual_seed(0)
-    net = layer.LinearRecurrentContainer(neuron.LIFNode(), 5, 5, step_mode="m")
+    net = layer.LinearRecurrentContainer(neuron.LIFNode(), 5, 5)
     x = torch.rand(6, *SHAPE) * 3
     outputs, gradients = [], []
     for backend in ("torch", "numba"):
         net.sub_module.backend = backend
-        output = net(x)
+        output = torch.stack([net(one) for one in x])
         outputs.append(output.detach())
         gradients.append(torch.autograd.grad(output.sum(), net.rc.weight)[0])
         functional.reset_net(net)

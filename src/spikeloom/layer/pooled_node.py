@@ -1,8 +1,10 @@
 """A neuron and average pooling behind it, in one loop."""
 
-from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from typing import cast
 
+from torch import Tensor, nn
+
+from spikeloom.layer.one_loop import can_share_a_loop
 from spikeloom.layer.pooling import AvgPool2d
 from spikeloom.neuron import BaseNode
 
@@ -40,7 +42,7 @@ class PooledNode(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         node, pool = self
-        if not isinstance(node, BaseNode) or not self._can_share_a_loop(node, pool):
+        if not self._in_one_loop(node, pool):
             return pool(node(input))
         node.__dict__["_window"] = pool.kernel_size
         try:
@@ -54,20 +56,13 @@ class PooledNode(nn.Sequential):
         return nn.Sequential(*found) if isinstance(found, list) else found
 
     @staticmethod
-    def _can_share_a_loop(node: BaseNode, pool: nn.Module) -> bool:
+    def _in_one_loop(node: nn.Module, pool: nn.Module) -> bool:
         """Whether both are what they were made as, in multi-step mode, and nobody looks in between."""
-        kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-        hooks = [getattr(module, kind) for module in (node, pool) for kind in kinds]
-        replaced = {"forward", "multi_step_forward"} & {*vars(node), *vars(pool)}
         return (
-            not replaced
-            and not _has_any_global_hook()
-            and type(node).forward is BaseNode.forward
-            and type(node).multi_step_forward is BaseNode.multi_step_forward
+            can_share_a_loop(node, pool)
             and type(pool) is AvgPool2d
-            and node.step_mode == pool.step_mode == "m"
+            and cast(BaseNode, node).step_mode == pool.step_mode == "m"
             and isinstance(pool.kernel_size, int)
             and pool.kernel_size > 1
             and (pool.stride, pool.padding, pool.divisor_override) == (pool.kernel_size, 0, None)
-            and not any(hooks)
         )

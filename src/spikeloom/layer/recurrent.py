@@ -1,12 +1,16 @@
 """Containers that feed a module's output back to its input one time step later."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeloom.errors import ShapeError, describe
 from spikeloom.functional.networks import require_single_step
+from spikeloom.layer.one_loop import FORWARDS, can_share_a_loop
+from spikeloom.loom.backends import effective_backend
 from spikeloom.memory import MemoryModule
 
 
@@ -81,6 +85,10 @@ class LinearRecurrentContainer(_RecurrentContainer):
 
     .. math:: y_t = F\big(W\,[x_t; y_{t-1}] + b\big), \quad y_0 = 0
 
+    A sequence on a CPU runs as one compiled loop where :math:`F` is a neuron that the loom can weave, and
+    nobody looks at single steps, as a hook does. The product with the input is then computed for all steps at
+    once, so that sums are rounded otherwise; ``backend='torch'`` of the neuron goes step by step.
+
     Args:
         sub_module: :math:`F`, a single-step module from ``in_features`` to ``out_features``.
         in_features: size of the input.
@@ -112,6 +120,43 @@ class LinearRecurrentContainer(_RecurrentContainer):
         self.in_features, self.out_features = in_features, out_features
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
         self._modules["sub_module"] = self._modules.pop("sub_module")  # the order of states of optimisers
+
+    def _can_be_woven(self, x_seq: Tensor) -> bool:
+        """Whether all is what it was made as, on a CPU, and nobody looks at single steps."""
+        node, linear = cast(Any, self.sub_module), self.rc
+        return (
+            can_share_a_loop(node, linear)
+            and type(linear) is nn.Linear
+            and type(self).single_step_forward is LinearRecurrentContainer.single_step_forward
+            and type(self).multi_step_forward is MemoryModule.multi_step_forward
+            and FORWARDS.isdisjoint(vars(self))
+            and effective_backend(node.backend) in ("auto", "numba")
+            and not (node.store_v_seq or node.cuts_memories or self.cuts_memories)
+            and x_seq.dtype == linear.weight.dtype
+            and x_seq.dtype in (torch.float32, torch.float64)
+            and x_seq.device.type == linear.weight.device.type == "cpu"
+            and x_seq.dim() > 1
+            and x_seq.shape[-1] == self.in_features == self.out_features
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+        )
+
+    def _woven(self, x: Tensor) -> Tensor | None:
+        if self.step_mode != "m" or not self._can_be_woven(x):
+            return None
+        node, weight = self.sub_module, self.rc.weight
+        outside, inside = weight[:, : self.in_features], weight[:, self.in_features :]
+        drive = F.linear(x, outside, self.rc.bias)
+        if self.y is not None:
+            drive = torch.cat([drive[:1] + F.linear(self.y, inside), drive[1:]])
+        node.__dict__.update(_feedback=inside, _step_mode="m")
+        try:
+            output = node(drive.contiguous())
+        finally:
+            node.__dict__.update(_feedback=None, _step_mode="s")
+        if output is not None:
+            self.y = output[-1].clone()
+        return output
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         if x.dim() == 0 or x.shape[-1] != self.in_features:

@@ -16,7 +16,7 @@ Numba and PyTorch's tracer are imported with the first neuron that is woven. Whe
 from spikeloom.loom import graph, operator
 from spikeloom.loom.backends import BACKENDS, backend, checked_backend, reads_half
 from spikeloom.loom.explaining import explain
-from spikeloom.loom.select import run
+from spikeloom.loom.select import run, run_fed_back
 from spikeloom.loom.single import run_step
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "operator",
     "reads_half",
     "run",
+    "run_fed_back",
     "run_step",
 ]

@@ -32,7 +32,7 @@ class InterpretedLoops(Loops):
     """Loops over time in Python."""
 
     def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], None]:
-        x, _, keep, _ = call
+        x, _, keep = call[:3]
         memories, operands = self._spread(call)
         output, *sequences = [torch.empty_like(x) for one in (True, *keep) if one]
         for step, now in enumerate(x.detach()):
@@ -50,7 +50,7 @@ class InterpretedLoops(Loops):
         wanted: Sequence[bool],
         notes: Tensor | None = None,
     ) -> list[Tensor | None]:
-        x, sources, keep, _ = call
+        x, sources, keep = call[:3]
         memories, operands = self._spread(call)
         before = [memories]
         for now in x[:-1]:

@@ -16,6 +16,7 @@ from spikeloom.loom.running import Call, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.step import Woven, placed
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
+SAMPLES = 16  # in a block at least, of as many, where weights pass through the cache for each block
 SMALLEST = 256  # neurons in a block at least, where a step is cut into as many blocks as there are threads
 BUFFER = 1 << 17  # values of recomputed memories: 512 KiB in float32, within the second-level cache
 SERIAL = 1 << 15  # element-steps; less work is done by the calling thread
@@ -43,7 +44,14 @@ class NumbaLoops(Native, Loops):
         ]
         self.literals = {dtype: [one.to(dtype) for one in literals] for dtype in REAL}
 
-    def run(self, name: str, x: Tensor, arguments: Sequence[Argument], pooled: Pooling | None) -> None:
+    def run(
+        self,
+        name: str,
+        x: Tensor,
+        arguments: Sequence[Argument],
+        pooled: Pooling | None,
+        feedback: Tensor | None,
+    ) -> None:
         """Run a loop on all neurons, in as many threads as PyTorch uses.
 
         Args:
@@ -51,6 +59,7 @@ class NumbaLoops(Native, Loops):
             x: the input, time-major.
             arguments: of the loop.
             pooled: how its outputs are pooled, if they are.
+            feedback: by which they are fed back, if they are.
         Raises:
             MemoryError: there is too little for its buffers.
         """
@@ -58,8 +67,9 @@ class NumbaLoops(Native, Loops):
         if not total:
             return
         num_threads = torch.get_num_threads() if num_steps * total >= SERIAL else 1
-        unit = pooled.unit if pooled else SMALLEST
-        block = max(unit, min(BLOCK // unit, -(-total // (num_threads * unit))) * unit)
+        unit = pooled.unit if pooled else SMALLEST if feedback is None else len(feedback)
+        most = max(BLOCK // unit, 0 if feedback is None else SAMPLES)
+        block = max(unit, min(most, -(-total // (num_threads * unit))) * unit)
         chunk = min(num_steps, max(8, BUFFER // (block * max(self.step.num_memories, 1))))
         num_blocks = -(-total // block)
         size = -(-num_blocks // min(num_blocks, TAKEN * num_threads)) * block
@@ -73,9 +83,11 @@ class NumbaLoops(Native, Loops):
         what = f"a {name} loop over {num_steps} steps of {total} neurons"
         self.driver.run_job(name, x.dtype, job, min(num_threads, num_ranges), what)
 
-    def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], None]:
-        x, sources, keep, window = call
+    def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        x, sources, keep, window, feedback = call
         pooled, real = pooling(x, window) if window else None, computed_in(x.dtype)
+        driven = None if feedback is None else torch.empty_like(x)
+        weights = None if feedback is None else feedback.t().contiguous()
         outputs = (
             pooled.output(x) if pooled else torch.empty_like(x),
             *(torch.empty_like(x[0], dtype=real) for _ in keep),
@@ -92,9 +104,11 @@ class NumbaLoops(Native, Loops):
             _sequence(outputs[0]),
             *map(_vector, outputs[1:]),
             *map(_sequence, placed(sequences, keep)),
+            _sequence(driven),
+            _matrix(weights),
         ]
-        self.run("forward", x, arguments, pooled)
-        return outputs + sequences, None
+        self.run("forward", x, arguments, pooled, feedback)
+        return outputs + sequences, driven
 
     def backward(
         self,
@@ -103,8 +117,9 @@ class NumbaLoops(Native, Loops):
         wanted: Sequence[bool],
         notes: Tensor | None = None,
     ) -> list[Tensor | None]:
-        x, sources, keep, window = call
+        x, sources, keep, window, feedback = call
         pooled = pooling(x, window) if window else None
+        weights = None if feedback is None else feedback.contiguous()
         if window and not pooled:
             x = x.contiguous()
             pooled = pooling(x, window)
@@ -133,14 +148,20 @@ class NumbaLoops(Native, Loops):
             *map(_sequence, to_kept),
             _sequence(to_x),
             *map(_vector, (*to_starts, *to_operands)),
+            _matrix(weights),
         ]
-        self.run("backward", x, arguments, pooled)
+        self.run("backward", x, arguments, pooled, feedback)
         return [to_x, *chosen([*to_starts, *placed(to_operands, self.learned)], sources, wanted)]
 
 
 def _sequence(x: Tensor | None) -> Argument:
     """A time-major tensor; ``None`` is a sequence of no steps."""
     return (0, 0) if x is None else (x.data_ptr(), x.shape[0])
+
+
+def _matrix(weights: Tensor | None) -> Argument:
+    """Square weights, with the length of a row; or nothing."""
+    return (0, 0) if weights is None else (weights.data_ptr(), len(weights))
 
 
 def _vector(x: Tensor) -> Argument:

@@ -146,6 +146,49 @@ def run_forwards(memory_row, given, following, memories, x, across, kept, stride
         call(memory_row, np.int64(given.ctypes.data))
 
 
+@jit
+def matrix(address, rows, width, real):
+    """Rows of numbers, one behind the other."""
+    return numbers(address, rows * width, real).reshape((rows, width))
+
+
+@jit
+def feed(target, outputs, weights, width, samples, real):
+    """Add to the inputs of a block what the outputs of the step before bring; each sample has ``width``
+    neurons, and a row of the weights is what one of them does to all."""
+    driven, spikes = matrix(target, samples, width, real), matrix(outputs, samples, width, real)
+    effects = matrix(weights, width, width, real)
+    for sample in range(samples):
+        row = driven[sample]
+        for i in range(width):
+            spike, effect = spikes[sample, i], effects[i]
+            if spike != 0:
+                for j in range(width):
+                    row[j] += spike * effect[j]
+
+
+@jit
+def hear(target, gradients, weights, width, samples, real):
+    """Add to the gradients of a block's outputs what the inputs of the step after bring back; a row of the
+    weights is what one neuron gets from all.
+
+    Four rows at once, for all samples while they are in the cache.
+    """
+    heard, given = matrix(target, samples, width, real), matrix(gradients, samples, width, real)
+    effects, fours = matrix(weights, width, width, real), width - width % 4
+    for i in range(0, fours, 4):
+        four = effects[i : i + 4]
+        for sample in range(samples):
+            row, back = heard[sample], given[sample]
+            a, b, c, d = back[i], back[i + 1], back[i + 2], back[i + 3]
+            for j in range(width):
+                row[j] += (a * four[0, j] + b * four[1, j]) + (c * four[2, j] + d * four[3, j])
+    for i in range(fours, width):
+        for sample in range(samples):
+            for j in range(width):
+                heard[sample, j] += given[sample, i] * effects[i, j]
+
+
 def pool_job(real):
     """Means of windows of a row."""
 
@@ -173,7 +216,8 @@ def forward_job(real, half=False):
 
     Arguments: the functions forward_row, prepare_forward and (where outputs are pooled) pool, with the
     numbers of memories, operands, and arrays that are prepared; literals, input; of each memory the start,
-    the operands; output; of each memory the end, then all steps or nothing.
+    the operands; output; of each memory the end, then all steps or nothing; room for inputs with what outputs
+    add to them, and the weights of that with the number of neurons that they join, or nothing.
     """
     item = np.dtype(real).itemsize
     stored = HALF_ITEM if half else item
@@ -186,6 +230,10 @@ def forward_job(real, half=False):
         held, first = memories + operands, 5
         (out, _), final = argument(words, first + held), first + held + 1
         sequence = final + memories
+        (driven, _), (weights, width) = (
+            argument(words, sequence + memories),
+            argument(words, sequence + memories + 1),
+        )
         steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * stored
         x_across, kept_across = words[TOTAL] * stored, words[TOTAL] * item
         # Rows for spikes that are pooled or rounded, and their means; then come memories, operands, and what
@@ -210,6 +258,18 @@ def forward_job(real, half=False):
                     call(prepare, np.int64(early.ctypes.data))
                 for t in range(steps):
                     given[2] = x + t * x_across
+                    if weights != 0:
+                        given[2] = driven + t * x_across + at * item
+                        move(given[2], x + t * x_across, size, real)
+                        if t > 0:
+                            feed(
+                                given[2],
+                                out + (t - 1) * across + at * item,
+                                weights,
+                                width,
+                                size // width,
+                                real,
+                            )
                     given[last] = spikes if half or pool_row != 0 else out + t * across + at * item
                     call(forward_row, np.int64(given.ctypes.data))
                     put(pool_row, pooling, words, out + t * across, spikes, means, size, at, half)
@@ -234,7 +294,8 @@ def backward_job(real, half=False):
     were pooled) spread, with the numbers of memories, operands, arrays that the two prepare, and learned
     operands; literals forwards and backwards, input; of each memory the start, the operands; the gradients of
     the output, of each memory's end and of all its steps, each perhaps nothing. Then what is written: the
-    gradients of the input, of each memory's start and of the learned operands.
+    gradients of the input, of each memory's start and of the learned operands. Last the weights by which
+    outputs were added to inputs, with the number of neurons that they join, or nothing.
     """
     item = np.dtype(real).itemsize
     stored = HALF_ITEM if half else item
@@ -251,6 +312,7 @@ def backward_job(real, half=False):
         sequence = final + memories
         (gx, _), to_start = argument(words, sequence + memories), sequence + memories + 1
         to_operand = to_start + memories
+        weights, width = argument(words, to_operand + learned)
         steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * stored
         x_across, kept_across = words[TOTAL] * stored, words[TOTAL] * item
         chunk = max(words[CHUNK], 1)
@@ -331,6 +393,11 @@ def backward_job(real, half=False):
                             back[arriving] = fetch(
                                 spread_row, pooling, words, there, *room, size, at, half, item
                             )
+                        if weights != 0 and t < steps - 1:
+                            move(room[0], back[arriving], size, real)
+                            later = gx + (t + 1) * x_across + at * item
+                            hear(room[0], later, weights, width, size // width, real)
+                            back[arriving] = room[0]
                         point(back, 3, kept + (t - begun) * stride, apart, memories)
                         back[2], back[to_x] = x + t * x_across, gx + t * x_across + at * stored
                         call(backward_row, np.int64(back.ctypes.data))

@@ -98,7 +98,8 @@ def _like_source(source: Tensor, x: Tensor) -> Tensor:
 
 
 def _woven_fake(text: str, x: Tensor, sources: list[Tensor]) -> list[Tensor]:
-    _, (x, _, keep, _) = _checked(text, x, sources)
+    _, call = _checked(text, x, sources)
+    x, keep = call.x, call.keep
     finals = [torch.empty_like(x[0]) for _ in keep]
     return [torch.empty_like(x), *finals, *(torch.empty_like(x) for one in keep if one)]
 

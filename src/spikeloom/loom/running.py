@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ class Call(NamedTuple):
         sources: memories before the first step, and operands.
         keep: the memories of which every step is wanted.
         window: of average pooling of the output, if the loops can do that.
+        feedback: weights ``[F, F]`` by which the outputs ``[N, *, F]`` of a step are added to the input of
+            the next one, if the loops can do that.
     """
 
     x: Tensor
     sources: Sequence[Source]
     keep: Sequence[bool]
     window: int | None = None
+    feedback: Tensor | None = None
 
 
 class CannotCompile(BackendError):
@@ -81,6 +84,7 @@ class Loops(ABC):
         operands: Sequence[Tensor],
         keep: Sequence[bool],
         window: int | None = None,
+        feedback: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
         """Run over time, with autograd.
 
@@ -88,8 +92,8 @@ class Loops(ABC):
             x: ``[T, *]``, of a type and on a device that the loops take.
             starts: memories before the first step: numbers, or tensors that broadcast to a step's shape.
             operands: the tensors that the step reads, which broadcast likewise.
-            keep, window: as of :class:`Call`; the output ``[T, N, C, H, W]`` is pooled where the size divides
-                H and W.
+            keep, window, feedback: as of :class:`Call`; the output ``[T, N, C, H, W]`` is pooled where the
+                size divides H and W.
         Returns:
             output ``[T, *]``, the memories after the last step, the memories after every step ``[T, *]`` or
             ``None``
@@ -103,9 +107,13 @@ class Loops(ABC):
         # What no plan reads, such as the last output that a hook has kept, is no part of the graph.
         read = zip(operands, self.reads, strict=True)
         sources = [*starts, *(one if reads else one.new_zeros(()) for one, reads in read)]
-        tensors = [x, *(source for source in sources if isinstance(source, Tensor))]
+        tensors = [
+            x,
+            *([] if feedback is None else [feedback]),
+            *(source for source in sources if isinstance(source, Tensor)),
+        ]
         noted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        results = _Run.apply(self, keep, window, noted, x, *sources)
+        results = _Run.apply(self, keep, window, noted, x, feedback, *sources)
         sequences = 1 + self.step.num_memories
         return results[0], list(results[1:sequences]), placed(results[sequences:], keep)
 
@@ -119,14 +127,19 @@ class _Run(torch.autograd.Function):
         window: int | None,
         noted: bool,
         x: Tensor,
+        feedback: Tensor | None,
         *sources: Any,
     ) -> tuple[Tensor, ...]:
         x = time_major(x)
-        results, notes = loops.forward(Call(x, sources, keep, window), noted)
+        results, notes = loops.forward(Call(x, sources, keep, window, feedback), noted)
         ctx.loops, ctx.keep = loops, keep
         ctx.window = window if results[0].shape != x.shape else None
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
-        ctx.save_for_backward(x, notes, *(source for source in sources if isinstance(source, Tensor)))
+        fed_back = None
+        if feedback is not None:  # what the neurons got, with what was fed back
+            x, notes, fed_back = cast(Tensor, notes), None, results[0]
+        held = (source for source in sources if isinstance(source, Tensor))
+        ctx.save_for_backward(x, notes, feedback, fed_back, *held)
         ctx.set_materialize_grads(False)
         # As on the reference loop, where a backward pass then says so.
         has_gradient = loops.woven.has_gradient
@@ -143,18 +156,21 @@ class _Run(torch.autograd.Function):
             raise BackendError(TWICE)
         if any(gradient is not None and is_legacy_batchedtensor(gradient) for gradient in gradients):
             raise BackendError(BATCHED)
-        x, notes, *tensors = ctx.saved_tensors
+        x, notes, feedback, fed_back, *tensors = ctx.saved_tensors
         waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
         to_x, *gets = ctx.loops.woven.gets_gradient
         gets = placed(gets, [True] * ctx.loops.step.num_memories + list(ctx.loops.learned))
         wanted = [one and number is None for one, number in zip(gets, ctx.numbers, strict=True)]
         # Whoever kept the input may have changed its memory layout.
-        call = Call(time_major(x), sources, ctx.keep, ctx.window)
+        call = Call(time_major(x), sources, ctx.keep, ctx.window, feedback)
         found = ctx.loops.backward(call, gradients, wanted, notes)
+        to_feedback = None
+        if fed_back is not None and to_x:
+            to_feedback = found[0][1:].flatten(0, -2).t() @ fed_back[:-1].flatten(0, -2)
         if not to_x:
             found[0] = None
-        return None, None, None, None, *found
+        return None, None, None, None, found[0], to_feedback, *found[1:]
 
 
 TWICE = (

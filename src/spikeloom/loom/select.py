@@ -63,8 +63,31 @@ def run(
     return None
 
 
+def run_fed_back(node: Any, x_seq: Tensor, feedback: Tensor) -> Tensor | None:
+    """Run ``node`` over what drives it from outside and its own outputs of the step before, in one compiled
+    loop, and leave its memories as they are after the last step.
+
+    Args:
+        node: as for :func:`run`.
+        x_seq: ``[T, N, *, F]``, on a CPU, in float32 or float64.
+        feedback: weights ``[F, F]``, from a step's outputs to the inputs of the next one.
+    Returns:
+        the output ``[T, N, *, F]``; or ``None``: the reference has to run
+    """
+    result, unsuited = attempt(node, x_seq, "numba", set(), feedback=feedback)
+    if isinstance(result, str):
+        tell(node, result, logging.INFO if unsuited else logging.WARNING)
+        return None
+    return result[0]
+
+
 def attempt(
-    node: Any, x_seq: Tensor, target: str, keep: set[str], window: int | None
+    node: Any,
+    x_seq: Tensor,
+    target: str,
+    keep: set[str],
+    window: int | None = None,
+    feedback: Tensor | None = None,
 ) -> tuple[tuple[Tensor, dict[str, Tensor]] | str, bool]:
     """What :func:`run` returns, or why there is no loop; and whether that is for this call's input only."""
     decides, tensors = look(node)
@@ -77,7 +100,8 @@ def attempt(
     if isinstance(loops, str):
         return why_not(loops, unfit), False
     try:
-        return _carry_out(node, loops, x_seq, keep, [value for _, value in tensors], window), False
+        operands = [value for _, value in tensors]
+        return _carry_out(node, loops, x_seq, keep, operands, window, feedback), False
     except CannotCompile as error:
         reason = str(error)
         with _lock:
@@ -86,10 +110,16 @@ def attempt(
 
 
 def _carry_out(
-    node: Any, loops: Loops, x_seq: Tensor, keep: set[str], operands: list[Tensor], window: int | None
+    node: Any,
+    loops: Loops,
+    x_seq: Tensor,
+    keep: set[str],
+    operands: list[Tensor],
+    window: int | None,
+    feedback: Tensor | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     kept = [name in keep for name in node._memories]
-    output, finals, sequences = loops(x_seq, list(node.memories()), operands, kept, window)
+    output, finals, sequences = loops(x_seq, list(node.memories()), operands, kept, window, feedback)
     for name, final in zip(node._memories, finals, strict=True):
         setattr(node, name, final)
     named = zip(node._memories, sequences, strict=True)

@@ -37,7 +37,7 @@ def run_step(node: Any, x: Tensor) -> Tensor | None:
         return None
     if misses.get(node, 0) > PATIENCE:
         return None
-    result, _ = attempt(node, x.unsqueeze(0), "numba", set(), None)
+    result, _ = attempt(node, x.unsqueeze(0), "numba", set())
     if isinstance(result, str):
         return None
     return torch.ops.aten._unsafe_view(result[0], x.shape)  # nobody else has it: a view would be copied

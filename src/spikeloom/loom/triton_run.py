@@ -42,7 +42,7 @@ class TritonLoops(Loops):
         self.launchers: dict[Any, Any] = {}
 
     def forward(self, call: Call, noted: bool = False) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        x, sources, keep, _ = call
+        x, sources, keep = call[:3]
         real = computed_in(x.dtype)
         outputs = (torch.empty_like(x), *(torch.empty_like(x[0], dtype=real) for _ in keep))
         sequences = tuple(torch.empty_like(x, dtype=real) for wanted in keep if wanted)
@@ -57,7 +57,7 @@ class TritonLoops(Loops):
         wanted: Sequence[bool],
         notes: Tensor | None = None,
     ) -> list[Tensor | None]:
-        x, sources, keep, _ = call
+        x, sources, keep = call[:3]
         real, num_memories = computed_in(x.dtype), self.step.num_memories
         if notes is None:
             notes = self._empty_notes(x)

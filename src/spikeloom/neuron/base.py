@@ -70,7 +70,9 @@ class BaseNode(MemoryModule):
     charge_fire_reset = True
     """Says to the loom that a step of this class is charge, fire, reset, and nothing else."""
 
-    _window: int | None = None  # set by PooledNode for the time of a call
+    # Set for the time of a call: by PooledNode, and by LinearRecurrentContainer.
+    _window: int | None = None
+    _feedback: Tensor | None = None
 
     def __init__(
         self,
@@ -222,8 +224,8 @@ class BaseNode(MemoryModule):
             )
         return spike
 
-    def _woven_step(self, x: Tensor) -> Tensor | None:
-        if torch.compiler.is_compiling():
+    def _woven(self, x: Tensor) -> Tensor | None:
+        if self.step_mode != "s" or torch.compiler.is_compiling():
             return None
         spike = loom.run_step(self, x)
         if spike is not None and self.store_v_seq:
@@ -238,7 +240,9 @@ class BaseNode(MemoryModule):
             self._v_steps = before  # as the memories, which are set back too
             raise
 
-    def _sequence(self, x_seq: Tensor) -> Tensor:
+    def _sequence(self, x_seq: Tensor) -> Any:
+        if self._feedback is not None:
+            return loom.run_fed_back(self, x_seq, self._feedback)
         keep = ("v",) if self.store_v_seq else ()
         if torch.compiler.is_compiling():
             woven = loom.graph.run(self, x_seq, keep)
@@ -320,7 +324,8 @@ class BaseNode(MemoryModule):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state["_v_steps"] = [v.detach() for v in self._v_steps]
-        state.pop("_window", None)  # a copy may be made by another thread in the middle of a call
+        for name in ("_window", "_feedback"):  # a copy may be made by another thread in the middle of a call
+            state.pop(name, None)
         return state
 
     def extra_repr(self) -> str:
