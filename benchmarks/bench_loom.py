@@ -42,13 +42,19 @@ class Settings:
     num_values: int = 1 << 25  # T * N, where T varies
     times: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
     step_sizes: tuple[int, ...] = (1 << 14, 1 << 16, 1 << 18, 1 << 20)
+    recurrent: tuple[tuple[int, int, int], ...] = (
+        (100, 1, 100),
+        (100, 32, 128),
+        (100, 64, 256),
+        (50, 256, 1024),
+    )
     starts: int = 7  # fresh processes from which a start-up time is taken
     compiles: int = 3
     peers: tuple[str, ...] = ()
 
 
 # Everything runs, nothing is measured.
-TOY = Settings(True, 2, 3, (4096,), 1 << 14, (4, 64, 1024), (4096,), 1, 1)
+TOY = Settings(True, 2, 3, (4096,), 1 << 14, (4, 64, 1024), (4096,), ((5, 2, 10),), 1, 1)
 
 # Sides: each maker returns a function of a sequence ``[T, N]`` that gives spikes, from a fresh state.
 
@@ -198,6 +204,56 @@ def steps(settings: Settings) -> Iterator[Row]:
                 )
 
 
+def recurrence(settings: Settings) -> Iterator[Row]:
+    """A recurrent layer against itself step by step, and against SpikingJelly's."""
+    import torch
+
+    measure.keep_freed_memory()
+    for num_steps, batch, features in settings.recurrent:
+        sides = {
+            "ours": recurrent(features, "spikeloom"),
+            "ours, step by step": recurrent(features, "spikeloom", backend="torch"),
+        }
+        if "SpikingJelly" in settings.peers:
+            sides["SpikingJelly"] = recurrent(features, "spikingjelly.activation_based")
+        x, gradient = 3 * torch.randn(num_steps, batch, features), torch.randn(num_steps, batch, features)
+        rates = {name: float(run(x, None).detach().mean()) for name, run in sides.items()}
+        if max(rates.values()) - min(rates.values()) > 0.01:
+            raise RuntimeError(f"The sides do not run the same layer: firing rates {rates}.")
+        for mode, given in ((FORWARD, None), (BOTH, gradient)):
+            runs = {name: lambda run=run, x=x, given=given: run(x, given) for name, run in sides.items()}
+            taken = paired(runs, settings.rounds)
+            section = f"A recurrent layer, T={num_steps}, batch {batch}, {features} neurons, {mode}"
+            for name, values in taken.items():
+                yield row_of(section, name, [1000 * value for value in values], "ms")
+            for name in [name for name in taken if name != "ours"]:
+                yield row_of(
+                    section, f"{name} / ours", ratios(taken[name], taken["ours"]), "times", goal=">= 1"
+                )
+
+
+def recurrent(features: int, package: str, **chosen: str) -> Callable[[Any, Any], Any]:
+    """What runs the recurrent layer of a library, of neurons with the ``chosen`` settings, from a reset, and
+    backwards if there is a gradient."""
+    import torch
+
+    modules = ("functional", "layer", "neuron", "surrogate")
+    functional, layer, neuron, surrogate = (importlib.import_module(f"{package}.{name}") for name in modules)
+    node = neuron.LIFNode(surrogate_function=surrogate.ATan(), **chosen)
+    torch.manual_seed(0)
+    net = layer.LinearRecurrentContainer(node, features, features, step_mode="m")
+
+    def run(x, gradient):
+        with torch.set_grad_enabled(gradient is not None):
+            spikes = net(x)
+            if gradient is not None:
+                spikes.backward(gradient)
+        functional.reset_net(net)
+        return spikes
+
+    return run
+
+
 def overhead(settings: Settings) -> Iterator[Row]:
     """What a call costs beside its work."""
     import torch
@@ -266,6 +322,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "lengths": lengths,
     "users": users,
     "steps": steps,
+    "recurrence": recurrence,
     "overhead": overhead,
     "imports": imports,
     "first_uses": first_uses,
@@ -345,6 +402,7 @@ def main() -> None:
         "lengths": lambda: part("lengths", settings),
         "users": lambda: part("users", settings),
         "steps": lambda: part("steps", settings),
+        "recurrence": lambda: part("recurrence", settings),
         "overhead": lambda: part("overhead", settings),
         "starts": lambda: starts(settings),
         "peaks": lambda: peaks(settings),
