@@ -230,10 +230,8 @@ def forward_job(real, half=False):
         held, first = memories + operands, 5
         (out, _), final = argument(words, first + held), first + held + 1
         sequence = final + memories
-        (driven, _), (weights, width) = (
-            argument(words, sequence + memories),
-            argument(words, sequence + memories + 1),
-        )
+        driven, _ = argument(words, sequence + memories)
+        weights, width = argument(words, sequence + memories + 1)
         steps, block, across = words[STEPS], words[BLOCK], words[OUTPUTS] * stored
         x_across, kept_across = words[TOTAL] * stored, words[TOTAL] * item
         # Rows for spikes that are pooled or rounded, and their means; then come memories, operands, and what
@@ -262,14 +260,8 @@ def forward_job(real, half=False):
                         given[2] = driven + t * x_across + at * item
                         move(given[2], x + t * x_across, size, real)
                         if t > 0:
-                            feed(
-                                given[2],
-                                out + (t - 1) * across + at * item,
-                                weights,
-                                width,
-                                size // width,
-                                real,
-                            )
+                            earlier = out + (t - 1) * across + at * item
+                            feed(given[2], earlier, weights, width, size // width, real)
                     given[last] = spikes if half or pool_row != 0 else out + t * across + at * item
                     call(forward_row, np.int64(given.ctypes.data))
                     put(pool_row, pooling, words, out + t * across, spikes, means, size, at, half)

@@ -135,11 +135,10 @@ class _Run(torch.autograd.Function):
         ctx.loops, ctx.keep = loops, keep
         ctx.window = window if results[0].shape != x.shape else None
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
-        fed_back = None
         if feedback is not None:  # what the neurons got, with what was fed back
-            x, notes, fed_back = cast(Tensor, notes), None, results[0]
+            x, notes = cast(Tensor, notes), results[0]
         held = (source for source in sources if isinstance(source, Tensor))
-        ctx.save_for_backward(x, notes, feedback, fed_back, *held)
+        ctx.save_for_backward(x, notes, feedback, *held)
         ctx.set_materialize_grads(False)
         # As on the reference loop, where a backward pass then says so.
         has_gradient = loops.woven.has_gradient
@@ -156,7 +155,7 @@ class _Run(torch.autograd.Function):
             raise BackendError(TWICE)
         if any(gradient is not None and is_legacy_batchedtensor(gradient) for gradient in gradients):
             raise BackendError(BATCHED)
-        x, notes, feedback, fed_back, *tensors = ctx.saved_tensors
+        x, notes, feedback, *tensors = ctx.saved_tensors
         waiting = iter(tensors)
         sources = [next(waiting) if number is None else number for number in ctx.numbers]
         to_x, *gets = ctx.loops.woven.gets_gradient
@@ -165,11 +164,11 @@ class _Run(torch.autograd.Function):
         # Whoever kept the input may have changed its memory layout.
         call = Call(time_major(x), sources, ctx.keep, ctx.window, feedback)
         found = ctx.loops.backward(call, gradients, wanted, notes)
-        to_feedback = None
-        if fed_back is not None and to_x:
-            to_feedback = found[0][1:].flatten(0, -2).t() @ fed_back[:-1].flatten(0, -2)
         if not to_x:
             found[0] = None
+        to_feedback = None
+        if feedback is not None and found[0] is not None:  # the notes are the outputs
+            to_feedback = found[0][1:].flatten(0, -2).t() @ notes[:-1].flatten(0, -2)
         return None, None, None, None, found[0], to_feedback, *found[1:]
 
 
