@@ -7,15 +7,15 @@ for small images by default; on digits and with --quick a small one. In full it 
 87.1 % on CIFAR-10 are the third command's.
 
 Recordings of event cameras are frames of the same number of events each. cifar10-dvs and dvs-gesture have the
-published networks, T, epochs and learning rates; publish are 74.4 and 97.9 % (best epoch, batches of 16). They
-have not been run either: the recordings could not be had.
+published networks, T, epochs and learning rates; published are 74.4 and 97.9 % (best epoch, batches of 16).
+They have not been run either: the recordings could not be had.
 
 Command   spikeloom train sew-resnet                                       on the built-in digits
           spikeloom train sew-resnet --dataset cifar10 --quick             minutes on a CPU
           spikeloom train sew-resnet --dataset cifar10 --net sew-resnet-small-cifar -T 2 --epochs 30 --lr 0.2 --precision bf16-mixed
           spikeloom train sew-resnet --dataset cifar10 --device cuda --precision bf16-mixed
-          spikeloom train sew-resnet --dataset nmnist                      an event camera's recordings
-          spikeloom train sew-resnet --dataset dvs-gesture --batch-size 16 --device cuda --precision bf16-mixed
+          spikeloom train sew-resnet --dataset nmnist -b 25 --precision bf16-mixed
+          spikeloom train sew-resnet --dataset dvs-gesture -b 16 --device cuda --precision bf16-mixed
 Source    Fang, Yu, Chen, Huang, Masquelier, Tian, Deep residual learning in spiking neural networks, NeurIPS
           2021; docs/deep-networks.md
 """  # noqa: E501 - a command is one line
