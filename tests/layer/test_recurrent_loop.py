@@ -203,6 +203,17 @@ def test_frozen_weights_get_no_gradient(woven):
     assert len(woven) == 2
 
 
+def test_outputs_may_be_written_into(woven):
+    net, x = container(lif()), torch.randn(5, 3, F, dtype=torch.float64) * 3
+    twin = copy.deepcopy(net)
+    (net(x) + net(x)).relu().sum().backward()
+    count = twin(x)
+    count += twin(x)
+    nn.functional.relu_(count).sum().backward()
+    assert_same("weights", net.rc.weight.grad, twin.rc.weight.grad)
+    assert len(woven) == 4
+
+
 def test_gradients_of_gradients_are_refused():
     net, x = container(lif()), torch.randn(5, 3, F, dtype=torch.float64, requires_grad=True)
     with pytest.raises(BackendError, match="cannot be differentiated twice"):

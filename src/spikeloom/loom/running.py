@@ -136,7 +136,9 @@ class _Run(torch.autograd.Function):
         ctx.window = window if results[0].shape != x.shape else None
         ctx.numbers = [None if isinstance(source, Tensor) else source for source in sources]
         if feedback is not None:  # what the neurons got, with what was fed back
-            x, notes = cast(Tensor, notes), results[0]
+            x, notes = cast(Tensor, notes), None
+            if feedback.requires_grad:
+                notes = results[0].clone()  # the caller may write into the outputs
         held = (source for source in sources if isinstance(source, Tensor))
         ctx.save_for_backward(x, notes, feedback, *held)
         ctx.set_materialize_grads(False)
@@ -167,7 +169,7 @@ class _Run(torch.autograd.Function):
         if not to_x:
             found[0] = None
         to_feedback = None
-        if feedback is not None and found[0] is not None:  # the notes are the outputs
+        if feedback is not None and notes is not None and found[0] is not None:  # the notes are the outputs
             to_feedback = found[0][1:].flatten(0, -2).t() @ notes[:-1].flatten(0, -2)
         return None, None, None, None, found[0], to_feedback, *found[1:]
 
