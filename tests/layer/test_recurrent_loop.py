@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from compare import assert_close, assert_gradient, assert_same
 from loom.both import FUSED, inputs
@@ -160,6 +161,64 @@ def test_nan_stays_nan(woven):
     assert len(woven) == 1
 
 
+@pytest.mark.parametrize("weight", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_not_hidden_by_silence(weight, woven):
+    net, x = container(lif()), -torch.ones(4, 2, F, dtype=torch.float64)
+    with torch.no_grad():
+        net.rc.weight[2, F + 1] = weight
+    assert net(x)[:, :, 2].isnan().all()
+    assert not woven
+
+
+def test_a_last_output_of_another_type_is_taken(woven):
+    net, x = container(lif()).float(), torch.randn(5, 3, F) * 3
+    net(x)
+    expected = net.y.clone()
+    net.double()  # without a reset
+    twin = copy.deepcopy(net)
+    twin.y = expected.bool()
+    output = net(x.double())
+    assert output.dtype == net.y.dtype == torch.float64
+    assert_same("output", output, twin(x.double()))
+    assert len(woven) == 1
+
+
+@pytest.mark.parametrize("shape", [(F,), (1, F), (4, 3, F)])
+def test_a_last_output_of_another_shape_is_refused(shape, woven):
+    net = container(lif())
+    net.y = torch.ones(shape, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"must match|must have same"):
+        net(torch.rand(5, 3, F, dtype=torch.float64))
+    assert not woven
+
+
+@pytest.mark.parametrize("sizes", [(13, F), (8, F), (2 * F, 8), (2 * F, 2), (2 * F, 1)])
+def test_weights_of_another_size_are_refused(sizes, woven):
+    net = container(lif())
+    net.rc = nn.Linear(*sizes).double()
+    with pytest.raises((RuntimeError, ValueError), match=r"cannot be multiplied|out_features=5"):
+        net(torch.rand(5, 3, F, dtype=torch.float64))
+    assert not woven
+
+
+class Operations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.append(operation.overloadpacket.__name__)
+        return operation(*args, **(kwargs or {}))
+
+
+def test_whoever_counts_operations_sees_steps_only(woven):
+    net, x = container(lif()), torch.randn(6, 3, F, dtype=torch.float64)
+    with Operations() as operations:
+        net(x)
+    assert operations.names.count("addmm") == 6
+    assert not woven
+
+
 def test_memories_reset_and_detach(woven):
     net, x = container(lif()), torch.randn(5, 3, F, dtype=torch.float64) * 3
     first = net(x)
@@ -270,6 +329,17 @@ def test_what_needs_steps_gets_them(name, woven):
     output = net(x)
     twin.step_mode = "s"
     assert_same("output", torch.stack([twin(one) for one in x]), output)
+    assert not woven
+
+
+class AsFunction(layer.LinearRecurrentContainer):
+    def multi_step_functional_forward(self, inputs, states, **options):
+        return (3 * inputs[0],), states
+
+
+def test_a_sequence_as_a_function_is_taken(woven):
+    x = torch.rand(4, 3, F)
+    assert_same("output", 3 * x, AsFunction(lif(), F, F, step_mode="m")(x))
     assert not woven
 
 

@@ -11,6 +11,7 @@ from spikeloom.errors import ShapeError, describe
 from spikeloom.functional.networks import require_single_step
 from spikeloom.layer.one_loop import FORWARDS, can_share_a_loop
 from spikeloom.loom.backends import effective_backend
+from spikeloom.loom.select import transformed
 from spikeloom.memory import MemoryModule
 
 
@@ -123,12 +124,14 @@ class LinearRecurrentContainer(_RecurrentContainer):
 
     def _can_be_woven(self, x_seq: Tensor) -> bool:
         """Whether all is what it was made as, on a CPU, and nobody looks at single steps."""
-        node, linear = cast(Any, self.sub_module), self.rc
+        node, linear, features = cast(Any, self.sub_module), self.rc, self.in_features
         return (
-            can_share_a_loop(node, linear)
+            not torch.compiler.is_compiling()
+            and can_share_a_loop(node, linear)
             and type(linear) is nn.Linear
             and type(self).single_step_forward is LinearRecurrentContainer.single_step_forward
             and type(self).multi_step_forward is MemoryModule.multi_step_forward
+            and not self.has_sequence_function()
             and FORWARDS.isdisjoint(vars(self))
             and effective_backend(node.backend) in ("auto", "numba")
             and not (node.store_v_seq or node.cuts_memories or self.cuts_memories)
@@ -136,9 +139,13 @@ class LinearRecurrentContainer(_RecurrentContainer):
             and x_seq.dtype in (torch.float32, torch.float64)
             and x_seq.device.type == linear.weight.device.type == "cpu"
             and x_seq.dim() > 1
-            and x_seq.shape[-1] == self.in_features == self.out_features
+            and x_seq.shape[-1] == self.out_features == features
+            and linear.weight.shape == (features, 2 * features)
+            and (self.y is None or _fits(self.y, x_seq))
             and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
+            and not (transformed(x_seq) or transformed(linear.weight))
+            # The loop leaves out neurons that are silent: 0 times infinity is no number.
+            and bool(linear.weight.isfinite().all())
         )
 
     def _woven(self, x: Tensor) -> Tensor | None:
@@ -149,8 +156,8 @@ class LinearRecurrentContainer(_RecurrentContainer):
         drive = F.linear(x, outside, self.rc.bias)
         if self.y is not None:
             drive = torch.cat([drive[:1] + F.linear(self.y, inside), drive[1:]])
-        node.__dict__.update(_feedback=inside, _step_mode="m")
         try:
+            node.__dict__.update(_feedback=inside, _step_mode="m")
             output = node(drive.contiguous())
         finally:
             node.__dict__.update(_feedback=None, _step_mode="s")
@@ -173,3 +180,8 @@ class LinearRecurrentContainer(_RecurrentContainer):
             )
         self.y = y
         return y
+
+
+def _fits(last: Any, x_seq: Tensor) -> bool:
+    """Whether a last output, which a user may have set, fits the steps of a sequence as it is."""
+    return isinstance(last, Tensor) and (last.shape, last.dtype) == (x_seq.shape[1:], x_seq.dtype)

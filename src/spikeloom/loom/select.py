@@ -206,18 +206,25 @@ def _unsuited(node: Any, tensors: list[tuple[str, Tensor]], x_seq: Tensor, targe
     """Why this call is left to the reference."""
     if reason := held_back(node):
         return reason
-    if torch._C._get_tracing_state() is not None:
-        return "it is being traced by PyTorch"
-    if torch._C._are_functorch_transforms_active():
-        return "it is under a transformation of PyTorch's"
-    if _is_transformed(x_seq) or torch._C._len_torch_dispatch_stack() > 0:
-        return f"its input is a {type(x_seq).__name__} under a transformation of PyTorch's"
+    if reason := transformed(x_seq):
+        return reason
     if reason := misplaced(target, x_seq.device.type):
         return reason
     for name, value in (*node.named_memories(), *tensors):
         if isinstance(value, Tensor) and _is_transformed(value):
             return f"its '{name}' is under a transformation of PyTorch's"
     return unreadable(node.named_memories(), x_seq, TYPES[target])
+
+
+def transformed(x: Tensor) -> str | None:
+    """Why PyTorch would not see what becomes of an input, and has to."""
+    if torch._C._get_tracing_state() is not None:
+        return "it is being traced by PyTorch"
+    if torch._C._are_functorch_transforms_active():
+        return "it is under a transformation of PyTorch's"
+    if _is_transformed(x) or torch._C._len_torch_dispatch_stack() > 0:
+        return f"its input is a {type(x).__name__} under a transformation of PyTorch's"
+    return None
 
 
 def _is_transformed(value: Tensor) -> bool:
