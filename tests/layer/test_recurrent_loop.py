@@ -13,6 +13,7 @@ from loom.both import make as make_neuron
 from spikeloom import functional, layer, learning, loom, monitor, neuron, surrogate
 from spikeloom.errors import BackendError
 from spikeloom.loom import select
+from spikeloom.loom.fingerprint import look
 
 F = 5
 
@@ -158,6 +159,56 @@ def test_nan_stays_nan(woven):
     assert output[1, 0, 2].isnan()
     assert output[2:, 0].isnan().all()  # its neighbours got it
     assert not output[:, 1].isnan().any()
+    assert len(woven) == 1
+
+
+class AsksForTheMode(neuron.LIFNode):
+    def neuronal_charge(self, x):
+        self.v = self.v / 2 + (x if self.step_mode == "s" else 2 * x)
+
+
+def test_a_step_sees_the_mode_that_it_has_step_by_step(woven):
+    assert_agree(container(AsksForTheMode()), torch.randn(9, 3, F, dtype=torch.float64) * 3)
+    assert len(woven) == 1
+
+
+class FiresBooleans(neuron.LIFNode):
+    def neuronal_fire(self):
+        return self.v >= self.v_threshold
+
+
+def test_a_neuron_that_fails_is_told_without_the_weights(caplog):
+    with caplog.at_level("INFO", "spikeloom.loom"), pytest.raises(TypeError, match="must return spikes"):
+        container(FiresBooleans())(torch.randn(4, 3, F, dtype=torch.float64))
+    assert "tracing one step failed" in caplog.text
+    assert "_feedback" not in caplog.text
+
+
+def test_weights_are_no_part_of_what_a_neuron_is():
+    net = container(lif())
+    x = torch.randn(4, F, F, dtype=torch.float64)  # as many samples as neurons
+    net(x)
+    known = look(net.sub_module)
+    for frozen in (True, False):
+        functional.reset_net(net)
+        net.requires_grad_(not frozen)
+        net(x)
+        assert look(net.sub_module) == known
+    net.sub_module.__dict__["_feedback"] = net.rc.weight[:, F:]  # in the middle of a call
+    assert look(net.sub_module) == known
+    net.sub_module.__dict__["_step_mode"] = "m"
+    twin = copy.deepcopy(net)  # by another thread
+    assert twin.sub_module.step_mode == "s"
+    assert twin.sub_module._feedback is None
+
+
+def test_potentials_that_were_kept_are_there_until_reset(woven):
+    net, x = container(lif(store_v_seq=True)), torch.randn(4, 3, F, dtype=torch.float64)
+    net(x)
+    kept = net.sub_module.v_seq
+    net.sub_module.store_v_seq = False
+    net(x)
+    assert_same("v_seq", kept, net.sub_module.v_seq)
     assert len(woven) == 1
 
 

@@ -16,7 +16,7 @@ from spikeloom.memory import BOOKKEEPING
 INTERNAL = (
     (frozenset(nn.Module().__dict__) - {"training"})
     | BOOKKEEPING
-    | {"_memories", "_backend", "_v_steps", "_v_seq", "_window"}
+    | {"_memories", "_backend", "_v_steps", "_v_seq", "_window", "_feedback"}
 )
 """Attributes that decide nothing of what a step computes."""
 _CONSTANT = frozenset((*SIMPLE, torch.dtype, torch.device))  # types of which an object never changes

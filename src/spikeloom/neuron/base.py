@@ -233,6 +233,10 @@ class BaseNode(MemoryModule):
         return spike
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        if self._feedback is not None:
+            self.__dict__["_step_mode"] = "s"  # again, for steps that ask for it
+            woven: Any = loom.run_fed_back(self, x_seq, self._feedback)
+            return woven  # or None: the container goes step by step
         before, self._v_steps = self._v_steps, []
         try:
             return self._sequence(x_seq)
@@ -240,9 +244,7 @@ class BaseNode(MemoryModule):
             self._v_steps = before  # as the memories, which are set back too
             raise
 
-    def _sequence(self, x_seq: Tensor) -> Any:
-        if self._feedback is not None:
-            return loom.run_fed_back(self, x_seq, self._feedback)
+    def _sequence(self, x_seq: Tensor) -> Tensor:
         keep = ("v",) if self.store_v_seq else ()
         if torch.compiler.is_compiling():
             woven = loom.graph.run(self, x_seq, keep)
@@ -324,8 +326,9 @@ class BaseNode(MemoryModule):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state["_v_steps"] = [v.detach() for v in self._v_steps]
-        for name in ("_window", "_feedback"):  # a copy may be made by another thread in the middle of a call
-            state.pop(name, None)
+        state.pop("_window", None)  # a copy may be made by another thread in the middle of a call
+        if state.pop("_feedback", None) is not None:
+            state["_step_mode"] = "s"
         return state
 
     def extra_repr(self) -> str:
