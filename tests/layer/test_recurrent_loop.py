@@ -324,6 +324,26 @@ def test_outputs_may_be_written_into(woven):
     assert len(woven) == 4
 
 
+def test_inputs_may_be_written_into(woven):
+    net, x = container(lif()), torch.randn(5, 3, F, dtype=torch.float64) * 3
+    twin = copy.deepcopy(net)
+    (x + net(x)).square().sum().backward()
+    y = x.clone()
+    y += twin(y)
+    y.square().sum().backward()
+    assert_same("weights", net.rc.weight.grad, twin.rc.weight.grad)
+    assert len(woven) == 2
+
+
+def test_inputs_made_in_inference_mode_can_be_trained_with(woven):
+    with torch.inference_mode():
+        x = torch.randn(5, 3, F, dtype=torch.float64) * 3
+    net = container(lif())
+    net(x).sum().backward()
+    assert net.rc.weight.grad.abs().sum() > 0
+    assert len(woven) == 1
+
+
 def test_gradients_of_gradients_are_refused():
     net, x = container(lif()), torch.randn(5, 3, F, dtype=torch.float64, requires_grad=True)
     with pytest.raises(BackendError, match="cannot be differentiated twice"):

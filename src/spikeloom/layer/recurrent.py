@@ -153,7 +153,8 @@ class LinearRecurrentContainer(_RecurrentContainer):
             return None
         node, weight = self.sub_module, self.rc.weight
         outside, inside = weight[:, : self.in_features], weight[:, self.in_features :]
-        drive = F.linear(x, outside, self.rc.bias)
+        mine = x.clone() if outside.requires_grad else x  # the caller may write into the input
+        drive = F.linear(mine, outside, self.rc.bias)
         if self.y is not None:
             drive = torch.cat([drive[:1] + F.linear(self.y, inside), drive[1:]])
         try:
