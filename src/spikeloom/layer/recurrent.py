@@ -122,12 +122,11 @@ class LinearRecurrentContainer(_RecurrentContainer):
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
         self._modules["sub_module"] = self._modules.pop("sub_module")  # the order of states of optimisers
 
-    def _can_be_woven(self, x_seq: Tensor) -> bool:
-        """Whether all is what it was made as, on a CPU, and nobody looks at single steps."""
-        node, linear, features = cast(Any, self.sub_module), self.rc, self.in_features
+    def _runs_as_made(self) -> bool:
+        """Whether neuron and weights are what they were made as, and nobody looks at single steps."""
+        node, linear = cast(Any, self.sub_module), self.rc
         return (
-            not torch.compiler.is_compiling()
-            and can_share_a_loop(node, linear)
+            can_share_a_loop(node, linear)
             and type(linear) is nn.Linear
             and type(self).single_step_forward is LinearRecurrentContainer.single_step_forward
             and type(self).multi_step_forward is MemoryModule.multi_step_forward
@@ -135,21 +134,31 @@ class LinearRecurrentContainer(_RecurrentContainer):
             and FORWARDS.isdisjoint(vars(self))
             and effective_backend(node.backend) in ("auto", "numba")
             and not (node.store_v_seq or node.cuts_memories or self.cuts_memories)
-            and x_seq.dtype == linear.weight.dtype
+        )
+
+    def _has_a_loop_for(self, x_seq: Tensor) -> bool:
+        """Whether a compiled loop computes what steps do, from this input, these weights and this memory."""
+        weight, y, features = self.rc.weight, self.y, self.in_features
+        return (
+            x_seq.device.type == weight.device.type == "cpu"
+            and x_seq.dtype == weight.dtype
             and x_seq.dtype in (torch.float32, torch.float64)
-            and x_seq.device.type == linear.weight.device.type == "cpu"
             and x_seq.dim() > 1
             and x_seq.shape[-1] == self.out_features == features
-            and linear.weight.shape == (features, 2 * features)
-            and (self.y is None or _fits(self.y, x_seq))
+            and weight.shape == (features, 2 * features)
+            and (
+                y is None or (isinstance(y, Tensor) and (y.shape, y.dtype) == (x_seq.shape[1:], x_seq.dtype))
+            )
             and not torch.is_autocast_enabled("cpu")
-            and not (transformed(x_seq) or transformed(linear.weight))
+            and not (transformed(x_seq) or transformed(weight))
             # The loop leaves out neurons that are silent: 0 times infinity is no number.
-            and bool(linear.weight.isfinite().all())
+            and bool(weight.isfinite().all())
         )
 
     def _woven(self, x: Tensor) -> Tensor | None:
-        if self.step_mode != "m" or not self._can_be_woven(x):
+        if self.step_mode != "m" or torch.compiler.is_compiling():
+            return None
+        if not (self._runs_as_made() and self._has_a_loop_for(x)):
             return None
         node, weight = self.sub_module, self.rc.weight
         outside, inside = weight[:, : self.in_features], weight[:, self.in_features :]
@@ -181,8 +190,3 @@ class LinearRecurrentContainer(_RecurrentContainer):
             )
         self.y = y
         return y
-
-
-def _fits(last: Any, x_seq: Tensor) -> bool:
-    """Whether a last output, which a user may have set, fits the steps of a sequence as it is."""
-    return isinstance(last, Tensor) and (last.shape, last.dtype) == (x_seq.shape[1:], x_seq.dtype)
