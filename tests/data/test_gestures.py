@@ -5,7 +5,7 @@ from data.recordings import aedat_3, packet
 from spikeloom.data import as_float, dvs_gesture, frames_by_number, frames_by_time, load, read_aedat
 from spikeloom.errors import DataError
 
-LAYOUTS = ["dvs-gesture", "DVS128Gesture/extract/DvsGesture", "DVSGesture/DvsGesture", "."]
+LAYOUTS = ["dvs-gesture", "DVS128Gesture/extract/DvsGesture", "DVSGesture/DvsGesture", "DvsGesture", "."]
 
 
 def put(folder, train=("user01_led", "user02_lab"), test=("user24_led",)):
@@ -55,23 +55,24 @@ def test_the_usual_number_of_frames(tmp_path):
 
 def test_counts_that_one_byte_cannot_hold_take_two_in_both_parts(tmp_path):
     put(tmp_path)
-    flash = aedat_3(packet(*[(5, 6, 1, 300)] * 128))
+    flash = aedat_3(packet((5, 6, 1, 100), (5, 6, 1, 200), *[(5, 6, 1, 300)] * 128))
     (tmp_path / "user24_led.aedat").write_bytes(flash)
     data = dvs_gesture(tmp_path, T=1)
     assert data.train_x.dtype == data.test_x.dtype == torch.int16
-    assert data.test_x.amax((1, 2, 3, 4)).tolist() == [0, 0, 128]
+    assert data.test_x.amax((1, 2, 3, 4)).tolist() == [1, 1, 128]
     assert as_float(data.test_x).max() == 128
     assert dvs_gesture(tmp_path, T=2).train_x.dtype == torch.int8
 
 
 def test_counts_that_two_bytes_cannot_hold_are_refused(tmp_path):
     put(tmp_path)
-    (tmp_path / "user24_led.aedat").write_bytes(aedat_3(packet(*[(5, 6, 1, 300)] * 32_768)))
+    flash = aedat_3(packet((5, 6, 1, 100), (5, 6, 1, 200), *[(5, 6, 1, 300)] * 32_768))
+    (tmp_path / "user24_led.aedat").write_bytes(flash)
     with pytest.raises(
         DataError, match=r"got 32,768 in recording 2 of dvs-gesture\. Set `clip`, or raise `T`"
     ):
         dvs_gesture(tmp_path, T=1)
-    assert dvs_gesture(tmp_path, T=1, clip=True).test_x.sum() == 1
+    assert dvs_gesture(tmp_path, T=1, clip=True).test_x.sum() == 3
 
 
 def test_where_to_get_it_and_where_to_put_it(tmp_path):
@@ -95,7 +96,48 @@ def test_a_missing_file_is_named(tmp_path, name):
         dvs_gesture(tmp_path)
 
 
-@pytest.mark.parametrize("line", ["0,1,2", "12,1,2", "1,2", "one,1,2", "1;2;3"])
+TITLE = "class,startTime_usec,endTime_usec"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{TITLE}\r\n1,100,200\r\n11,200,290\r\n\r\n",
+        f"\ufeff{TITLE}\n1, 100, 200\n11, 200, 290",
+        f"\n{TITLE}\n\n1,100,200\n11,200,290\n \n",
+        f"{TITLE}\r1,100,200\r11,200,290\r",
+        "1,100,200\n11,200,290\n",
+    ],
+)
+def test_lists_of_any_system_are_read(tmp_path, content):
+    put(tmp_path)
+    (tmp_path / "user24_led_labels.csv").write_bytes(content.encode())
+    (tmp_path / "trials_to_test.txt").write_bytes("\ufeffuser24_led.aedat\r\n\r\n".encode())
+    data = dvs_gesture(tmp_path, T=2)
+    assert data.test_y.tolist() == [0, 10]
+    assert data.test_x.sum((1, 2, 3, 4)).tolist() == [100, 90]
+
+
+@pytest.mark.parametrize("content", ["", TITLE, "<!doctype html>"])
+def test_a_list_without_gestures_is_named(tmp_path, content):
+    put(tmp_path)
+    (tmp_path / "user01_led_labels.csv").write_text(content)
+    with pytest.raises(DataError, match=r"user01_led_labels.csv must have lines of a class"):
+        dvs_gesture(tmp_path)
+
+
+def test_a_recording_without_a_listed_gesture_is_named(tmp_path):
+    put(tmp_path)
+    (tmp_path / "user24_led_labels.csv").write_text(f"{TITLE}\n1,100,200\n2,400,500\n")
+    with pytest.raises(
+        DataError, match=r"user24_led.aedat must have events from 400 to 500 us, where user24_led_labels.csv"
+    ):
+        dvs_gesture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ["0,1,2", "12,1,2", "1,2", "one,1,2", "1;2;3", "1,2,1", "1,1,1", "1,-1,2", "1,1,2,3"]
+)
 def test_a_damaged_list_is_named(tmp_path, line):
     put(tmp_path)
     (tmp_path / "user01_led_labels.csv").write_text(f"class,startTime_usec,endTime_usec\n1,1,2\n{line}\n")
@@ -105,7 +147,10 @@ def test_a_damaged_list_is_named(tmp_path, line):
 
 def test_a_list_of_nothing_is_named(tmp_path):
     put(tmp_path, test=())
-    with pytest.raises(DataError, match=r"trials_to_test.txt must name recordings, got none"):
+    with pytest.raises(DataError, match=r"trials_to_test.txt must name recordings \(.aedat\), got none"):
+        dvs_gesture(tmp_path)
+    (tmp_path / "trials_to_test.txt").write_text("<!doctype html>\n")
+    with pytest.raises(DataError, match=r"must name recordings \(.aedat\), got '<!doctype html>'"):
         dvs_gesture(tmp_path)
 
 

@@ -31,6 +31,7 @@ _CLASSES = (
 _PLACES = ("dvs-gesture", "DVS128Gesture", "DVSGesture")
 _FOLDERS = (
     *_PLACES,
+    "DvsGesture",  # as it is unpacked
     *(f"{place}/{within}" for place in _PLACES for within in ("DvsGesture", "extract/DvsGesture")),
 )
 _TRAIN, _TEST = "trials_to_train.txt", "trials_to_test.txt"
@@ -58,8 +59,9 @@ def dvs_gesture(
     Args:
         data_dir: see :func:`data_folder`. ``trials_to_train.txt``, ``trials_to_test.txt`` and the recordings
             that these name, each with its ``..._labels.csv``, are looked for in its ``dvs-gesture/``,
-            ``DVS128Gesture/`` or ``DVSGesture/``, in ``DvsGesture/`` or ``extract/DvsGesture/`` within these
-            (the place of SpikingJelly), and in itself. Nothing is downloaded.
+            ``DVS128Gesture/`` or ``DVSGesture/``, in its ``DvsGesture/`` (as the set is unpacked), in
+            ``DvsGesture/`` or ``extract/DvsGesture/`` within the first three (the place of SpikingJelly), and
+            in itself. Nothing is downloaded.
         T: number of frames that a gesture of some six seconds becomes.
         split_by: ``number`` for frames of the same number of events, ``time`` for frames of the same length;
             see :func:`frames_by_number` and :func:`frames_by_time`.
@@ -68,7 +70,7 @@ def dvs_gesture(
         samples ``int8 [N, T, 2, 128, 128]``, counts, ``int16`` where a pixel has more than 127 in a frame, or
         with ``clip`` ``bool``; channel 0 is OFF, channel 1 is ON. :func:`as_float` leaves all unscaled.
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: a file is missing or damaged, or a recording has no events where a gesture is listed.
         TypeError, ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
     Source: A. Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
     """
@@ -80,36 +82,54 @@ def dvs_gesture(
 
 def _part(folder: Path, names: str, T: int, split_by: str, clip: bool) -> Part:
     """Frames and labels of the recordings that a list names."""
-    lines = read_raw(folder / names).decode(errors="replace").split()
+    lines = _lines(folder / names)
+    if not lines or not all(line.endswith(".aedat") for line in lines):
+        found = next((repr(line) for line in lines if not line.endswith(".aedat")), "none")
+        raise DataError(f"{folder / names} must name recordings (.aedat), got {found}. Unpack the set again.")
     trials = [(folder / line, _trials(folder / line)) for line in lines]
     labels = [label for _, cuts in trials for label, _, _ in cuts]
-    if not labels:
-        raise DataError(f"{folder / names} must name recordings, got none. Unpack the set again.")
 
     def counts() -> Iterator[np.ndarray]:
         for path, cuts in trials:
             events = read_aedat(path)
             for _, start, end in cuts:
-                yield frames_of(events.between(start, end), T, split_by)
+                gesture = events.between(start, end)
+                if not len(gesture):
+                    raise DataError(
+                        f"{path} must have events from {start} to {end} us, where {_table(path).name} lists "
+                        f"a gesture, got none: {events}. Unpack the set again."
+                    )
+                yield frames_of(gesture, T, split_by)
 
     return stacked("dvs-gesture", counts(), len(labels), clip), torch.tensor(labels)
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of a text that are not blank, of whatever system it is."""
+    text = read_raw(path).decode("utf-8-sig", errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _table(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_labels.csv")
+
+
 def _trials(path: Path) -> list[_Trial]:
     """What was done when in a recording: lines of a class from 1 to 11, a begin and an end, after a title."""
-    table = path.with_name(f"{path.stem}_labels.csv")
+    table = _table(path)
+    lines = _lines(table)
+    if lines and "class" in lines[0].lower():
+        lines = lines[1:]
     trials = []
-    for line in read_raw(table).decode(errors="replace").split("\n")[1:]:
-        if not line.strip():
-            continue
+    for line in lines or ["no lines"]:
         try:
             label, start, end = map(int, line.split(","))
         except ValueError:
             label = start = end = 0
-        if not 1 <= label <= len(_CLASSES):
+        if not (1 <= label <= len(_CLASSES) and 0 <= start < end):
             raise DataError(
-                f"{table} must have lines of a class from 1 to {len(_CLASSES)}, a begin and an end in "
-                f"microseconds, got {line.strip()!r}. Unpack the set again."
+                f"{table} must have lines of a class from 1 to {len(_CLASSES)}, a begin and a later end in "
+                f"microseconds, got {line!r}. Unpack the set again."
             )
         trials.append((label - 1, start, end))
     return trials
