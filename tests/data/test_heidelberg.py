@@ -123,6 +123,57 @@ def test_spikes_out_of_range_are_refused(folder, wrong):
         shd(folder)
 
 
+def test_spikes_later_than_an_integer_can_say_are_left_out(folder):
+    put(folder / "shd" / "shd_test.h5", [([0.25, 3.0, np.inf], [10, 11, 12], 1)])
+    assert spikes(shd(folder, 4, 1.0).test_x[0]) == [(1, 10, 1)]
+    assert spikes(shd(folder, 4, 1e-30).train_x[0]) == [(0, 0, 1)]  # that of time 0 alone
+
+
+def replaced(path, entry, value):
+    with h5py.File(path, "a") as file:
+        del file[entry]
+        if value is not None:
+            file[entry] = value
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("labels", np.array([2, 3]), "must hold labels from 0 to 2, got 2 to 3"),
+        ("labels", np.array([-1, 0]), "must hold labels from 0 to 2, got -1 to 0"),
+        ("labels", np.array([[0], [1]]), "must hold labels from 0 to 2"),
+        ("labels", np.array([1]), "got 1 labels, and times of 2 and units of 2 recordings"),
+        ("labels", np.array([], int), "got 0 labels"),
+        ("labels", 1, "is damaged: "),
+        ("labels", np.array(["a", "b"], "S"), "is damaged: "),
+        ("extra/keys", b"zero", "is damaged: "),
+        ("spikes/times", np.zeros((2, 3)), "is damaged: "),
+        ("spikes/units", np.full((2, 5), -1), "must hold times of at least 0 and units below 700"),
+    ],
+)
+def test_a_file_of_other_content_is_named(folder, entry, value, message):
+    path = folder / "shd" / "shd_train.h5"
+    replaced(path, entry, value)
+    with pytest.raises(DataError, match=message) as error:
+        shd(folder, T=4)
+    assert str(path) in str(error.value)
+
+
+def test_a_damaged_file_is_named(folder):
+    path = folder / "shd" / "shd_train.h5"
+    content = bytearray(path.read_bytes())
+    content[700:760] = b"\xff" * 60  # what h5py tells as a RuntimeError
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"shd_train.h5 is damaged: .*Get it again"):
+        shd(folder)
+
+
+def test_names_of_classes_in_another_encoding_are_no_error(folder):
+    for part in ("train", "test"):
+        replaced(folder / "shd" / f"shd_{part}.h5", "extra/keys", np.array([b"one", b"f\xfcnf", b"two"]))
+    assert shd(folder).classes == ("one", "f\ufffdnf", "two")
+
+
 def test_files_of_different_classes_are_refused(folder):
     put(folder / "shd" / "shd_test.h5", TEST, keys=("zero", "one", "zwei"))
     with pytest.raises(DataError, match="the files must have the same classes"):
@@ -139,7 +190,8 @@ def test_without_h5py_the_cure_is_said(folder, monkeypatch):
     ("settings", "message"),
     [
         ({"T": 0}, "`T` must be at least 1, got 0"),
-        ({"duration": 0.0}, "`duration` must be a number greater than 0, got 0.0"),
+        ({"duration": 0.0}, "`duration` must be a finite number greater than 0, got 0.0"),
+        ({"duration": float("inf")}, "`duration` must be a finite number greater than 0, got inf"),
         ({"channels": 300}, "`channels` must divide 700, got 300. Take 350, 140, 100 or 70"),
         ({"channels": 0}, "`channels` must be at least 1, got 0"),
     ],

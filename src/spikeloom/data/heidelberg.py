@@ -1,5 +1,6 @@
 """Spiking Heidelberg Digits and Spiking Speech Commands: words as spikes of an artificial inner ear."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikeloom.checks import checked_count, checked_positive
+from spikeloom.checks import checked_count, checked_inside
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
@@ -88,7 +89,7 @@ def _load(
     name: str, data_dir: DataFolder, test: str, T: int, duration: float, channels: int, clip: bool
 ) -> Dataset:
     checked_count("T", T)
-    checked_positive("duration", duration)
+    checked_inside("duration", duration, 0)
     if CHANNELS % checked_count("channels", channels):
         raise ValueError(f"`channels` must divide {CHANNELS}, got {channels}. Take 350, 140, 100 or 70.")
     places = (name, name.upper(), "hdspikes")
@@ -102,11 +103,12 @@ def _load(
     )
     parts, titles = [], []
     for part in ("train", test):
-        with _opened(folder / f"{name}_{part}.h5") as file:
-            titles.append(tuple(_text(key) for key in file["extra/keys"][:]))
-            labels = torch.from_numpy(file["labels"][:].astype(np.int64))
+        path = folder / f"{name}_{part}.h5"
+        with _damage_named(path), _opened(path) as file:
+            keys, labels = _classes(file)
             counts = _counts(file, T, duration, channels)  # made while the file is open
-            parts.append((stacked(name, counts, len(labels), clip), labels))
+            parts.append((stacked(name, counts, len(labels), clip), torch.from_numpy(labels)))
+            titles.append(keys)
     if titles[0] != titles[1]:
         raise DataError(f"{folder}: the files must have the same classes, got {titles[0]} and {titles[1]}.")
     return dataset_of(name, titles[0], *parts)
@@ -137,21 +139,51 @@ def _opened(path: Path) -> Any:
     return file
 
 
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """A block in which what h5py and NumPy say of a damaged file, which is many things, names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error}. Get it again.") from error
+
+
+def _classes(file: Any) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the classes, and the label ``int64 [N]`` of each recording."""
+    keys = tuple(_text(key) for key in file["extra/keys"][:])
+    labels = file["labels"][:].astype(np.int64)
+    counts = [len(labels), len(file["spikes/times"]), len(file["spikes/units"])]
+    if not counts[0] or len(set(counts)) > 1:
+        raise DataError(
+            f"{file.filename} must hold as many labels as recordings, at least one, got {counts[0]} labels, "
+            f"and times of {counts[1]} and units of {counts[2]} recordings. Get it again."
+        )
+    if labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(keys):
+        raise DataError(
+            f"{file.filename} must hold labels from 0 to {len(keys) - 1}, got {labels.min()} to "
+            f"{labels.max()}. Get it again."
+        )
+    return keys, labels
+
+
 def _counts(file: Any, T: int, duration: float, channels: int) -> Iterator[np.ndarray]:
     """Of each recording how many spikes fell in each time step and channel, ``int64 [T, channels]``."""
     for times, units in zip(file["spikes/times"], file["spikes/units"], strict=True):
-        if not ((times >= 0).all() and (units < CHANNELS).all()):
+        if not ((times >= 0).all() and ((units >= 0) & (units < CHANNELS)).all()):
             raise DataError(
                 f"{file.filename} must hold times of at least 0 and units below {CHANNELS}, got others. "
                 "Get it again."
             )
-        step = (times.astype(np.float64) * (T / duration)).astype(np.int64)
-        place = step * channels + units.astype(np.int64) // (CHANNELS // channels)
-        yield np.bincount(place[step < T], minlength=T * channels).reshape(T, channels)
+        step = times.astype(np.float64) * (T / duration)
+        kept = step < T  # before it is an integer, which the latest could not be
+        place = step[kept].astype(np.int64) * channels + units[kept].astype(np.int64) // (
+            CHANNELS // channels
+        )
+        yield np.bincount(place, minlength=T * channels).reshape(T, channels)
 
 
 def _text(key: object) -> str:
-    return key.decode() if isinstance(key, bytes) else str(key)
+    return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
 
 
 DATASETS.register("shd")(lambda data_dir, _seed: shd(data_dir))
