@@ -44,6 +44,11 @@ def test_the_clock_of_version_3_overflows(tmp_path):
     assert [t for *_, t in read(tmp_path, content)] == [2**31 - 1, 2**31 + 3]
 
 
+def test_the_clock_of_version_2_has_no_sign(tmp_path):
+    content = aedat_2((1, 1, 1, 2**31 - 1)) + np.array([0, 2**31], ">u4").tobytes()
+    assert read(tmp_path, content, sensor_size=[128, 128]) == [(1, 1, 1, 2**31 - 1), (127, 127, 1, 2**31)]
+
+
 def test_events_out_of_order_are_sorted(tmp_path):
     late = [(1, 1, 1, 9), (2, 2, 0, 4), (3, 3, 1, 9), (4, 4, 1, 4)]
     in_order = [late[1], late[3], late[0], late[2]]  # those of one moment as they came

@@ -145,3 +145,5 @@ def test_a_part_of_a_recording():
     assert (part.x.tolist(), part.polarity.tolist(), part.t.tolist()) == ([1, 2], [True, False], [20, 20])
     assert part.sensor_size == (1, 4)
     assert [len(events.between(*cut)) for cut in ((0, 99), (10, 10), (31, 99), (30, 10))] == [4, 0, 0, 0]
+    with pytest.raises(TypeError, match="`end` must be a number, got '30'"):
+        events.between(20, "30")

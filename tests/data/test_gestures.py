@@ -159,3 +159,5 @@ def test_arguments_are_checked_before_files(tmp_path):
         dvs_gesture(tmp_path, T=0)
     with pytest.raises(ValueError, match="`split_by` must be 'number' or 'time', got 'event'"):
         dvs_gesture(tmp_path, split_by="event")
+    with pytest.raises(ValueError, match=r"`split_by` must be 'number' or 'time', got \['time'\]"):
+        dvs_gesture(tmp_path, split_by=["time"])

@@ -66,6 +66,19 @@ def test_a_class_with_too_few_recordings_is_noticed(tmp_path):
         cifar10_dvs(tmp_path)
 
 
+def test_a_recording_without_events_is_named(tmp_path):
+    put(tmp_path, count=2)
+    (tmp_path / "frog" / "cifar10_frog_1.aedat").write_bytes(aedat_2())
+    with pytest.raises(DataError, match=r"cifar10_frog_1.aedat must hold events, got none"):
+        cifar10_dvs(tmp_path, T=1)
+
+
+def test_frames_that_no_memory_holds_are_refused_with_the_cure(tmp_path):
+    put(tmp_path, count=2)
+    with pytest.raises(DataError, match=r"10 recordings of cifar10-dvs do not fit into memory: .* Lower `T`"):
+        cifar10_dvs(tmp_path, T=10**12)
+
+
 def test_arguments_are_checked_before_files(tmp_path):
     with pytest.raises(ValueError, match="`T` must be at least 1, got 0"):
         cifar10_dvs(tmp_path, T=0)

@@ -32,7 +32,8 @@ def read_aedat(path: str | os.PathLike[str], sensor_size: tuple[int, int] = DVS1
 
     DVS-Gesture is of version 3.1, CIFAR10-DVS of 2.0. Frames, measurements of motion, external signals and
     events that the camera marked as invalid are left out. Row 0 is the uppermost: version 2.0 counts rows
-    from below and columns from the right, and 0 means ON there. Events out of the order of time are sorted.
+    from below and columns from the right, and 0 means ON there; its times have 32 bits and no sign. Events
+    out of the order of time are sorted.
 
     Args:
         path: the file.
@@ -46,7 +47,7 @@ def read_aedat(path: str | os.PathLike[str], sensor_size: tuple[int, int] = DVS1
     content = read_raw(Path(path))
     version, start = _header(content)
     if version == b"2.0":
-        if sensor_size != DVS128:
+        if tuple(sensor_size) != DVS128:
             raise ValueError(f"`sensor_size` must be {DVS128} for AEDAT 2.0, got {sensor_size}.")
         x, y, polarity, t = _events_2(content[start:], path)
     elif version == b"3.1":
@@ -91,7 +92,7 @@ def _events_2(content: bytes, path: object) -> _Columns:
             f"{path} must consist of events of {_EVENT} bytes after its header, got {len(content):,} bytes. "
             "It is damaged; get it again."
         )
-    address, t = np.frombuffer(content, ">i4").reshape(-1, 2).T.astype(np.int64)
+    address, t = np.frombuffer(content, ">u4").reshape(-1, 2).T.astype(np.int64)
     kept = address >> 15 == 0
     address, t = address[kept], t[kept]
     last = DVS128[0] - 1

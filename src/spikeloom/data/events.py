@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeloom.checks import checked_number
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Events:
@@ -65,7 +67,12 @@ class Events:
         """The events from ``start`` up to and without ``end``, in microseconds.
 
         Their times stay as they are.
+
+        Raises:
+            TypeError, ValueError: ``start`` or ``end`` is no number.
         """
+        checked_number("start", start)
+        checked_number("end", end)
         first, last = np.searchsorted(self.t, [start, end])
         part = slice(first, last)
         return Events(self.x[part], self.y[part], self.polarity[part], self.t[part], self.sensor_size)

@@ -58,7 +58,7 @@ def cifar10_dvs(
         with ``clip`` ``bool``; channel 0 is OFF, channel 1 is ON. :func:`as_float` leaves all unscaled.
         Rows and columns are exchanged against :func:`read_aedat`, as SpikingJelly has them.
     Raises:
-        DataError: the recordings are missing, a class has less than two, or a file is damaged.
+        DataError: the recordings are missing, a class has less than two, or a file is damaged or empty.
         TypeError, ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
     Source: H. Li, H. Liu, X. Ji, G. Li, L. Shi, CIFAR10-DVS: an event-stream dataset for object
         classification, Front. Neurosci. 11:309, 2017.
@@ -89,12 +89,16 @@ def _number(path: Path) -> int:
 
 
 def _load(recordings: list[tuple[int, Path]], T: int, split_by: str, clip: bool) -> Part:
-    counts = (frames_of(_turned(read_aedat(path)), T, split_by) for _, path in recordings)
+    counts = (frames_of(_turned(path), T, split_by) for _, path in recordings)
     labels = torch.tensor([CLASSES.index(path.parent.name) for _, path in recordings])
     return stacked("cifar10-dvs", counts, len(recordings), clip), labels
 
 
-def _turned(events: Events) -> Events:
+def _turned(path: Path) -> Events:
+    """A recording with rows for columns."""
+    events = read_aedat(path)
+    if not len(events):
+        raise DataError(f"{path} must hold events, got none. It is damaged; get it again.")
     return Events(events.y, events.x, events.polarity, events.t, events.sensor_size)
 
 

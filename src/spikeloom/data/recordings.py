@@ -23,7 +23,7 @@ Part = tuple[Tensor, Tensor]
 def check_frames(T: int, split_by: str) -> None:
     """Refuse a number of frames, or a way to cut them, that cannot be."""
     checked_count("T", T)
-    if split_by not in _SPLITS:
+    if split_by not in tuple(_SPLITS):
         raise ValueError(f"`split_by` must be 'number' or 'time', got {split_by!r}.")
 
 
@@ -65,6 +65,16 @@ def stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool)
         counts: of each recording, made while it is asked for; at least one.
         length: how many they are.
     """
+    try:
+        return torch.from_numpy(_stacked(dataset, counts, length, clip))
+    except MemoryError as error:
+        raise DataError(
+            f"{length:,} recordings of {dataset} do not fit into memory: {error}. Lower `T`, or leave some "
+            "recordings out."
+        ) from None
+
+
+def _stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool) -> np.ndarray:
     from tqdm import tqdm
 
     frames, most = np.empty(0), _MOST_IN_ONE_BYTE
@@ -79,7 +89,7 @@ def stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool)
                 )
             frames, most = frames.astype(np.int16), _MOST
         frames[index] = count  # to bool: whether there is any
-    return torch.from_numpy(frames)
+    return frames
 
 
 def dataset_of(name: str, classes: tuple[str, ...], train: Part, test: Part) -> Dataset:
