@@ -6,7 +6,7 @@ from torch import nn
 
 from spikeloom import data, neuron
 from spikeloom.encoding import PoissonEncoder
-from spikeloom.train.evaluation import advice_after_collapse, evaluate
+from spikeloom.train.evaluation import advice_after_collapse, evaluate, samples_at_once
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.launch import make_fabric
 from spikeloom.train.report import draw_sample
@@ -89,3 +89,25 @@ def test_a_collapse_is_the_loss_of_three_quarters_of_what_was_above_chance(befor
     experiment = classifying(net)
     rows = [{"train_accuracy": one} for one in (before, now)]
     assert bool(advice_after_collapse(experiment, 0, rows)) == told
+
+
+def test_large_samples_are_tested_fewer_at_once():
+    def of(*shape, dtype=torch.int8):
+        x, y = torch.zeros(1, *shape, dtype=dtype), torch.zeros(1, dtype=torch.int64)
+        return data.Dataset("set", ("one",), x, y, x, y)
+
+    image, frames = of(3, 32, 32, dtype=torch.uint8), of(16, 2, 128, 128)
+    assert [samples_at_once(image, trained_on) for trained_on in (0, 100, 1000)] == [500, 500, 4000]
+    assert [samples_at_once(frames, trained_on) for trained_on in (0, 16, 100)] == [32, 32, 32]
+    assert samples_at_once(of(600, 2, 128, 128)) == 1
+
+
+def test_the_parts_that_are_tested_do_not_change_the_result(monkeypatch):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    experiment, fabric = classifying(net), make_fabric("cpu")
+    fabric.launch()
+    whole = evaluate(fabric, experiment)
+    monkeypatch.setattr("spikeloom.train.evaluation.TEST_VALUES", 7 * 64)
+    assert samples_at_once(experiment.data) == 7
+    loss, accuracy = evaluate(fabric, experiment)
+    assert (loss, accuracy) == (pytest.approx(whole[0]), whole[1])

@@ -1,5 +1,6 @@
 """Loss and accuracy on the test samples, by one process or several."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,17 +8,25 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from spikeloom import functional
+from spikeloom.data import Dataset
 from spikeloom.diagnose import FiringCheck
 from spikeloom.encoding import derive_seed
 from spikeloom.memory import HALF
 from spikeloom.train.experiment import Experiment, require_answers
 
 TEST_BATCH = 500  # samples, over all processes; more where a training has large batches
+TEST_VALUES = 2**24  # in the samples of a batch: 500 recordings of 128 x 128 would take 100 GB in a network
+
+
+def samples_at_once(data: Dataset, batch_size: int = 0) -> int:
+    """How many samples to test at once, over all processes, where ``batch_size`` are trained on."""
+    fit = TEST_VALUES // max(math.prod(data.sample_shape), 1)
+    return max(TEST_BATCH, 4 * batch_size) if fit >= TEST_BATCH else max(fit, 1)
 
 
 @torch.no_grad()  # and not inference mode, whose tensors a sharded network would keep for training
 def evaluate(
-    fabric: Fabric, experiment: Experiment, seed: int = 0, batch_size: int = TEST_BATCH
+    fabric: Fabric, experiment: Experiment, seed: int = 0, batch_size: int | None = None
 ) -> tuple[float, float]:
     """Loss and accuracy on the test samples, each counted once; the same random numbers every time.
 
@@ -25,10 +34,12 @@ def evaluate(
         fabric, experiment: as of :class:`~spikeloom.train.loop.Trainer`.
         seed: of the encoding.
         batch_size: over all processes together; without gradients, several times those of a training fit.
+            ``None`` takes :func:`samples_at_once`.
     Returns:
         mean loss, and the fraction of samples that are classified correctly
     """
     net, data = experiment.net, experiment.data
+    batch_size = batch_size or samples_at_once(data)
     _share_buffers(fabric, net)
     totals = torch.zeros(3, dtype=torch.float64)
     with functional.evaluating(net):
@@ -69,7 +80,9 @@ def advice_after_collapse(experiment: Experiment, seed: int, history: list[dict[
     if before < 1.5 * chance or now - chance > 0.25 * (before - chance):
         return []
     net = experiment.net
-    x = experiment.encoded_test(seed, range(min(100, len(experiment.data.test_y))))
+    x = experiment.encoded_test(
+        seed, range(min(100, samples_at_once(experiment.data), len(experiment.data.test_y)))
+    )
     with FiringCheck(net) as check, functional.evaluating(net), functional.fresh_state(net):
         net(x)
     return check.advice()

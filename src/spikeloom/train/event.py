@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeloom import functional
 from spikeloom.errors import BackendError, ConversionError, RunError, ShapeError
 from spikeloom.event import Runner
-from spikeloom.train.evaluation import TEST_BATCH
+from spikeloom.train.evaluation import samples_at_once
 from spikeloom.train.experiment import Experiment
 from spikeloom.train.run import Run
 
@@ -56,7 +56,7 @@ def event_driven_test(run: Run, experiment: Experiment, seed: int, num_steps: in
 def _tested(experiment: Experiment, seed: int, way: Callable[[Tensor], Tensor]) -> str:
     """What a way to run the network reaches on the test samples, and how long it takes for them."""
     labels, seconds, loss, correct = experiment.data.test_y, 0.0, 0.0, 0
-    for indices in torch.arange(len(labels)).split(TEST_BATCH):
+    for indices in torch.arange(len(labels)).split(samples_at_once(experiment.data)):
         x = experiment.encoded_test(seed, indices)
         begun = time.perf_counter()
         output = way(x)

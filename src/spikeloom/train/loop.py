@@ -28,7 +28,7 @@ from spikeloom.encoding import derive_seed
 from spikeloom.errors import RunError
 from spikeloom.train import checkpoint, refusals
 from spikeloom.train.cuda_graph import CudaGraph
-from spikeloom.train.evaluation import TEST_BATCH, advice_after_collapse, evaluate, summed
+from spikeloom.train.evaluation import advice_after_collapse, evaluate, samples_at_once, summed
 from spikeloom.train.experiment import Experiment, require_answers
 from spikeloom.train.interrupt import interrupt_noted
 from spikeloom.train.online import GRADIENTS, online
@@ -173,9 +173,8 @@ class Trainer:
         with interrupt_noted(*signals) as self.interrupt:
             while not self.is_over:
                 row = {"epoch": self.progress.epoch + 1, **self.train_epoch()}
-                loss, accuracy = evaluate(
-                    self.fabric, self.experiment, self.seed, max(TEST_BATCH, 4 * self.batch_size)
-                )
+                num_at_once = samples_at_once(self.experiment.data, self.batch_size)
+                loss, accuracy = evaluate(self.fabric, self.experiment, self.seed, num_at_once)
                 row |= {
                     "test_loss": loss,
                     "test_accuracy": accuracy,
