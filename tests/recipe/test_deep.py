@@ -208,6 +208,8 @@ def test_recordings_go_in_as_frames(name, monkeypatch):
     quick = made("sew-resnet", dataset=name, quick=True)
     assert (quick.net, quick.epochs, quick.T) == ("sew-resnet-mini-cifar", 10, recipe.T)
     assert made("sew-resnet", dataset=name, T=3, lr=0.5).lr == 0.5
+    assert recipe.batch_size == quick.batch_size == (100 if name == "nmnist" else 16)
+    assert made("sew-resnet", dataset=name, batch_size=8).batch_size == 8
     experiment = recipe.build()
     frames = data.as_float(experiment.data.train_x[:2])
     x = experiment.encode(frames, None)
