@@ -89,9 +89,9 @@ def _checked(name: str, values: object, below: int | None) -> np.ndarray:
     if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
         raise ValueError(f"`{name}` must be integers [N], got {array.dtype} {list(array.shape)}.")
     array = array.astype(np.int64)
-    wrong = array < 0 if below is None else (array < 0) | (array >= below)
-    if wrong.any():
-        event = int(wrong.argmax())
+    most = np.iinfo(np.int64).max if below is None else below - 1
+    if array.size and not 0 <= array.min() <= array.max() <= most:
+        event = int(((array < 0) | (array > most)).argmax())
         rule = "be at least 0" if below is None else f"lie in 0..{below - 1}"
         raise ValueError(f"`{name}` must {rule}, got {array[event]} at event {event}.")
     return array

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from spikeloom.data.aedat import read_aedat
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.cifar import CLASSES
 from spikeloom.data.dataset import Dataset
-from spikeloom.data.events import Events
 from spikeloom.data.folder import data_folder
 from spikeloom.data.recordings import (
     Part,
@@ -89,17 +89,17 @@ def _number(path: Path) -> int:
 
 
 def _load(recordings: list[tuple[int, Path]], T: int, split_by: str, clip: bool) -> Part:
-    counts = (frames_of(_turned(path), T, split_by) for _, path in recordings)
+    counts = (_frames(path, T, split_by) for _, path in recordings)
     labels = torch.tensor([CLASSES.index(path.parent.name) for _, path in recordings])
     return stacked("cifar10-dvs", counts, len(recordings), clip), labels
 
 
-def _turned(path: Path) -> Events:
-    """A recording with rows for columns."""
+def _frames(path: Path, T: int, split_by: str) -> np.ndarray:
+    """The frames of a recording, with rows for columns."""
     events = read_aedat(path)
     if not len(events):
         raise DataError(f"{path} must hold events, got none. It is damaged; get it again.")
-    return Events(events.y, events.x, events.polarity, events.t, events.sensor_size)
+    return frames_of(events, T, split_by).swapaxes(2, 3)
 
 
 DATASETS.register("cifar10-dvs")(lambda data_dir, _seed: cifar10_dvs(data_dir))
