@@ -55,7 +55,7 @@ class Deep(Validated, Recipe):
     dataset: str
     """What to classify."""
     quick: bool = False
-    """A small network, 5,000 training and 1,000 test images, few epochs: minutes on a CPU."""
+    """A small network, 5,000 training and 1,000 test samples, few epochs: for images minutes on a CPU."""
     net: str | None = None
     """The network; a wrong name lists all."""
     T: int | None = None
