@@ -70,7 +70,7 @@ def dvs_gesture(
         samples ``int8 [N, T, 2, 128, 128]``, counts, ``int16`` where a pixel has more than 127 in a frame, or
         with ``clip`` ``bool``; channel 0 is OFF, channel 1 is ON. :func:`as_float` leaves all unscaled.
     Raises:
-        DataError: a file is missing or damaged, or a recording has no events where a gesture is listed.
+        DataError: a file is missing or damaged, or a recording has no events where gestures are listed.
         TypeError, ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
     Source: A. Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
     """
@@ -92,13 +92,13 @@ def _part(folder: Path, names: str, T: int, split_by: str, clip: bool) -> Part:
     def counts() -> Iterator[np.ndarray]:
         for path, cuts in trials:
             events = read_aedat(path)
-            for _, start, end in cuts:
-                gesture = events.between(start, end)
-                if not len(gesture):
-                    raise DataError(
-                        f"{path} must have events from {start} to {end} us, where {_table(path).name} lists "
-                        f"a gesture, got none: {events}. Unpack the set again."
-                    )
+            gestures = [events.between(start, end) for _, start, end in cuts]
+            if not any(map(len, gestures)):
+                raise DataError(
+                    f"{path} must have events where {_table(path).name} lists gestures, got none there: "
+                    f"{events}. Unpack the set again."
+                )
+            for gesture in gestures:
                 yield frames_of(gesture, T, split_by)
 
     return stacked("dvs-gesture", counts(), len(labels), clip), torch.tensor(labels)
@@ -126,9 +126,9 @@ def _trials(path: Path) -> list[_Trial]:
             label, start, end = map(int, line.split(","))
         except ValueError:
             label = start = end = 0
-        if not (1 <= label <= len(_CLASSES) and 0 <= start < end):
+        if not 1 <= label <= len(_CLASSES):
             raise DataError(
-                f"{table} must have lines of a class from 1 to {len(_CLASSES)}, a begin and a later end in "
+                f"{table} must have lines of a class from 1 to {len(_CLASSES)}, a begin and an end in "
                 f"microseconds, got {line!r}. Unpack the set again."
             )
         trials.append((label - 1, start, end))
