@@ -234,3 +234,12 @@ def test_a_training_on_recordings(monkeypatch, tmp_path):
     assert train(tmp_path / "run", "sew-resnet", *options) == 0
     assert (tmp_path / "run" / "figures" / "firing_rates.png").is_file()
     assert rows(tmp_path / "run")[-1]["epoch"] == 1
+
+
+def test_a_network_is_built_for_the_size_of_a_recording(monkeypatch):
+    monkeypatch.setattr(data, "nmnist", recordings("nmnist"))
+    experiment = made("sew-resnet", dataset="nmnist", net="plif-net-mnist").build()
+    x = experiment.encode(data.as_float(experiment.data.train_x[:2]), None)
+    assert experiment.net(x).shape == (10, 2, 2)
+    with pytest.raises(ValueError, match="`size` must be at least 128, which is halved 7 times, got 34"):
+        made("sew-resnet", dataset="nmnist", net="sew-resnet-dvs-gesture").build()

@@ -20,9 +20,9 @@ Source    Fang, Yu, Chen, Huang, Masquelier, Tian, Deep residual learning in spi
           2021; docs/deep-networks.md
 """  # noqa: E501 - a command is one line
 
+import inspect
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -86,9 +86,12 @@ class SewResNet(Deep):
         return super().load() if function is None else function(self.data_dir, self.T)  # type: ignore[arg-type]
 
     def network(self, name, dataset):
-        assert self.T is not None
         from spikeloom import model
 
-        classes, channels = dataset.num_classes, dataset.sample_shape[-3]
-        create = partial(model.create, name, num_classes=classes, in_channels=channels, T=self.T)
-        return create() if self.connect in (None, "ADD") else create(connect=self.connect)
+        channels, _, side = dataset.sample_shape[-3:]
+        options: dict[str, Any] = {"in_channels": channels, "T": self.T}
+        if self.connect not in (None, "ADD"):
+            options["connect"] = self.connect
+        if "size" in inspect.signature(model.MODELS[name]).parameters:
+            options["size"] = side
+        return model.create(name, num_classes=dataset.num_classes, **options)
