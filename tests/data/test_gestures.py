@@ -75,19 +75,6 @@ def test_counts_that_two_bytes_cannot_hold_are_refused(tmp_path):
     assert dvs_gesture(tmp_path, T=1, clip=True).test_x.sum() == 3
 
 
-def test_where_to_get_it_and_where_to_put_it(tmp_path):
-    with pytest.raises(DataError) as error:
-        dvs_gesture(tmp_path)
-    for part in (
-        f"'dvs-gesture' is not in {tmp_path}",
-        "https://research.ibm.com/interactive/dvsgesture/",
-        f"in its folder DvsGesture to {tmp_path / 'dvs-gesture'}",
-        "SPIKELOOM_DATA",
-        str(tmp_path / "DVS128Gesture" / "extract" / "DvsGesture" / "trials_to_train.txt"),
-    ):
-        assert part in str(error.value)
-
-
 @pytest.mark.parametrize("name", ["trials_to_test.txt", "user02_lab.aedat", "user02_lab_labels.csv"])
 def test_a_missing_file_is_named(tmp_path, name):
     put(tmp_path)
@@ -154,12 +141,3 @@ def test_a_list_of_nothing_is_named(tmp_path):
     (tmp_path / "trials_to_test.txt").write_text("<!doctype html>\n")
     with pytest.raises(DataError, match=r"must name recordings \(.aedat\), got '<!doctype html>'"):
         dvs_gesture(tmp_path)
-
-
-def test_arguments_are_checked_before_files(tmp_path):
-    with pytest.raises(ValueError, match="`T` must be at least 1, got 0"):
-        dvs_gesture(tmp_path, T=0)
-    with pytest.raises(ValueError, match="`split_by` must be 'number' or 'time', got 'event'"):
-        dvs_gesture(tmp_path, split_by="event")
-    with pytest.raises(ValueError, match=r"`split_by` must be 'number' or 'time', got \['time'\]"):
-        dvs_gesture(tmp_path, split_by=["time"])

@@ -93,18 +93,6 @@ def test_speech_commands_have_a_part_to_choose_settings_by(tmp_path):
     )
 
 
-def test_where_to_get_it_and_where_to_put_it(tmp_path):
-    with pytest.raises(DataError) as error:
-        shd(tmp_path)
-    for part in (
-        f"'shd' is not in {tmp_path}",
-        "get shd_train.h5.gz and shd_test.h5.gz from https://zenkelab.org/datasets/",
-        f"unpack them in {tmp_path / 'shd'}",
-        "SPIKELOOM_DATA",
-    ):
-        assert part in str(error.value)
-
-
 def test_files_that_are_none_are_named(folder):
     path = folder / "shd" / "shd_test.h5"
     path.write_bytes(b"<html>")

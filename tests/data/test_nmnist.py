@@ -96,19 +96,6 @@ def test_other_files_are_passed_over(tmp_path):
     assert len(nmnist(tmp_path).train_y) == 50
 
 
-def test_where_to_get_it_and_where_to_put_it(tmp_path):
-    with pytest.raises(DataError) as error:
-        nmnist(tmp_path)
-    for part in (
-        f"'nmnist' is not in {tmp_path}",
-        "https://www.garrickorchard.com/datasets/n-mnist",
-        f"unzip both in {tmp_path / 'nmnist'}",
-        "SPIKELOOM_DATA",
-        str(tmp_path / "N-MNIST" / "Train" / "0"),
-    ):
-        assert part in str(error.value)
-
-
 def test_a_class_without_recordings_is_noticed(tmp_path):
     put(tmp_path / "nmnist", num_train=3, num_test=1)
     (tmp_path / "nmnist" / "Test" / "0" / "00001.bin").unlink()
@@ -154,13 +141,6 @@ def test_what_may_not_be_looked_at_is_a_data_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "is_dir", refuse)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         nmnist(tmp_path)
-
-
-def test_arguments_are_checked_before_files(tmp_path):
-    with pytest.raises(ValueError, match="`T` must be at least 1, got 0"):
-        nmnist(tmp_path, T=0)
-    with pytest.raises(ValueError, match="`split_by` must be 'number' or 'time', got 'event'"):
-        nmnist(tmp_path, split_by="event")
 
 
 @pytest.fixture(scope="module")
