@@ -16,7 +16,7 @@ from spikeloom.loom.running import Call, Loops, Source, chosen, laid_out, spread
 from spikeloom.loom.step import Woven, placed
 
 BLOCK = 4096  # neurons at most: fewer cost more changes of pages, more leave the first-level cache
-SAMPLES = 16  # in a block at least, of as many, where weights pass through the cache for each block
+SAMPLES = 16  # in a block with feedback at least: for each block all weights pass through the cache
 SMALLEST = 256  # neurons in a block at least, where a step is cut into as many blocks as there are threads
 BUFFER = 1 << 17  # values of recomputed memories: 512 KiB in float32, within the second-level cache
 SERIAL = 1 << 15  # element-steps; less work is done by the calling thread
