@@ -35,7 +35,8 @@ def steps(encoder, x: torch.Tensor | None, T: int) -> torch.Tensor:
 
 
 def test_the_table_holds_every_encoder():
-    assert {name for name in encoding.__all__ if name.endswith("Encoder")} == {*ENCODERS, "StatefulEncoder"}
+    others = {"StatefulEncoder", "DeltaEncoder"}  # the latter codes no value, but its changes over time
+    assert {name for name in encoding.__all__ if name.endswith("Encoder")} == {*ENCODERS, *others}
 
 
 @over_all

@@ -1,5 +1,6 @@
-"""Values to spikes: Poisson, latency, phase and population coding."""
+"""Values to spikes: Poisson, latency, phase and population coding, and changes of a signal."""
 
+from spikeloom.encoding.delta import DeltaEncoder
 from spikeloom.encoding.latency import LatencyEncoder
 from spikeloom.encoding.periodic import PeriodicEncoder
 from spikeloom.encoding.phase import WeightedPhaseEncoder
@@ -9,6 +10,7 @@ from spikeloom.encoding.random import SampleGenerator, UniformSource, derive_see
 from spikeloom.encoding.stateful import StatefulEncoder
 
 __all__ = [
+    "DeltaEncoder",
     "LatencyEncoder",
     "PeriodicEncoder",
     "PoissonEncoder",

@@ -34,6 +34,12 @@ def check_range(x: Tensor, high: float, cure: str) -> None:
     raise ValueError(f"`x` must be in [0, {high:.10g}], got values from {low:.9g} to {top:.9g}. {cure}")
 
 
+def check_finite(x: Tensor) -> None:
+    """Raise if a value is NaN or infinite."""
+    if not torch.compiler.is_compiling() and not x.isfinite().all():
+        raise ValueError(_NAN if x.isnan().any() else "`x` must be finite, got an infinite value.")
+
+
 def check_static(x_seq: Tensor, encoder: str) -> None:
     """Raise unless all time steps of ``x_seq`` ``[T, N, *]`` are the same."""
     if not torch.compiler.is_compiling() and not torch.equal(x_seq, x_seq[:1].expand_as(x_seq)):
