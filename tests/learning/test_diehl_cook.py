@@ -187,7 +187,7 @@ def test_a_spike_moves_the_potential_as_in_continuous_time(dt, spike):
     """For any time step; a conductance that acted with its first value would move it by a quarter more."""
     constants = DiehlCookConstants(dt=dt, theta_start=999.0)
     one = DiehlCook(1, 1, constants)
-    one.weight[:] = 0.3
+    one.weight[:], one.delay[:] = 0.3, 0
     memory, steps = one.memories, constants.steps(20.0)
     if spike == "inhibitory":
         memory["inhibition"][:] = 17.0 * constants.mean(constants.tau_inhibition)
@@ -224,12 +224,11 @@ def test_stdp_by_hand():
     assert_close("potentiated", torch.tensor([[raised, 0.5], [lowered, 0.5]]), one.weight)
 
 
-def spikes_of(chance, key=0, presentation=0, delay=0, shown=4000, steps=None):
+def spikes_of(chance, key=0, presentation=0, shown=4000, pause=0):
     """Dense spikes ``[steps, inputs]`` of one presentation."""
-    steps = shown if steps is None else steps
+    steps = shown + pause
     starts, room = np.empty(steps + 1, np.int64), np.empty((2, len(chance) * shown), np.int32)
-    delays = np.full(len(chance), delay, np.int32)
-    sources = draw(key, presentation, np.asarray(chance), 1.0, delays, shown, starts, room)
+    sources = draw(key, presentation, np.asarray(chance), 1.0, shown, starts, room)
     dense = np.zeros((steps, len(chance)), int)
     for step in range(steps):
         of_step = sources[starts[step] : starts[step + 1]]
@@ -257,12 +256,29 @@ def test_another_key_or_presentation_has_other_spikes_and_the_same_has_not():
         assert abs((first * other).mean() - 0.01) < 0.002
 
 
-def test_delays_shift_spikes_and_what_arrives_too_late_is_lost():
+def test_there_are_no_spikes_in_the_pause():
     chance = [0.2, 0.5]
-    now, later = spikes_of(chance), spikes_of(chance, delay=3, steps=4010)
-    assert (later[3:4003] == now).all()
-    assert later[:3].sum() == later[4003:].sum() == 0
-    assert (spikes_of(chance, delay=3)[3:] == now[:-3]).all()
+    spikes = spikes_of(chance, pause=10)
+    assert (spikes[:4000] == spikes_of(chance)).all()
+    assert spikes[4000:].sum() == 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_a_spike_reaches_each_neuron_after_the_delay_of_its_synapse(steps):
+    one = network(inputs=2, neurons=4, theta_start=999.0, tau_excitation=1e9)  # what arrives stays
+    one.weight[:] = 0.5
+    one.delay[:] = torch.tensor([[0, 1, 2, 6], [1, 1, 0, 5]])
+    reference._present(one, [[0, 1], *([] for _ in range(steps - 1))], learn=False)
+    arrived = (one.delay < steps).sum(0) * 0.5
+    assert_close("excitation", arrived, one.memories["excitation"])
+
+
+def test_delays_are_drawn_for_each_synapse_up_to_the_longest():
+    delay = network(inputs=50, neurons=40, max_delay=10.0).delay
+    assert delay.unique().tolist() == list(range(21))
+    assert (delay.float().mean() - 10).abs() < 0.5
+    assert (delay[0] != delay[1]).any()
+    assert (delay[:, 0] != delay[:, 1]).any()
 
 
 def test_vanishing_rates_are_silence():
@@ -285,7 +301,8 @@ def test_memories_of_another_network_are_refused():
         ("weight", torch.rand(30, 7, device="meta")),
         ("weight", torch.rand(30, 7).requires_grad_()),
         ("theta", torch.rand(8)),
-        ("delay", torch.zeros(30, dtype=torch.int64)),
+        ("delay", torch.zeros(30, 7, dtype=torch.int64)),
+        ("delay", torch.zeros(30, dtype=torch.uint8)),
     ],
 )
 def test_what_is_not_of_this_network_is_refused(name, value):
@@ -297,11 +314,13 @@ def test_what_is_not_of_this_network_is_refused(name, value):
             show(images(), range(6))
 
 
-def test_negative_delays_are_refused():
+def test_delays_that_would_overtake_the_next_round_are_refused():
     one = network()
-    one.delay[3] = -2
-    with pytest.raises(ValueError, match="`delay` must be at least 0, got -2"):
+    one.delay[3] = 7
+    with pytest.raises(ValueError, match="`delay` must be at most 6 time steps, got 7"):
         one.learn(images(), range(6))
+    with pytest.raises(ValueError, match=r"`max_delay` must be at most 127.5 ms, 255 time steps, got 130"):
+        DiehlCookConstants(max_delay=130.0)
 
 
 def test_damaged_compiled_code_is_made_anew(monkeypatch):

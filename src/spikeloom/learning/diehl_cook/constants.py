@@ -9,6 +9,8 @@ from torch import Tensor
 
 NEVER = -(1 << 20)
 """Time step of the last spike of a neuron that has not fired yet."""
+LONGEST = 255
+"""Time steps of the longest delay that a synapse can have."""
 _FORGOTTEN = 10  # time constants after which a trace, then 5e-5, counts as 0
 _POSITIVE = ("dt", "shown", "intensity", "presentations")
 
@@ -35,8 +37,8 @@ class DiehlCookConstants:
     """What can be changed, as the paper and its published code have it.
 
     Raises:
-        ValueError: a number is negative, or 0 where it must not be; a count is no whole number; or a trace
-            would be longer than the loop remembers spikes.
+        ValueError: a number is negative, or 0 where it must not be; a count is no whole number; delays are
+            too long; or a trace would be longer than the loop remembers spikes.
     Source: Diehl & Cook 2015, as for :class:`DiehlCook`.
     Example:
         >>> DiehlCookConstants(theta_plus=0.0).lateral  # without adaptive thresholds
@@ -70,7 +72,7 @@ class DiehlCookConstants:
     total: float = 78.0
     """Sum of a neuron's weights at the start of each presentation."""
     max_delay: float = 10.0
-    """Longest delay of an input's spikes."""
+    """Longest delay of a synapse."""
     shown: float = 350.0
     """Time that a sample is shown."""
     pause: float = 150.0
@@ -97,6 +99,9 @@ class DiehlCookConstants:
                 raise ValueError(f"`{field.name}` must be a whole number, got {value}.")
         if self.steps(self.shown) < 1:
             raise ValueError(f"`shown` must be at least one time step, {self.dt} ms, got {self.shown}.")
+        if self.steps(self.max_delay) > LONGEST:
+            longest = f"{LONGEST * self.dt} ms, {LONGEST} time steps"
+            raise ValueError(f"`max_delay` must be at most {longest}, got {self.max_delay}.")
         for name in ("tau_pre", "tau_post", "tau_slow"):
             if self.steps(_FORGOTTEN * getattr(self, name)) >= -NEVER:
                 longest = -NEVER * self.dt / _FORGOTTEN

@@ -1,8 +1,8 @@
 """The engine of Diehl & Cook's network: a loop over samples, presentations and time steps, compiled by Numba.
 
 It computes what :mod:`spikeloom.learning.diehl_cook.reference` computes, number by number, in float32. What
-makes it fast: a spike of an input touches one row of the weights and nothing else, inhibition follows from
-the number of inhibitory spikes, a trace is looked up by the time since the spike that set it, inhibitory
+makes it fast: a spike of an input touches one row of the weights and what is on its way, inhibition follows
+from the number of inhibitory spikes, a trace is looked up by the time since the spike that set it, inhibitory
 neurons at rest are passed over, as are weights whose sum is right, and the loop over the excitatory neurons
 becomes vector instructions. Loaded by compiled.py.
 """
@@ -33,7 +33,7 @@ def run(numbers, weight, theta, delay, memories, start, space, rates, keys, lear
         numbers, memories, space: as :mod:`spikeloom.learning.diehl_cook.numbers` has them. Memories change.
         start: the memories from which each presentation starts without ``learn``; it has no pause after it.
         weight: ``[inputs, neurons]``; changed where ``learn`` is on, as is ``theta`` ``[neurons]``.
-        delay: of each input's spikes, in time steps.
+        delay: of the synapses, in time steps, ``[inputs, neurons]``.
         rates: ``[N, inputs]``, in Hz, at intensity 1.
         keys: of each sample's random numbers, ``[N]``.
         learn: whether weights and thresholds change.
@@ -50,8 +50,10 @@ def run(numbers, weight, theta, delay, memories, start, space, rates, keys, lear
             else:
                 _go_back(memories, start)
             chance = numbers.chance * (numbers.intensity + presentation)
-            sources = draw(keys[n], presentation, rates[n], chance, delay, numbers.shown, starts, room)
-            spikes = _present(numbers, weight, theta, memories, space, starts, sources, learn, counts[n])
+            sources = draw(keys[n], presentation, rates[n], chance, numbers.shown, starts, room)
+            spikes = _present(
+                numbers, weight, theta, delay, memories, space, starts, sources, learn, counts[n]
+            )  # fmt: skip
             if len(sources) == 0 or spikes >= numbers.min_spikes:
                 break
     end(before)
@@ -71,7 +73,7 @@ def _go_back(memories, start):
 
 
 @jit
-def _present(numbers, weight, theta, memories, space, starts, sources, learn, count):
+def _present(numbers, weight, theta, delay, memories, space, starts, sources, learn, count):
     """One presentation: counts the spikes of each neuron while the sample is shown, and returns their sum."""
     steps, total = len(starts) - 1, 0
     for j in range(count.size):
@@ -79,6 +81,7 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
         space.awake[j], space.is_awake[j] = j, True
     num_awake = count.size
     num_recent = list_recent(numbers.post_trace, memories.last_excitatory, 0, space.recent)
+    space.coming[:] = 0
     for now in range(steps):
         spikes = _advance_excitatory(
             numbers, memories.v_excitatory, theta, memories.excitation, memories.inhibition,
@@ -86,10 +89,11 @@ def _present(numbers, weight, theta, memories, space, starts, sources, learn, co
         )  # fmt: skip
         inhibitory_spikes, num_awake = _advance_inhibitory(numbers, memories, space, num_awake, now)
         if starts[now] < starts[now + 1]:
-            arrived = sources[starts[now] : starts[now + 1]]
-            _arrive(numbers, weight, memories, arrived, now)
+            sent = sources[starts[now] : starts[now + 1]]
+            _send(weight, delay, memories, space.coming, sent, now)
             if learn and num_recent:
-                _depress(numbers, weight, memories, space, num_recent, arrived, now)
+                _depress(numbers, weight, memories, space, num_recent, sent, now)
+        _arrive(numbers, memories, space.coming, now)
         if inhibitory_spikes:
             _inhibit(memories, numbers.lateral, space.relayed, inhibitory_spikes, now)
         if spikes:
@@ -163,21 +167,31 @@ def _advance_inhibitory(numbers, memories, space, num_awake, now):
 
 
 @jit
-def _arrive(numbers, weight, memories, arrived, now):
-    """Add the weights of the inputs whose spikes arrive."""
-    for i in arrived:
+def _send(weight, delay, memories, coming, sent, now):
+    """Put the weights of the inputs that spike on their way."""
+    rounds = np.uint32(coming.shape[0] - 1)  # as their number is a power of 2, its bits make a step go round
+    for i in sent:
         memories.last_input[i] = now
-        row = weight[i]
+        row, late = weight[i], delay[i]
         for j in range(row.size):
-            memories.excitation[j] += numbers.arrival * row[j]
+            coming[(np.uint32(now) + np.uint32(late[j])) & rounds, j] += row[j]
 
 
 @jit
-def _depress(numbers, weight, memories, space, num_recent, arrived, now):
-    """Lower weights of the inputs whose spikes arrive, to neurons that fired before."""
+def _arrive(numbers, memories, coming, now):
+    """Add the weights that arrive to the excitatory conductances."""
+    here = coming[now & (coming.shape[0] - 1)]
+    for j in range(here.size):
+        memories.excitation[j] += numbers.arrival * here[j]
+        here[j] = 0
+
+
+@jit
+def _depress(numbers, weight, memories, space, num_recent, sent, now):
+    """Lower weights of the inputs that spike, to neurons that fired before."""
     recent = space.recent[:num_recent]
     read_traces(numbers.post_trace, memories.last_excitatory, now, recent, space.post)
-    for i in arrived:
+    for i in sent:
         depress(weight[i], recent, space.post, numbers.nu_pre)
     for j in recent:
         space.is_settled[j] = False

@@ -18,24 +18,22 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 
 
 @njit(nogil=True, error_model="numpy")  # the reference, in Python, calls it too
-def draw(key, presentation, rates, chance, delay, shown, starts, room):
-    """The spikes that arrive from independent inputs.
+def draw(key, presentation, rates, chance, shown, starts, room):
+    """The spikes of independent inputs.
 
     Args:
         key: of the sample's random numbers, a whole number of at least 0.
         presentation: number of the presentation, which has other random numbers.
         rates: of the inputs, ``[inputs]``.
         chance: of a spike per time step, for a rate of 1; at most 1 for any rate.
-        delay: time steps until a spike of each input arrives, ``[inputs]``.
         shown: time steps in which the inputs spike.
-        starts: where the index of each arrival step's first event goes, ``[steps + 1]``.
+        starts: where the index of each step's first event goes, ``[steps + 1]``, of at least as many steps.
         room: working memory, int32 ``[2, inputs * shown]``.
     Returns:
-        the inputs of the events in the order of their arrival, then of the inputs, int32. Events that arrive
-        after the last step are left out.
+        the inputs of the events in the order of time, then of the inputs, int32
     """
     steps = len(starts) - 1
-    arrivals, sources = room
+    times, sources = room
     inputs = len(rates)
     state = _mixed(np.uint64(key) + _GOLDEN * np.uint64(2 * presentation + 1))
     for step in range(steps + 1):
@@ -53,11 +51,9 @@ def draw(key, presentation, rates, chance, delay, shown, starts, room):
                 if gap >= shown - 1 - time:  # it may be infinite
                     break
                 time += 1 + np.int64(gap)
-                arrival = time + delay[i]
-                if arrival < steps:
-                    arrivals[count] = arrival
-                    starts[arrival + 1] += 1
-                    count += 1
+                times[count] = time
+                starts[time + 1] += 1
+                count += 1
         ends[i] = count
     place = np.empty(steps, np.int64)
     for step in range(steps):
@@ -66,7 +62,7 @@ def draw(key, presentation, rates, chance, delay, shown, starts, room):
     event = 0
     for i in range(inputs):
         while event < ends[i]:
-            step = arrivals[event]
+            step = times[event]
             sources[place[step]] = i
             place[step] += 1
             event += 1

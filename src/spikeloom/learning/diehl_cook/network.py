@@ -18,9 +18,9 @@ class DiehlCook(nn.Module):
     r"""Excitatory neurons that compete through inhibition, and learn their input weights by STDP.
 
     Each excitatory neuron drives one inhibitory neuron, which inhibits all other excitatory neurons. Spikes
-    of an input are Poisson distributed and arrive after a delay of the input's own. Excitatory and inhibitory
-    neurons (time constants 100 and 10 ms) have conductances :math:`g_e, g_i` (1 and 2 ms), to which a spike
-    adds its weight; :math:`E_i` is -100 and -85 mV:
+    of an input are Poisson distributed, and reach each neuron after a delay of that synapse. Excitatory and
+    inhibitory neurons (time constants 100 and 10 ms) have conductances :math:`g_e, g_i` (1 and 2 ms), to
+    which a spike adds its weight; :math:`E_i` is -100 and -85 mV:
 
     .. math:: \tau \dot v = v_{rest} - v + g_e (0 - v) + g_i (E_i - v),\quad
               s = \Theta(v - v_{th} - \theta),\quad \dot\theta = -\theta / \tau_\theta + \theta_+ s
@@ -41,15 +41,16 @@ class DiehlCook(nn.Module):
     Attributes:
         weight: ``[inputs, neurons]``.
         theta: ``[neurons]``, in mV.
-        delay: of the inputs, in time steps, int32 ``[inputs]``.
+        delay: of the synapses, in time steps, uint8 ``[inputs, neurons]``.
         memories: potentials, conductances and last spikes: what else a presentation starts from. They are not
             in ``state_dict``: save them beside it, for the same responses.
     Raises:
         ValueError: there are no inputs or neurons.
-    Differs from: the published code, which integrates potentials and conductances by Euler's method and has a
-        delay per synapse. Here a conductance decays exponentially and acts with its mean over each time step,
-        and :math:`v` moves towards its limit by the factor :math:`1 - 1/(1 + a + a^2/2)`, with :math:`a = (1
-        + g_e + g_i)\,dt/\tau`, which is stable for any conductance; :math:`\theta` decays once per
+    Differs from: the published code, which integrates potentials and conductances by Euler's method, and
+        where an input's trace reaches the synapse late, too. Here it is set by the spike that sets out, not
+        by that which arrives; a conductance decays exponentially and acts with its mean over each time step;
+        :math:`v` moves towards its limit by the factor :math:`1 - 1/(1 + a + a^2/2)`, with :math:`a = (1 +
+        g_e + g_i)\,dt/\tau`, which is stable for any conductance; :math:`\theta` decays once per
         presentation; a trace counts as 0 after ten time constants; a weight that normalisation lifted over
         its bound stays there until its neuron fires. With learning off, every presentation starts after
         the pause of the last one that was learned, instead of after the one before.
@@ -77,7 +78,7 @@ class DiehlCook(nn.Module):
         self.inputs, self.neurons = checked_count("inputs", inputs), checked_count("neurons", neurons)
         self.constants = DiehlCookConstants() if constants is None else constants
         longest = self.constants.steps(self.constants.max_delay)
-        delay = torch.randint(longest + 1, (inputs,), generator=generator, dtype=torch.int32)
+        delay = torch.randint(longest + 1, (inputs, neurons), generator=generator, dtype=torch.uint8)
         weight = 0.3 * (torch.rand(inputs, neurons, generator=generator) + 0.01)
         self.register_buffer("weight", weight)
         self.register_buffer("theta", torch.full((neurons,), self.constants.theta_start))
@@ -99,7 +100,7 @@ class DiehlCook(nn.Module):
             ShapeError: ``rates`` is not ``[N, inputs]``, ``keys`` not one for each sample, or weights,
                 thresholds, delays or memories are another network's, of another type, or not on the CPU.
             ValueError: a rate is negative or not finite, a key is negative or no whole number, or a delay is
-                negative.
+                longer than ``max_delay``.
         """
         return self._run(*self._checked(rates, keys), self.memories, learn=True)
 
@@ -145,7 +146,7 @@ class DiehlCook(nn.Module):
             self.delay.numpy(),
             as_arrays(memories),
             as_arrays(self.memories),
-            space_of(self.inputs, self.neurons),
+            space_of(self.inputs, self.neurons, self.constants),
             rates.contiguous().numpy(),
             keys.contiguous().numpy(),
             learn,
@@ -160,12 +161,12 @@ class DiehlCook(nn.Module):
                 "network with as many inputs as they have pixels."
             )
         self._check("memories", resting(self.inputs, self.neurons), self.memories)
-        inputs, neurons = self.inputs, self.neurons
-        delay = torch.empty(inputs, dtype=torch.int32)
-        sizes = {"weight": torch.empty(inputs, neurons), "theta": torch.empty(neurons), "delay": delay}
+        weight = torch.empty(self.inputs, self.neurons)
+        sizes = {"weight": weight, "theta": weight[0], "delay": weight.to(torch.uint8)}
         self._check("network", sizes, dict(self.named_buffers()))
-        if int(self.delay.min()) < 0:
-            raise ValueError(f"`delay` must be at least 0, got {int(self.delay.min())}.")
+        longest = self.constants.steps(self.constants.max_delay)
+        if int(self.delay.max()) > longest:
+            raise ValueError(f"`delay` must be at most {longest} time steps, got {int(self.delay.max())}.")
         found = torch.as_tensor(keys)
         if found.shape != rates.shape[:1]:
             raise ShapeError(f"`keys` must be one per sample, [{len(rates)}], got {list(found.shape)}.")

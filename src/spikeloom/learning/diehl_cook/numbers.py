@@ -33,9 +33,10 @@ Memories = namedtuple(
 """The network's memories, each ``[neurons]`` or ``[inputs]``."""
 
 Space = namedtuple(
-    "Space", "fired relayed is_awake is_settled awake unsettled recent scale post sums active pre"
+    "Space", "fired relayed is_awake is_settled awake unsettled recent scale post sums active pre coming"
 )
-"""Working memory: who fires, and lists of neurons or inputs, with what belongs to them."""
+"""Working memory: who fires, and lists of neurons or inputs, with what belongs to them; ``coming``
+``[2 ** k, neurons]`` has the weights that arrive at each neuron in the next time steps, and goes round."""
 
 
 def as_arrays(memories: dict[str, Tensor]) -> Memories:
@@ -77,8 +78,9 @@ def numbers_of(constants: DiehlCookConstants) -> Numbers:
     )
 
 
-def space_of(inputs: int, neurons: int) -> Space:
+def space_of(inputs: int, neurons: int, constants: DiehlCookConstants) -> Space:
     """Working memory for a network."""
+    longest = constants.steps(constants.max_delay)
     arrays = (
         *np.zeros((4, neurons), np.bool_),
         *np.empty((3, neurons), np.int64),
@@ -86,5 +88,6 @@ def space_of(inputs: int, neurons: int) -> Space:
         np.empty(neurons),
         np.empty(inputs, np.int64),
         np.empty(inputs, np.float32),
+        np.empty((1 << longest.bit_length(), neurons), np.float32),
     )
     return Space._make(arrays)

@@ -54,14 +54,13 @@ def _normalise(network: DiehlCook) -> None:
 
 
 def _events(network: DiehlCook, rates: Tensor, key: int, presentation: int, learn: bool) -> list[list[int]]:
-    """The inputs whose spikes arrive, for each time step."""
+    """The inputs that spike, for each time step."""
     constants = network.constants
     shown = constants.steps(constants.shown)
     steps = constants.steps(constants.shown + constants.pause) if learn else shown
     starts, room = np.empty(steps + 1, np.int64), np.empty((2, network.inputs * shown), np.int32)
     chance = constants.dt / 1000 * (constants.intensity + presentation)
-    delay = network.delay.numpy()
-    sources = draw(key, presentation, rates.numpy(), chance, delay, shown, starts, room)
+    sources = draw(key, presentation, rates.numpy(), chance, shown, starts, room)
     return [sources[first:end].tolist() for first, end in pairwise(starts)]
 
 
@@ -72,19 +71,23 @@ def _present(network: DiehlCook, events: list[list[int]], learn: bool) -> Tensor
     arrival = constants.mean(constants.tau_excitation)
     relay, lateral = constants.relay * arrival, constants.lateral * constants.mean(constants.tau_inhibition)
     count = torch.zeros(network.neurons, dtype=torch.int32)
-    for now, arrived in enumerate(events):
+    coming = torch.zeros(constants.steps(constants.max_delay) + 1, network.neurons)  # goes round
+    each = torch.arange(network.neurons)
+    for now, sent in enumerate(events):
         fired = advance(constants, EXCITATORY, memory, "excitatory", network.theta, now)
         relayed = advance(constants, INHIBITORY, memory, "inhibitory", torch.zeros(()), now)
         memory["excitation"] *= constants.keep(constants.tau_excitation)
         memory["inhibition"] *= constants.keep(constants.tau_inhibition)
         memory["relayed"] *= constants.keep(constants.tau_excitation)
-        for i in arrived:
-            memory["excitation"] += arrival * network.weight[i]
+        for i in sent:
+            coming[(now + network.delay[i].long()) % len(coming), each] += network.weight[i]
             memory["last_input"][i] = now
+        memory["excitation"] += arrival * coming[now % len(coming)]
+        coming[now % len(coming)] = 0
         memory["relayed"] += relay * fired
         memory["inhibition"] += lateral * (relayed.sum() - relayed)  # of all but the own partner
         if learn:
-            depress(network, arrived, now)
+            depress(network, sent, now)
             potentiate(network, fired, now)
             network.theta += constants.theta_plus * fired
         memory["last_excitatory"][fired > 0] = now
@@ -119,11 +122,11 @@ def advance(
     return fired.float()
 
 
-def depress(network: DiehlCook, arrived: list[int], now: int) -> None:
+def depress(network: DiehlCook, sent: list[int], now: int) -> None:
     """Each input that spikes loses weight to neurons that fired before."""
     constants = network.constants
     y = _trace(constants, constants.tau_post, network.memories["last_excitatory"], now)
-    for i in arrived:
+    for i in sent:
         network.weight[i] = (network.weight[i] - constants.nu_pre * y).clamp_min(0)
 
 
