@@ -156,3 +156,17 @@ class TestDropConnect:
             layer.DropConnectLinear(3, 2, samples_num=0)
         with pytest.raises(ShapeError, match="'m'"):
             layer.DropConnectLinear(3, 2)(torch.ones(4, 2, 3))
+
+
+@ALL
+def test_outputs_may_be_added_up_in_place(cls):
+    dropout, shape = cls(0.5), SHAPES[cls]
+    dropout.step_mode = "s"
+    x = torch.rand(shape, requires_grad=True)
+    total = dropout(x)
+    total += dropout(x)
+    total *= 2
+    total.sum().backward()
+    mask = dropout.mask.expand(shape)
+    assert_close("total", 4 * mask * x.detach(), total.detach())
+    assert_close("gradient", 4 * mask, x.grad)

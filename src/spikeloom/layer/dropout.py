@@ -49,6 +49,9 @@ class Dropout(MemoryModule):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         return x_seq * self._mask_for(x_seq[0])
 
+    def _unshared(self, output: Tensor) -> Tensor:
+        return output  # a product, which nothing keeps, so that the caller may write into it
+
     def _mask_for(self, x: Tensor) -> Tensor:
         if self.mask is None:
             kept = x.shape[: x.dim() - self._spatial_dims] + (1,) * self._spatial_dims
