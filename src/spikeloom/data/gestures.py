@@ -11,6 +11,7 @@ from spikeloom.data.aedat import read_aedat
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
+from spikeloom.data.kept import frames_file
 from spikeloom.data.known import read_raw
 from spikeloom.data.recordings import Part, check_frames, dataset_of, find_folder, frames_of, stacked
 from spikeloom.errors import DataError
@@ -54,7 +55,8 @@ def dvs_gesture(
     recording at the times of its list: from the begin, up to and without the end, as SpikingJelly does it,
     which counts 1,176 to train on and 288 to test. Each part is in the order of its lists.
 
-    Frames are made while loading: T times 32,768 bytes for each gesture, 770 MB for the set at T = 16.
+    Frames are made while loading: T times 32,768 bytes for each gesture, 770 MB for the set at T = 16. What
+    took long is kept in ``frames/`` beside the recordings.
 
     Args:
         data_dir: see :func:`data_folder`. ``trials_to_train.txt``, ``trials_to_test.txt`` and the recordings
@@ -101,7 +103,9 @@ def _part(folder: Path, names: str, T: int, split_by: str, clip: bool) -> Part:
             for gesture in gestures:
                 yield frames_of(gesture, T, split_by)
 
-    return stacked("dvs-gesture", counts(), len(labels), clip), torch.tensor(labels)
+    files = [file for path, _ in trials for file in (path, _table(path))]
+    kept = frames_file(folder, f"T{T}", files, T, split_by, clip)
+    return stacked("dvs-gesture", counts(), len(labels), clip, kept), torch.tensor(labels)
 
 
 def _lines(path: Path) -> list[str]:

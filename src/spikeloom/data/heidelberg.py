@@ -12,6 +12,7 @@ from spikeloom.checks import checked_count, checked_inside
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
+from spikeloom.data.kept import frames_file
 from spikeloom.data.known import is_file
 from spikeloom.data.recordings import dataset_of, find_folder, stacked
 from spikeloom.errors import DataError
@@ -107,7 +108,8 @@ def _load(
         with _damage_named(path), _opened(path) as file:
             keys, labels = _classes(file)
             counts = _counts(file, T, duration, channels)  # made while the file is open
-            parts.append((stacked(name, counts, len(labels), clip), torch.from_numpy(labels)))
+            kept = frames_file(folder, f"{name}-T{T}", [path], T, duration, channels, clip)
+            parts.append((stacked(name, counts, len(labels), clip, kept), torch.from_numpy(labels)))
             titles.append(keys)
     if titles[0] != titles[1]:
         raise DataError(f"{folder}: the files must have the same classes, got {titles[0]} and {titles[1]}.")

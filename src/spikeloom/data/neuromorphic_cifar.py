@@ -12,6 +12,7 @@ from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.cifar import CLASSES
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
+from spikeloom.data.kept import frames_file
 from spikeloom.data.recordings import (
     Part,
     check_frames,
@@ -43,7 +44,8 @@ def cifar10_dvs(
     There is no official split. As most publications do, the first nine tenths of each class, by the numbers
     of the files, are trained on. The name says so if fewer recordings than all were found.
 
-    Frames are made while loading: T times 32,768 bytes for each recording, 3.3 GB for the set at T = 10.
+    Frames are made while loading: T times 32,768 bytes for each recording, 3.3 GB for the set at T = 10. What
+    took long is kept in ``frames/`` beside the classes.
 
     Args:
         data_dir: see :func:`data_folder`. ``CLASS/*.aedat`` are looked for in its ``cifar10-dvs/``,
@@ -79,7 +81,7 @@ def cifar10_dvs(
         test += enumerate(paths[first:])
     count = len(train) + len(test)
     name = "cifar10-dvs" if count == _FULL else f"cifar10-dvs, {count} of {_FULL} recordings"
-    parts = (_load(sorted(part), T, split_by, clip) for part in (train, test))
+    parts = (_load(folder, sorted(part), T, split_by, clip) for part in (train, test))
     return dataset_of(name, CLASSES, *parts)
 
 
@@ -88,10 +90,11 @@ def _number(path: Path) -> int:
     return int(digits[-1]) if digits else 0
 
 
-def _load(recordings: list[tuple[int, Path]], T: int, split_by: str, clip: bool) -> Part:
+def _load(folder: Path, recordings: list[tuple[int, Path]], T: int, split_by: str, clip: bool) -> Part:
     counts = (_frames(path, T, split_by) for _, path in recordings)
     labels = torch.tensor([CLASSES.index(path.parent.name) for _, path in recordings])
-    return stacked("cifar10-dvs", counts, len(recordings), clip), labels
+    kept = frames_file(folder, f"T{T}", [path for _, path in recordings], T, split_by, clip)
+    return stacked("cifar10-dvs", counts, len(recordings), clip, kept), labels
 
 
 def _frames(path: Path, T: int, split_by: str) -> np.ndarray:

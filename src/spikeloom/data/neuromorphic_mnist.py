@@ -13,6 +13,7 @@ from spikeloom.data.atis import read_atis
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
+from spikeloom.data.kept import frames_file
 from spikeloom.data.recordings import (
     Part,
     check_frames,
@@ -51,7 +52,8 @@ def nmnist(
     files' numbers, which are the positions in MNIST, or shuffled where a part was held out.
 
     Frames are made while loading, in one byte a value: T times 2,312 bytes for each recording. The 60,000 at
-    T = 20 take 2.8 GB of memory, the 1,000 of a trial 46 MB.
+    T = 20 take 2.8 GB of memory, the 1,000 of a trial 46 MB. What took long is kept in ``frames/`` beside the
+    recordings.
 
     Args:
         data_dir: see :func:`data_folder`. ``Train/DIGIT/*.bin`` and ``Test/DIGIT/*.bin`` are looked for in
@@ -82,7 +84,7 @@ def nmnist(
     else:
         train, test = _hold_out(train, seed)
     name = "nmnist" if found == _FULL else f"nmnist, {sum(found)} of {sum(_FULL)} recordings"
-    parts = (_load(part, T, split_by, clip) for part in (train, test))
+    parts = (_load(folder, part, T, split_by, clip) for part in (train, test))
     return dataset_of(name, _CLASSES, *parts)
 
 
@@ -115,9 +117,10 @@ def _labels(recordings: Sequence[Path]) -> Tensor:
     return torch.tensor([int(path.parent.name) for path in recordings], dtype=torch.int64)
 
 
-def _load(recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> Part:
+def _load(folder: Path, recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> Part:
     counts = (frames_of(read_atis(path), T, split_by) for path in recordings)
-    return stacked("nmnist", counts, len(recordings), clip), _labels(recordings)
+    kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
+    return stacked("nmnist", counts, len(recordings), clip, kept), _labels(recordings)
 
 
 DATASETS.register("nmnist")(lambda data_dir, seed: nmnist(data_dir, seed=seed))

@@ -1,5 +1,6 @@
 """What the datasets of event cameras share: where recordings lie, and the frames that they become."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from spikeloom.checks import checked_count
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.events import Events
 from spikeloom.data.frames import count_events, split_by_number, split_by_time
+from spikeloom.data.kept import keep_frames, read_frames
 from spikeloom.data.known import readable
 from spikeloom.errors import DataError
 
 _SPLITS: dict[str, Callable[[Events, int], np.ndarray]] = {"number": split_by_number, "time": split_by_time}
 _MOST_IN_ONE_BYTE, _MOST = 127, 32_767  # counts in int8 and int16
+SLOW = 5.0
+"""Seconds after which frames that were made are kept for the next time."""
 Part = tuple[Tensor, Tensor]
 """Counts ``[N, T, *]`` and labels ``[N]``."""
 
@@ -57,21 +61,29 @@ def frames_of(events: Events, T: int, split_by: str) -> np.ndarray:
     return count_events(events, _SPLITS[split_by](events, T), T)
 
 
-def stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool) -> Tensor:
+def stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool, kept: Path) -> Tensor:
     """The counts of all recordings, ``[N, T, *]``: in one byte each, in two where one does not suffice, or
     with ``clip`` whether there is any.
 
     Args:
         counts: of each recording, made while it is asked for; at least one.
         length: how many they are.
+        kept: the file that has them if they were made before, and gets them if that took long.
     """
+    frames = read_frames(kept)
+    if frames is not None and len(frames) == length:
+        return torch.from_numpy(frames)
+    started = time.perf_counter()
     try:
-        return torch.from_numpy(_stacked(dataset, counts, length, clip))
+        frames = _stacked(dataset, counts, length, clip)
     except MemoryError as error:
         raise DataError(
             f"{length:,} recordings of {dataset} do not fit into memory: {error}. Lower `T`, or leave some "
             "recordings out."
         ) from None
+    if time.perf_counter() - started > SLOW:
+        keep_frames(kept, frames)
+    return torch.from_numpy(frames)
 
 
 def _stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool) -> np.ndarray:

@@ -1,0 +1,44 @@
+"""Frames that were made once are kept beside their recordings, and read from there the next time."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from spikeloom.files import beside
+
+_FORMAT = 1  # of what is kept: raise it when frames are counted otherwise
+
+
+def frames_file(folder: Path, part: str, files: Iterable[Path], *settings: object) -> Path:
+    """Where the frames of a part of a dataset are kept, or would be.
+
+    Args:
+        folder: of the dataset; they are in ``frames`` within it.
+        part: what they are frames of, for the name.
+        files: that they are made from; other sizes or times of change are other frames.
+        settings: what else decides what they are.
+    """
+    digest = hashlib.sha256(repr((_FORMAT, settings)).encode())
+    for file in files:
+        with contextlib.suppress(OSError):  # what is not there is found missing where it is read
+            state = file.stat()
+            digest.update(repr((str(file.relative_to(folder)), state.st_size, state.st_mtime_ns)).encode())
+    return folder / "frames" / f"{part}-{digest.hexdigest()[:16]}.npy"
+
+
+def read_frames(path: Path) -> np.ndarray | None:
+    """The frames in a file, mapped into memory, where changes stay; ``None`` if it is missing or damaged."""
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    return None
+
+
+def keep_frames(path: Path, frames: np.ndarray) -> None:
+    """Write frames to a file, unless the folder cannot be written, or the disk is full."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        with beside(path) as part, part.open("wb") as file:
+            np.save(file, frames)
