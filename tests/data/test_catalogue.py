@@ -16,7 +16,7 @@ def test_unknown_names_raise_with_close_matches():
 def test_every_name_has_a_loader():
     assert names() == [
         "blobs", "breast-cancer", "cifar10", "cifar10-dvs", "digits", "dvs-gesture", "evidence",
-        "fashion-mnist", "iris", "landsat", "mnist", "nmnist", "shd", "ssc", "yin-yang",
+        "fashion-mnist", "iris", "landsat", "mnist", "n-caltech101", "nmnist", "shd", "ssc", "yin-yang",
     ]  # fmt: skip
     for name in names():
         assert callable(DATASETS[name])

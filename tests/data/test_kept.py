@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from data import test_gestures, test_neuromorphic_cifar, test_nmnist
+from data import test_gestures, test_neuromorphic_caltech, test_neuromorphic_cifar, test_nmnist
 from data.recordings import atis
 from spikeloom.data import (
     cifar10_dvs,
     dvs_gesture,
     gestures,
+    n_caltech101,
+    neuromorphic_caltech,
     neuromorphic_cifar,
     neuromorphic_mnist,
     nmnist,
@@ -27,6 +29,13 @@ SETS = {
         "read_aedat",
         "cifar10-dvs",
     ),
+    "n-caltech101": (
+        n_caltech101,
+        test_neuromorphic_caltech.put,
+        neuromorphic_caltech,
+        "read_atis",
+        "Caltech101",
+    ),
     "dvs-gesture": (dvs_gesture, test_gestures.put, gestures, "read_aedat", "DvsGesture"),
 }
 
@@ -37,7 +46,7 @@ def kept(monkeypatch):
     monkeypatch.setattr(recordings, "SLOW", -1.0)
 
 
-def refuse(_path):
+def refuse(_path, _sensor_size=None):
     raise AssertionError("a recording was read again")
 
 

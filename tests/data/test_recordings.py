@@ -2,11 +2,17 @@
 
 import pytest
 
-from spikeloom.data import cifar10_dvs, dvs_gesture, nmnist, shd, ssc
+from spikeloom.data import cifar10_dvs, dvs_gesture, n_caltech101, nmnist, shd, ssc
 from spikeloom.errors import DataError
 
 FROM = {
     nmnist: ("nmnist", "https://www.garrickorchard.com/datasets/n-mnist", "unzip both in", "N-MNIST/Train/0"),
+    n_caltech101: (
+        "n-caltech101",
+        "https://www.garrickorchard.com/datasets/n-caltech101",
+        "unzip it, so that its classes are in",
+        "NCaltech101/extract/Caltech101/BACKGROUND_Google",
+    ),
     cifar10_dvs: (
         "cifar10-dvs",
         "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
@@ -51,7 +57,9 @@ def test_where_to_get_it_and_where_to_put_it(loader, tmp_path):
     assert str(tmp_path / place) in message
 
 
-@pytest.mark.parametrize("loader", [nmnist, cifar10_dvs, dvs_gesture], ids=lambda loader: loader.__name__)
+@pytest.mark.parametrize(
+    "loader", [nmnist, n_caltech101, cifar10_dvs, dvs_gesture], ids=lambda loader: loader.__name__
+)
 def test_arguments_are_checked_before_files(loader, tmp_path):
     with pytest.raises(ValueError, match="`T` must be at least 1, got 0"):
         loader(tmp_path, T=0)

@@ -21,6 +21,7 @@ from spikeloom.data.gestures import dvs_gesture
 from spikeloom.data.heidelberg import shd, ssc
 from spikeloom.data.idx import read_idx, read_labelled_idx
 from spikeloom.data.mnist_family import fashion_mnist, mnist
+from spikeloom.data.neuromorphic_caltech import n_caltech101
 from spikeloom.data.neuromorphic_cifar import cifar10_dvs
 from spikeloom.data.neuromorphic_mnist import nmnist
 from spikeloom.data.points import blobs, yin_yang
@@ -51,6 +52,7 @@ __all__ = [
     "landsat",
     "load",
     "mnist",
+    "n_caltech101",
     "names",
     "nmnist",
     "read_aedat",

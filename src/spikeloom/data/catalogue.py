@@ -18,8 +18,8 @@ def load(name: str, data_dir: DataFolder = None, seed: int = 0) -> Dataset:
 
     ``digits``, ``iris``, ``breast-cancer``, ``blobs``, ``yin-yang`` and ``evidence`` need no files and no
     network. ``mnist``, ``fashion-mnist``, ``cifar10`` and ``landsat`` are found in the data folder or
-    downloaded into it, and checked against their SHA-256. ``nmnist``, ``cifar10-dvs``, ``dvs-gesture``,
-    ``shd`` and ``ssc`` are found in the data folder.
+    downloaded into it, and checked against their SHA-256. ``nmnist``, ``n-caltech101``, ``cifar10-dvs``,
+    ``dvs-gesture``, ``shd`` and ``ssc`` are found in the data folder.
 
     Args:
         name: one of :func:`names`.

@@ -1,6 +1,5 @@
 """CIFAR10-DVS: photographs of CIFAR-10 that moved before an event camera."""
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +16,8 @@ from spikeloom.data.recordings import (
     Part,
     check_frames,
     dataset_of,
-    files_in,
     find_folder,
+    first_nine_tenths,
     frames_of,
     stacked,
 )
@@ -67,33 +66,17 @@ def cifar10_dvs(
     """
     check_frames(T, split_by)
     folder = find_folder("cifar10-dvs", data_folder(data_dir), _FOLDERS, CLASSES, _CURE)
-    train: list[tuple[int, Path]] = []  # number within the class, and recording
-    test: list[tuple[int, Path]] = []
-    for name in CLASSES:
-        paths = sorted(files_in(folder / name, ".aedat"), key=lambda path: (_number(path), path.name))
-        first = len(paths) * 9 // 10
-        if not first:
-            raise DataError(
-                f"{folder / name} must hold at least 2 recordings (.aedat), got {len(paths)}. "
-                "Unzip the set again."
-            )
-        train += enumerate(paths[:first])
-        test += enumerate(paths[first:])
+    train, test = first_nine_tenths(folder, CLASSES, ".aedat")
     count = len(train) + len(test)
     name = "cifar10-dvs" if count == _FULL else f"cifar10-dvs, {count} of {_FULL} recordings"
-    parts = (_load(folder, sorted(part), T, split_by, clip) for part in (train, test))
+    parts = (_load(folder, part, T, split_by, clip) for part in (train, test))
     return dataset_of(name, CLASSES, *parts)
 
 
-def _number(path: Path) -> int:
-    digits = re.findall(r"\d+", path.stem)
-    return int(digits[-1]) if digits else 0
-
-
-def _load(folder: Path, recordings: list[tuple[int, Path]], T: int, split_by: str, clip: bool) -> Part:
-    counts = (_frames(path, T, split_by) for _, path in recordings)
-    labels = torch.tensor([CLASSES.index(path.parent.name) for _, path in recordings])
-    kept = frames_file(folder, f"T{T}", [path for _, path in recordings], T, split_by, clip)
+def _load(folder: Path, recordings: list[Path], T: int, split_by: str, clip: bool) -> Part:
+    counts = (_frames(path, T, split_by) for path in recordings)
+    labels = torch.tensor([CLASSES.index(path.parent.name) for path in recordings])
+    kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
     return stacked("cifar10-dvs", counts, len(recordings), clip, kept), labels
 
 

@@ -1,5 +1,6 @@
 """What the datasets of event cameras share: where recordings lie, and the frames that they become."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -54,6 +55,33 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
     with readable(folder):
         files = folder.iterdir() if folder.is_dir() else ()
         return [path for path in files if path.suffix == suffix and path.name[0] != "."]
+
+
+def first_nine_tenths(folder: Path, classes: Sequence[str], suffix: str) -> tuple[list[Path], list[Path]]:
+    """The recordings to train on and those to test on, of a set with a folder for each class and no official
+    split: the first nine tenths of each class, by the numbers in the files' names, and the others.
+
+    Returns:
+        two lists, in which the classes take turns: first the first recording of each, then the second
+    """
+    parts: tuple[list[tuple[int, int, Path]], ...] = ([], [])  # number within the class, class, recording
+    for label, name in enumerate(classes):
+        paths = sorted(files_in(folder / name, suffix), key=lambda path: (_number(path), path.name))
+        first = len(paths) * 9 // 10
+        if not first:
+            raise DataError(
+                f"{folder / name} must hold at least 2 recordings ({suffix}), got {len(paths)}. "
+                "Unzip the set again."
+            )
+        for part, chosen in zip(parts, (paths[:first], paths[first:]), strict=True):
+            part += [(number, label, path) for number, path in enumerate(chosen)]
+    train, test = ([path for _, _, path in sorted(part)] for part in parts)
+    return train, test
+
+
+def _number(path: Path) -> int:
+    digits = re.findall(r"\d+", path.stem)
+    return int(digits[-1]) if digits else 0
 
 
 def frames_of(events: Events, T: int, split_by: str) -> np.ndarray:
