@@ -1,12 +1,16 @@
 """The delta encoder: codes by hand and as measured from snnTorch, the way back, streams, clear refusals."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from spikeloom import functional
 from spikeloom.encoding import DeltaEncoder
+from spikeloom.errors import ShapeError
 
 UP_AND_DOWN = torch.tensor([1.0, 2.0, 0.0, 2.0, 2.875])
 
@@ -48,6 +52,65 @@ def test_what_is_decoded_is_good_to_the_threshold(dtype):
     assert (encoder.decode(spikes, start=signal[0]) - signal).abs().max() < 0.1 + 2e-3
 
 
+def test_a_long_signal_does_not_drift_away():
+    signal = 20_000 + torch.arange(4000, dtype=torch.float64) * 0.0999  # where floats are 0.002 apart
+    encoder = DeltaEncoder(0.1, start=20_000, step_mode="m")
+    decoded = encoder.decode(encoder(signal.float()))
+    assert (decoded - signal).abs().max() < 0.1 + 4e-3  # a plain sum of spikes was 1.5 off
+    assert abs(encoder.value - decoded[-1]) < 4e-3
+    coarse = DeltaEncoder(1.0, start=2.0**25, step_mode="m")  # where they are 4 apart
+    assert coarse(torch.full([6], 2.0**25 + 4)).tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_decoded_spikes_start_where_the_encoder_did():
+    signal = torch.tensor([5.0, 6.0, 6.0])
+    encoder = DeltaEncoder(1.0, start=5.0, step_mode="m")
+    spikes = encoder(signal)
+    assert torch.equal(encoder.decode(spikes), signal)
+    assert torch.equal(encoder.decode(spikes.int(), start=0), signal - 5)
+    with pytest.raises(ShapeError, match=r"like one time step of `spikes`, \[\], got \[3\].*signal\[0\]"):
+        encoder.decode(spikes, start=signal)
+    many = torch.ones(4000, 1, dtype=torch.float16)  # whose sums it does not hold
+    assert encoder.decode(many, start=-3000)[-1] == 1000
+
+
+@pytest.mark.parametrize("reference", ["spikes", "step"])
+def test_a_threshold_for_each_feature(reference):
+    signal = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(1))
+    encoder = DeltaEncoder(torch.tensor([0.5, 2.0]), reference=reference, step_mode="m")
+    spikes = encoder(signal)
+    for feature, threshold in enumerate((0.5, 2.0)):
+        alone = DeltaEncoder(threshold, reference=reference, step_mode="m")
+        assert torch.equal(alone(signal[..., feature]), spikes[..., feature])
+        assert torch.equal(alone.decode(spikes[..., feature]), encoder.decode(spikes)[..., feature])
+    assert not encoder.state_dict()
+    assert "threshold=tensor[2]" in repr(encoder)
+    with pytest.raises(ShapeError, match=r"`threshold` of shape \[2\], which does not broadcast.*\[3\]"):
+        DeltaEncoder(torch.ones(2))(torch.ones(3))
+
+
+def test_copies_go_on_from_where_it_was():
+    signal = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
+    encoder = DeltaEncoder(torch.tensor(0.3), step_mode="m")
+    encoder(signal[:5])
+    copies = [copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))]
+    spikes = encoder(signal[5:])
+    assert all(torch.equal(one(signal[5:]), spikes) for one in copies)
+
+
+def test_in_a_network_on_meta_and_compiled():
+    signal = torch.randn(7, 3, 2, generator=torch.Generator().manual_seed(3))
+    net = nn.Sequential(DeltaEncoder(0.3), nn.Linear(2, 4))
+    functional.set_step_mode(net, "m")
+    output = net(signal)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    functional.reset_net(net)
+    assert net[0].value is None
+    assert torch.equal(compiled(signal), output)
+    functional.reset_net(net)
+    assert net.to("meta")(signal.to("meta")).shape == (7, 3, 4)
+
+
 @pytest.mark.parametrize("reference", ["spikes", "step"])
 def test_a_stream_is_coded_like_the_whole(reference):
     signal = torch.randn(12, 3, 2, generator=torch.Generator().manual_seed(0))
@@ -76,6 +139,12 @@ def test_no_gradient_and_integers():
 def test_refusals():
     with pytest.raises(ValueError, match="`threshold` must be a finite number greater than 0"):
         DeltaEncoder(0.0)
+    with pytest.raises(ValueError, match="greater than 0 everywhere"):
+        DeltaEncoder(torch.tensor([1.0, 0.0]))
+    with pytest.raises(ValueError, match="`start` must be a finite number"):
+        DeltaEncoder(start=math.inf)
+    with pytest.raises(TypeError, match="`spikes` must be a tensor"):
+        DeltaEncoder().decode([1.0])
     with pytest.raises(ValueError, match="`reference` must be 'spikes' or 'step', got 'last'"):
         DeltaEncoder(reference="last")
     with pytest.raises(TypeError, match="`start` must be a number"):

@@ -1,12 +1,14 @@
 """Delta modulation: a spike says that a signal has changed."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from spikeloom.checks import checked_inside, checked_number
-from spikeloom.encoding.values import check_finite
+from spikeloom.checks import check_tensor, checked_inside, checked_number, checked_range, shown
+from spikeloom.encoding.values import check_finite, in_floating_point, output_type
+from spikeloom.errors import ShapeError, describe
+from spikeloom.loom.select import broadcasts
 from spikeloom.memory import MemoryModule
 
 
@@ -20,8 +22,11 @@ class DeltaEncoder(MemoryModule):
     threshold, as long as it changes by no more than that in a step. With ``'step'`` only changes from one
     time step to the next count. Spikes carry no gradient.
 
+    Memories: ``value``, what the next value is compared with, and ``lost``, what its sum has rounded off.
+
     Args:
-        threshold: the change that is worth a spike, in the signal's unit.
+        threshold: the change that is worth a spike, in the signal's unit: a number, or a tensor that
+            broadcasts against a time step (kept as a buffer), such as one for each feature.
         signed: whether falls spike too, as -1; without it only rises do.
         reference: what a value is compared with: what the spikes so far say, or the last time step's value.
         start: the first reference; ``None`` is the first value, so that the first time step has no spikes.
@@ -32,6 +37,7 @@ class DeltaEncoder(MemoryModule):
     Raises:
         ValueError: a value is not finite, ``threshold`` is not positive and finite, or another setting is
             wrong.
+        ShapeError: ``threshold`` does not broadcast against a time step.
     Source: Petro, Kasabov & Kiss, IEEE Trans. Neural Netw. Learn. Syst. 31(2), 2020, which compares such
         codes: ``'spikes'`` is their step-forward encoding.
     Example:
@@ -46,45 +52,81 @@ class DeltaEncoder(MemoryModule):
         tensor([ 0.,  0.,  0.,  0., -1., -1.])
     """
 
+    threshold: Tensor | float
     value: Tensor | float | None
+    lost: Tensor | float
 
     def __init__(
         self,
-        threshold: float = 0.1,
+        threshold: float | Tensor = 0.1,
         signed: bool = True,
         reference: Literal["spikes", "step"] = "spikes",
         start: float | None = None,
         step_mode: str = "s",
     ):
         super().__init__(step_mode)
-        self.threshold = checked_inside("threshold", threshold, 0)
+        threshold = checked_inside("threshold", threshold, 0)
+        if isinstance(threshold, Tensor):
+            self.register_buffer("threshold", threshold.detach(), persistent=False)
+        else:
+            self.threshold = threshold
         if reference not in ("spikes", "step"):
             raise ValueError(f"`reference` must be 'spikes' or 'step', got {reference!r}.")
         self.signed, self.reference = bool(signed), reference
-        self.register_memory("value", None if start is None else checked_number("start", start))
+        first = None if start is None else checked_range("start", checked_number("start", start))
+        self.register_memory("value", first)
+        self.register_memory("lost", 0.0)
 
-    def decode(self, spikes: Tensor, start: float | Tensor = 0.0) -> Tensor:
-        """The signal that spikes ``[T, N, *]`` tell of, if a spike says one threshold.
+    def decode(self, spikes: Tensor, start: float | Tensor | None = None) -> Tensor:
+        """The signal that spikes ``[T, N, *]`` tell of, if a spike says one threshold; in their type.
 
         Args:
             spikes: as the encoder gave them.
-            start: the first reference, a number or ``[N, *]``.
+            start: the first reference, a number or ``[N, *]``; default: that of the encoder, or else 0.
+        Raises:
+            ShapeError: ``start`` does not broadcast against a time step of ``spikes``.
         """
-        return start + self.threshold * spikes.cumsum(0)
+        check_tensor("spikes", spikes)
+        if start is None:
+            start = self.get_reset_value("value") or 0.0
+        if isinstance(start, Tensor) and not broadcasts(start.shape, spikes.shape[1:]):
+            raise ShapeError(
+                f"`start` must be a number or like one time step of `spikes`, {list(spikes.shape[1:])}, got "
+                f"{list(start.shape)}. Of a signal [T, N, *] take the first step, signal[0]."
+            )
+        count = in_floating_point(spikes).cumsum(0)
+        return (start + self._threshold_for(count) * count).to(output_type(spikes))
 
     @torch.no_grad()
     def single_step_forward(self, x: Tensor) -> Tensor:
         check_finite(x)
+        threshold = self._threshold_for(x)
         reference = x if self.value is None else self.value
         change = x - reference
-        spike = (change >= self.threshold).to(x.dtype)
+        spike = (change >= threshold).to(x.dtype)
         if self.signed:
-            spike -= (change <= -self.threshold).to(x.dtype)
-        self.value = x.clone() if self.reference == "step" else reference + self.threshold * spike
+            spike -= (change <= -threshold).to(x.dtype)
+        if self.reference == "step":
+            self.value = x.clone()
+        else:  # Kahan's summation: without what was rounded off, the references of long signals drift away
+            step = threshold * spike - self.lost
+            self.value = value = reference + step
+            self.lost = (value - reference) - step
         return spike
+
+    def _threshold_for(self, x: Tensor) -> Any:
+        """The threshold, on the device and in the type of ``x``."""
+        if not isinstance(self.threshold, Tensor):
+            return self.threshold
+        if not broadcasts(self.threshold.shape, x.shape):
+            raise ShapeError(
+                f"{describe(self)} has a `threshold` of shape {list(self.threshold.shape)}, which does not "
+                f"broadcast against values of shape {list(x.shape)}."
+            )
+        return self.threshold.to(x)
 
     def extra_repr(self) -> str:
         return (
-            f"threshold={self.threshold:g}, signed={self.signed}, reference={self.reference!r}, "
+            f"threshold={shown(self.threshold)}, signed={self.signed}, reference={self.reference!r}, "
             f"start={self.get_reset_value('value')}, step_mode={self.step_mode!r}"
         )

@@ -22,7 +22,7 @@ def output_type(x: Tensor) -> torch.dtype:
 
 def check_range(x: Tensor, high: float, cure: str) -> None:
     """Raise unless every value is in [0, ``high``]: one pass over ``x``, and a synchronisation on a GPU."""
-    if x.numel() == 0 or torch.compiler.is_compiling():
+    if x.numel() == 0 or _hides_values(x):
         return
     low, top = (value.item() for value in x.aminmax())
     if low >= 0 and top <= high:
@@ -36,16 +36,21 @@ def check_range(x: Tensor, high: float, cure: str) -> None:
 
 def check_finite(x: Tensor) -> None:
     """Raise if a value is NaN or infinite."""
-    if not torch.compiler.is_compiling() and not x.isfinite().all():
+    if not _hides_values(x) and not x.isfinite().all():
         raise ValueError(_NAN if x.isnan().any() else "`x` must be finite, got an infinite value.")
 
 
 def check_static(x_seq: Tensor, encoder: str) -> None:
     """Raise unless all time steps of ``x_seq`` ``[T, N, *]`` are the same."""
-    if not torch.compiler.is_compiling() and not torch.equal(x_seq, x_seq[:1].expand_as(x_seq)):
+    if not _hides_values(x_seq) and not torch.equal(x_seq, x_seq[:1].expand_as(x_seq)):
         if x_seq.isnan().any():  # which equals nothing
             raise ValueError(_NAN)
         raise ShapeError(
             f"`x_seq` must be one input repeated over time, [T, N, *], got time steps that differ: {encoder} "
             "codes only the first. Call encode(x) for an input [N, *]."
         )
+
+
+def _hides_values(x: Tensor) -> bool:
+    """Whether ``x`` has none to look at: on the device ``meta``, and in a graph that is being made."""
+    return x.is_meta or torch.compiler.is_compiling()
