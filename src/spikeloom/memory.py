@@ -341,8 +341,10 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
 
     def _unshared(self, output: Tensor) -> Tensor:
         """``output``, or a copy if the caller could not change it in place, as in ``counter = net(x); counter
-        += net(x)``: it may be a memory itself, or saved for the backward pass."""
-        shared = output.requires_grad or output._is_view() or self._is_memory(output)
+        += net(x)``: it may be a memory itself, or saved for the backward pass. A graph that is being made
+        cannot ask."""
+        compiling = torch.compiler.is_compiling()
+        shared = output.requires_grad or compiling or output._is_view() or self._is_memory(output)
         return output.clone() if shared else output
 
     def _woven(self, _x: Tensor) -> Tensor | None:

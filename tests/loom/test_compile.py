@@ -21,7 +21,7 @@ from spikeloom.errors import BackendError, RecomputedError, ShapeError
 from spikeloom.loom import operator, program
 from spikeloom.loom.select import find
 from spikeloom.loom.weave import plans
-from spikeloom.neuron import BaseNode, IFNode, LIFNode, ParametricLIFNode
+from spikeloom.neuron import BaseNode, IFNode, LIFNode, NonSpikingIFNode, ParametricLIFNode
 
 X = inputs("LIFNode", 6, 3, 5)
 # Dynamo's own (torch 2.13): it looks at `.grad` of what is no leaf, and says that exports change a module.
@@ -694,3 +694,18 @@ def test_errors_explain_themselves_in_a_compiled_network(gradients):
             ShapeError, match=r"LIFNode '1' remembers .* got \[1, 4\]. Call functional.reset_net"
         ):
             net(torch.rand(5, 1, 3))
+
+
+@pytest.mark.parametrize("kind", [LIFNode, NonSpikingIFNode, layer.SynapseFilter])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_single_steps_are_one_graph_and_their_outputs_the_callers(kind, requires_grad):
+    module, plain = kind(), kind()
+    call = torch.compile(module, fullgraph=True, backend="aot_eager")
+    steps = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(0)) * 2
+    steps.requires_grad_(requires_grad)
+    total, expected = call(steps[0]), plain(steps[0])
+    for step in steps[1:]:
+        total += call(step)  # an output may be a memory, which this must not change
+        expected = expected + plain(step)
+    assert_close("sum over time", expected, total)
+    assert expected.any()
