@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikeloom.data import as_float, load, shd, ssc
+from spikeloom.data import as_float, heidelberg, load, recordings, shd, ssc
 from spikeloom.errors import DataError
 
 h5py = pytest.importorskip("h5py")
@@ -166,6 +166,14 @@ def test_files_of_different_classes_are_refused(folder):
     put(folder / "shd" / "shd_test.h5", TEST, keys=("zero", "one", "zwei"))
     with pytest.raises(DataError, match="the files must have the same classes"):
         shd(folder)
+
+
+def test_samples_that_took_long_are_kept(folder, monkeypatch):
+    monkeypatch.setattr(recordings, "SLOW", -1.0)
+    first = shd(folder, 4, 1.0)
+    monkeypatch.setattr(heidelberg, "_counts", lambda *_: iter(()))  # what is made anew is empty
+    for settings in ((4, 1.0), (np.uint8(4), 1), (4, np.float64(1.0), np.int64(700))):
+        assert torch.equal(shd(folder, *settings).train_x, first.train_x)
 
 
 def test_without_h5py_the_cure_is_said(folder, monkeypatch):

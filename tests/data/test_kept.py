@@ -19,6 +19,7 @@ from spikeloom.data import (
     nmnist,
     recordings,
 )
+from spikeloom.data.kept import keep_frames
 
 SETS = {
     "nmnist": (nmnist, test_nmnist.put, neuromorphic_mnist, "read_atis", "nmnist"),
@@ -85,7 +86,9 @@ def test_a_recording_that_changed_is_read_again(kept, tmp_path):
     assert nmnist(tmp_path, T=1).train_x[0, 0, 1].nonzero().tolist() == [[8, 7]]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"of another program", None])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x93NUMPY", b"\x93NUMPY\1\0\3\0'''", b"of another program", b"PK\3\4", None]
+)
 def test_damaged_frames_are_made_anew(content, kept, tmp_path):
     test_nmnist.put(tmp_path / "nmnist")
     first = nmnist(tmp_path, T=2)
@@ -104,6 +107,64 @@ def test_frames_of_objects_are_not_loaded(kept, tmp_path):
     for file in (tmp_path / "nmnist" / "frames").iterdir():
         np.save(file, np.array([{}] * 50, dtype=object), allow_pickle=True)
     assert torch.equal(nmnist(tmp_path, T=2).train_x, first.train_x)
+
+
+@pytest.mark.parametrize("other", [np.float32, np.uint8, ">i2", "U1", None])
+def test_a_file_of_another_kind_is_not_taken(other, kept, tmp_path):
+    test_nmnist.put(tmp_path / "nmnist")
+    first = nmnist(tmp_path, T=2).train_x
+    for file in (tmp_path / "nmnist" / "frames").iterdir():
+        frames = np.load(file)
+        np.save(file, frames[:, :1] if other is None else frames.astype(other))
+    again = nmnist(tmp_path, T=2).train_x
+    assert again.dtype == first.dtype
+    assert torch.equal(again, first)
+
+
+def test_what_a_killed_process_left_is_removed_a_day_later(kept, tmp_path):
+    test_nmnist.put(tmp_path / "nmnist")
+    old, new = (tmp_path / "nmnist" / "frames" / f".spikeloom-{age}-1.part" for age in ("old", "new"))
+    old.parent.mkdir()
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    nmnist(tmp_path, T=2)
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_frames_that_another_process_has_kept_meanwhile_are_not_replaced(kept, tmp_path):
+    """A third one may have mapped them: Windows forbids it then, and on a network's disk that one dies."""
+    path, made, files = tmp_path / "frames" / "T2.npy", np.ones((1, 2, 3), np.int8), []
+
+    def counts():
+        keep_frames(path, made)
+        files.append(path.stat().st_ino)
+        yield made[0]
+
+    recordings.stacked("one", counts(), (1, 2, 3), False, path)
+    assert files == [path.stat().st_ino]
+
+
+def test_numpys_numbers_are_the_same_settings(kept, tmp_path, monkeypatch):
+    test_nmnist.put(tmp_path / "nmnist")
+    first = nmnist(tmp_path, T=2)
+    monkeypatch.setattr(neuromorphic_mnist, "read_atis", refuse)
+    assert torch.equal(nmnist(tmp_path, T=np.uint8(2)).train_x, first.train_x)
+
+
+def test_recordings_that_lie_elsewhere_can_be_listed(kept, tmp_path):
+    test_gestures.put(tmp_path / "data" / "DvsGesture")
+    first = dvs_gesture(tmp_path / "data", T=2)
+    (tmp_path / "data" / "DvsGesture").rename(tmp_path / "elsewhere")
+    folder = tmp_path / "data" / "DvsGesture"
+    folder.mkdir()
+    for part in ("train", "test"):
+        names = (tmp_path / "elsewhere" / f"trials_to_{part}.txt").read_text().split()
+        lines = "".join(f"{tmp_path / 'elsewhere' / name}\n" for name in names)
+        (folder / f"trials_to_{part}.txt").write_text(lines)
+    for _ in range(2):
+        assert torch.equal(dvs_gesture(tmp_path / "data", T=2).train_x, first.train_x)
 
 
 def test_the_frames_in_the_file_stay_as_they_are(kept, tmp_path):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from spikeloom.data.aedat import read_aedat
+from spikeloom.data.aedat import DVS128, read_aedat
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
@@ -76,7 +76,7 @@ def dvs_gesture(
         TypeError, ValueError: ``T`` is no positive integer, or ``split_by`` is unknown.
     Source: A. Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
     """
-    check_frames(T, split_by)
+    T = check_frames(T, split_by)
     folder = find_folder("dvs-gesture", data_folder(data_dir), _FOLDERS, [_TRAIN], _CURE)
     parts = (_part(folder, name, T, split_by, clip) for name in (_TRAIN, _TEST))
     return dataset_of("dvs-gesture", _CLASSES, *parts)
@@ -105,7 +105,8 @@ def _part(folder: Path, names: str, T: int, split_by: str, clip: bool) -> Part:
 
     files = [file for path, _ in trials for file in (path, _table(path))]
     kept = frames_file(folder, f"T{T}", files, T, split_by, clip)
-    return stacked("dvs-gesture", counts(), len(labels), clip, kept), torch.tensor(labels)
+    shape = (len(labels), T, 2, *DVS128)
+    return stacked("dvs-gesture", counts(), shape, clip, kept), torch.tensor(labels)
 
 
 def _lines(path: Path) -> list[str]:

@@ -32,8 +32,8 @@ def shd(
     """Spiking Heidelberg Digits: the digits from zero to nine, spoken in English and German, as spikes.
 
     8,156 recordings to train on and 2,264 to test, where two of the twelve speakers are heard only. There is
-    no part to choose settings by; :meth:`Dataset.held_out` makes one. Needs h5py: ``pip install
-    'spikeloom[hdf5]'``.
+    no part to choose settings by; :meth:`Dataset.held_out` makes one. What took long to make is kept in
+    ``frames/`` beside the files. Needs h5py: ``pip install 'spikeloom[hdf5]'``.
 
     Args:
         data_dir: see :func:`data_folder`. ``shd_train.h5`` and ``shd_test.h5`` are looked for in its
@@ -68,8 +68,8 @@ def ssc(
     """Spiking Speech Commands: 35 English words by many speakers, as spikes.
 
     75,466 recordings to train on, 9,981 to choose settings by, and 20,382 to test. They take T times
-    ``channels`` bytes each, 6.7 GB for training and test part as they are; with 140 channels 1.3 GB. Needs
-    h5py: ``pip install 'spikeloom[hdf5]'``.
+    ``channels`` bytes each, 6.7 GB for training and test part as they are; with 140 channels 1.3 GB. What
+    took long to make is kept in ``frames/`` beside the files. Needs h5py: ``pip install 'spikeloom[hdf5]'``.
 
     Args:
         data_dir: see :func:`data_folder`. ``ssc_train.h5``, ``ssc_valid.h5`` and ``ssc_test.h5`` are looked
@@ -89,9 +89,9 @@ def ssc(
 def _load(
     name: str, data_dir: DataFolder, test: str, T: int, duration: float, channels: int, clip: bool
 ) -> Dataset:
-    checked_count("T", T)
-    checked_inside("duration", duration, 0)
-    if CHANNELS % checked_count("channels", channels):
+    T, channels = checked_count("T", T), checked_count("channels", channels)
+    duration = float(checked_inside("duration", duration, 0))
+    if CHANNELS % channels:
         raise ValueError(f"`channels` must divide {CHANNELS}, got {channels}. Take 350, 140, 100 or 70.")
     places = (name, name.upper(), "hdspikes")
     folder = find_folder(
@@ -109,7 +109,8 @@ def _load(
             keys, labels = _classes(file)
             counts = _counts(file, T, duration, channels)  # made while the file is open
             kept = frames_file(folder, f"{name}-T{T}", [path], T, duration, channels, clip)
-            parts.append((stacked(name, counts, len(labels), clip, kept), torch.from_numpy(labels)))
+            frames = stacked(name, counts, (len(labels), T, channels), clip, kept)
+            parts.append((frames, torch.from_numpy(labels)))
             titles.append(keys)
     if titles[0] != titles[1]:
         raise DataError(f"{folder}: the files must have the same classes, got {titles[0]} and {titles[1]}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeloom.files import beside
+from spikeloom.files import beside, remove_unfinished
 
 _FORMAT = 1  # of what is kept: raise it when frames are counted otherwise
 
@@ -25,20 +25,33 @@ def frames_file(folder: Path, part: str, files: Iterable[Path], *settings: objec
     for file in files:
         with contextlib.suppress(OSError):  # what is not there is found missing where it is read
             state = file.stat()
-            digest.update(repr((str(file.relative_to(folder)), state.st_size, state.st_mtime_ns)).encode())
+            name = file.relative_to(folder) if file.is_relative_to(folder) else file
+            digest.update(repr((str(name), state.st_size, state.st_mtime_ns)).encode())
     return folder / "frames" / f"{part}-{digest.hexdigest()[:16]}.npy"
 
 
-def read_frames(path: Path) -> np.ndarray | None:
-    """The frames in a file, mapped into memory, where changes stay; ``None`` if it is missing or damaged."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+def read_frames(path: Path, shape: tuple[int, ...], clip: bool) -> np.ndarray | None:
+    """The frames in a file, mapped into memory, where changes stay.
+
+    Args:
+        path: of the file.
+        shape: what they must have.
+        clip: whether they must be ``bool``, and not counts.
+    Returns:
+        ``None`` if the file is missing or damaged, or holds something else
+    """
+    with contextlib.suppress(Exception):  # NumPy raises many things for a header that is none
+        frames = np.lib.format.open_memmap(path, mode="c")
+        if frames.shape == shape and frames.dtype in ((bool,) if clip else (np.int8, np.int16)):
+            return frames
     return None
 
 
 def keep_frames(path: Path, frames: np.ndarray) -> None:
-    """Write frames to a file, unless the folder cannot be written, or the disk is full."""
+    """Write frames to a file, unless the folder cannot be written, or the disk is full. What a process that
+    was killed has left is removed a day later."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
+        remove_unfinished(path.parent, shared=True)
         with beside(path) as part, part.open("wb") as file:
             np.save(file, frames)

@@ -70,7 +70,7 @@ def n_caltech101(
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting static image datasets to spiking
         neuromorphic datasets using saccades, Front. Neurosci. 9:437, 2015.
     """
-    check_frames(T, split_by)
+    T = check_frames(T, split_by)
     folder = find_folder("n-caltech101", data_folder(data_dir), _FOLDERS, _MARKS, _CURE)
     classes = _classes(folder)
     train, test = first_nine_tenths(folder, classes, ".bin")
@@ -93,7 +93,7 @@ def _load(
     counts = (frames_of(read_atis(path, _SENSOR), T, split_by) for path in recordings)
     labels = torch.tensor([classes.index(path.parent.name) for path in recordings])
     kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
-    return stacked("n-caltech101", counts, len(recordings), clip, kept), labels
+    return stacked("n-caltech101", counts, (len(recordings), T, 2, *_SENSOR), clip, kept), labels
 
 
 DATASETS.register("n-caltech101")(lambda data_dir, _seed: n_caltech101(data_dir))

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from spikeloom.data.aedat import read_aedat
+from spikeloom.data.aedat import DVS128, read_aedat
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.cifar import CLASSES
 from spikeloom.data.dataset import Dataset
@@ -64,7 +64,7 @@ def cifar10_dvs(
     Source: H. Li, H. Liu, X. Ji, G. Li, L. Shi, CIFAR10-DVS: an event-stream dataset for object
         classification, Front. Neurosci. 11:309, 2017.
     """
-    check_frames(T, split_by)
+    T = check_frames(T, split_by)
     folder = find_folder("cifar10-dvs", data_folder(data_dir), _FOLDERS, CLASSES, _CURE)
     train, test = first_nine_tenths(folder, CLASSES, ".aedat")
     count = len(train) + len(test)
@@ -77,7 +77,7 @@ def _load(folder: Path, recordings: list[Path], T: int, split_by: str, clip: boo
     counts = (_frames(path, T, split_by) for path in recordings)
     labels = torch.tensor([CLASSES.index(path.parent.name) for path in recordings])
     kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
-    return stacked("cifar10-dvs", counts, len(recordings), clip, kept), labels
+    return stacked("cifar10-dvs", counts, (len(recordings), T, 2, *DVS128), clip, kept), labels
 
 
 def _frames(path: Path, T: int, split_by: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.data.atis import read_atis
+from spikeloom.data.atis import NMNIST_SENSOR, read_atis
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
@@ -73,7 +73,7 @@ def nmnist(
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting static image datasets to spiking
         neuromorphic datasets using saccades, Front. Neurosci. 9:437, 2015.
     """
-    check_frames(T, split_by)
+    T = check_frames(T, split_by)
     marks = [f"Train/{digit}" for digit in _CLASSES]
     folder = find_folder("nmnist", data_folder(data_dir), _FOLDERS, marks, _CURE)
     train, test = _recordings(folder / "Train"), _recordings(folder / "Test")
@@ -120,7 +120,8 @@ def _labels(recordings: Sequence[Path]) -> Tensor:
 def _load(folder: Path, recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> Part:
     counts = (frames_of(read_atis(path), T, split_by) for path in recordings)
     kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
-    return stacked("nmnist", counts, len(recordings), clip, kept), _labels(recordings)
+    shape = (len(recordings), T, 2, *NMNIST_SENSOR)
+    return stacked("nmnist", counts, shape, clip, kept), _labels(recordings)
 
 
 DATASETS.register("nmnist")(lambda data_dir, seed: nmnist(data_dir, seed=seed))

@@ -25,11 +25,12 @@ Part = tuple[Tensor, Tensor]
 """Counts ``[N, T, *]`` and labels ``[N]``."""
 
 
-def check_frames(T: int, split_by: str) -> None:
-    """Refuse a number of frames, or a way to cut them, that cannot be."""
-    checked_count("T", T)
+def check_frames(T: int, split_by: str) -> int:
+    """``T`` as Python's integer; refuse a number of frames, or a way to cut them, that cannot be."""
+    T = checked_count("T", T)
     if split_by not in tuple(_SPLITS):
         raise ValueError(f"`split_by` must be 'number' or 'time', got {split_by!r}.")
+    return T
 
 
 def find_folder(dataset: str, root: Path, names: Sequence[str], marks: Sequence[str], cure: str) -> Path:
@@ -89,27 +90,30 @@ def frames_of(events: Events, T: int, split_by: str) -> np.ndarray:
     return count_events(events, _SPLITS[split_by](events, T), T)
 
 
-def stacked(dataset: str, counts: Iterable[np.ndarray], length: int, clip: bool, kept: Path) -> Tensor:
+def stacked(
+    dataset: str, counts: Iterable[np.ndarray], shape: tuple[int, ...], clip: bool, kept: Path
+) -> Tensor:
     """The counts of all recordings, ``[N, T, *]``: in one byte each, in two where one does not suffice, or
     with ``clip`` whether there is any.
 
     Args:
         counts: of each recording, made while it is asked for; at least one.
-        length: how many they are.
+        shape: ``(N, T, *)``.
         kept: the file that has them if they were made before, and gets them if that took long.
     """
-    frames = read_frames(kept)
-    if frames is not None and len(frames) == length:
+    frames = read_frames(kept, shape, clip)
+    if frames is not None:
         return torch.from_numpy(frames)
     started = time.perf_counter()
     try:
-        frames = _stacked(dataset, counts, length, clip)
+        frames = _stacked(dataset, counts, shape[0], clip)
     except MemoryError as error:
         raise DataError(
-            f"{length:,} recordings of {dataset} do not fit into memory: {error}. Lower `T`, or leave some "
+            f"{shape[0]:,} recordings of {dataset} do not fit into memory: {error}. Lower `T`, or leave some "
             "recordings out."
         ) from None
-    if time.perf_counter() - started > SLOW:
+    is_slow = time.perf_counter() - started > SLOW
+    if is_slow and read_frames(kept, shape, clip) is None:  # what another process has mapped is not replaced
         keep_frames(kept, frames)
     return torch.from_numpy(frames)
 
