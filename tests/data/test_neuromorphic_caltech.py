@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -54,4 +56,27 @@ def test_a_class_with_too_few_recordings_is_noticed(tmp_path):
     put(tmp_path, count=2)
     (tmp_path / "yin_yang" / "image_0001.bin").unlink()
     with pytest.raises(DataError, match=r"yin_yang must hold at least 2 recordings \(.bin\), got 1"):
+        n_caltech101(tmp_path)
+
+
+def test_photographs_are_no_recordings(tmp_path):
+    """Caltech101 itself has the same folders."""
+    (tmp_path / "Caltech101" / "accordion").mkdir(parents=True)
+    (tmp_path / "Caltech101" / "accordion" / "image_0001.jpg").touch()
+    with pytest.raises(DataError, match=r"Caltech101 must hold recordings \(CLASS/image_\*.bin\), got none"):
+        n_caltech101(tmp_path)
+
+
+def test_a_class_that_may_not_be_read_is_not_left_out(tmp_path, monkeypatch):
+    put(tmp_path, count=2)
+    within = Path.iterdir
+
+    def refuse(path):
+        if path.name == "accordion":
+            raise PermissionError(13, "Permission denied", str(path))
+        return within(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # as a folder does; `glob` passes over it
+    monkeypatch.setattr(Path, "glob", lambda path, _: iter(()) if path.name == "accordion" else within(path))
+    with pytest.raises(DataError, match="accordion cannot be read: Permission denied"):
         n_caltech101(tmp_path)

@@ -15,11 +15,13 @@ from spikeloom.data.recordings import (
     Part,
     check_frames,
     dataset_of,
+    files_in,
     find_folder,
     first_nine_tenths,
     frames_of,
     stacked,
 )
+from spikeloom.errors import DataError
 
 _FULL = 8_709  # recordings
 _SENSOR = (180, 240)  # height and width
@@ -84,7 +86,17 @@ def _classes(folder: Path) -> tuple[str, ...]:
     """The folders that hold recordings."""
     with readable(folder):
         folders = [one for one in folder.iterdir() if one.is_dir()]
-    return tuple(sorted(one.name for one in folders if any(one.glob("image_*.bin"))))
+    classes = sorted(one.name for one in folders if _has_recordings(one))
+    if not classes:
+        raise DataError(
+            f"{folder} must hold recordings (CLASS/image_*.bin), got none. Unzip N-Caltech101 there; the "
+            "photographs of Caltech101 are another set."
+        )
+    return tuple(classes)
+
+
+def _has_recordings(folder: Path) -> bool:
+    return any(path.name.startswith("image_") for path in files_in(folder, ".bin"))
 
 
 def _load(
