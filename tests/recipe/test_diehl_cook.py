@@ -202,6 +202,25 @@ def test_a_checkpoint_of_another_network_is_refused(finished, tmp_path, capfd):
     assert "does not fit the network" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        (("net", "delay"), torch.zeros(784, dtype=torch.int32)),  # one for each input, as it once was
+        (("net", "delay"), torch.full((784, 10), 200, dtype=torch.uint8)),
+        (("memories", "relayed"), torch.zeros(11)),
+    ],
+)
+def test_a_checkpoint_of_numbers_that_cannot_be_is_refused(finished, tmp_path, capfd, entry, wrong):
+    state = checkpoint.load(finished / "checkpoints" / checkpoint.LAST)
+    state[entry[0]][entry[1]] = wrong
+    checkpoint.save(tmp_path / "checkpoints" / checkpoint.LAST, state)
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    assert cli.main(["train", "--resume", str(tmp_path)]) == 1
+    said = capfd.readouterr().err
+    assert "does not fit the network" in said
+    assert entry[1] in said
+
+
 def test_stdp_fc_shows_why_inhibition_and_adaptive_thresholds_matter(tmp_path, capfd):
     assert train(tmp_path / "run", "stdp-fc", "--epochs", "1") == 0
     shown = capfd.readouterr().out

@@ -262,7 +262,8 @@ class UnsupervisedTrainer:
                 labels = getattr(self, name)
                 labels.sums, labels.samples = state[name]["sums"], state[name]["samples"]
             self.progress = Progress(**state["progress"])
-        except (RuntimeError, KeyError, TypeError) as error:
+            self.network.respond(torch.empty(0, self.network.inputs), [])  # refuses memories that do not fit
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise misfit(self.run, error) from None
 
 

@@ -72,7 +72,7 @@ class DiehlCookConstants:
     total: float = 78.0
     """Sum of a neuron's weights at the start of each presentation."""
     max_delay: float = 10.0
-    """Longest delay of a synapse."""
+    """Longest delay of a synapse; what would arrive after the pause is lost."""
     shown: float = 350.0
     """Time that a sample is shown."""
     pause: float = 150.0
