@@ -165,7 +165,8 @@ def test_defaults_follow_the_dataset_and_the_number_of_neurons():
 
     assert of() == (100, 10)
     assert of(dataset="mnist") == (400, 3)
-    assert of(dataset="mnist", neurons=50) == (50, 3)
+    assert of(dataset="mnist", neurons=50) == (50, 8)
+    assert of(dataset="mnist", neurons=399) == (399, 8)
     assert of(dataset="mnist", neurons=1600) == (1600, 7)
     assert of(dataset="mnist", neurons=6400) == (6400, 15)
     assert of(neurons=6400, epochs=2) == (6400, 2)
