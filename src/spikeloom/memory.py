@@ -343,8 +343,12 @@ class MemoryModule(nn.Module, StepModule, StepFunctions):
         """``output``, or a copy if the caller could not change it in place, as in ``counter = net(x); counter
         += net(x)``: it may be a memory itself, or saved for the backward pass. A graph that is being made
         cannot ask."""
-        compiling = torch.compiler.is_compiling()
-        shared = output.requires_grad or compiling or output._is_view() or self._is_memory(output)
+        shared = (
+            output.requires_grad
+            or torch.compiler.is_compiling()
+            or output._is_view()
+            or self._is_memory(output)
+        )
         return output.clone() if shared else output
 
     def _woven(self, _x: Tensor) -> Tensor | None:

@@ -3,23 +3,21 @@
 from pathlib import Path
 from typing import Literal
 
-import torch
+import numpy as np
 
 from spikeloom.data.atis import read_atis
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
-from spikeloom.data.kept import frames_file
 from spikeloom.data.known import readable
 from spikeloom.data.recordings import (
-    Part,
     check_frames,
     dataset_of,
     files_in,
     find_folder,
     first_nine_tenths,
     frames_of,
-    stacked,
+    part_of,
 )
 from spikeloom.errors import DataError
 
@@ -78,7 +76,12 @@ def n_caltech101(
     train, test = first_nine_tenths(folder, classes, ".bin")
     count = len(train) + len(test)
     name = "n-caltech101" if count == _FULL else f"n-caltech101, {count} of {_FULL} recordings"
-    parts = (_load(folder, classes, part, T, split_by, clip) for part in (train, test))
+
+    def frames(path: Path) -> np.ndarray:
+        return frames_of(read_atis(path, _SENSOR), T, split_by)
+
+    of_set = ("n-caltech101", folder, classes)
+    parts = (part_of(*of_set, part, frames, _SENSOR, T, split_by, clip) for part in (train, test))
     return dataset_of(name, classes, *parts)
 
 
@@ -97,15 +100,6 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 def _has_recordings(folder: Path) -> bool:
     return any(path.name.startswith("image_") for path in files_in(folder, ".bin"))
-
-
-def _load(
-    folder: Path, classes: tuple[str, ...], recordings: list[Path], T: int, split_by: str, clip: bool
-) -> Part:
-    counts = (frames_of(read_atis(path, _SENSOR), T, split_by) for path in recordings)
-    labels = torch.tensor([classes.index(path.parent.name) for path in recordings])
-    kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
-    return stacked("n-caltech101", counts, (len(recordings), T, 2, *_SENSOR), clip, kept), labels
 
 
 DATASETS.register("n-caltech101")(lambda data_dir, _seed: n_caltech101(data_dir))

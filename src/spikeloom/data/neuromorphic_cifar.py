@@ -4,22 +4,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
 from spikeloom.data.aedat import DVS128, read_aedat
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.cifar import CLASSES
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
-from spikeloom.data.kept import frames_file
 from spikeloom.data.recordings import (
-    Part,
     check_frames,
     dataset_of,
     find_folder,
     first_nine_tenths,
     frames_of,
-    stacked,
+    part_of,
 )
 from spikeloom.errors import DataError
 
@@ -69,15 +66,13 @@ def cifar10_dvs(
     train, test = first_nine_tenths(folder, CLASSES, ".aedat")
     count = len(train) + len(test)
     name = "cifar10-dvs" if count == _FULL else f"cifar10-dvs, {count} of {_FULL} recordings"
-    parts = (_load(folder, part, T, split_by, clip) for part in (train, test))
+
+    def frames(path: Path) -> np.ndarray:
+        return _frames(path, T, split_by)
+
+    of_set = ("cifar10-dvs", folder, CLASSES)
+    parts = (part_of(*of_set, part, frames, DVS128, T, split_by, clip) for part in (train, test))
     return dataset_of(name, CLASSES, *parts)
-
-
-def _load(folder: Path, recordings: list[Path], T: int, split_by: str, clip: bool) -> Part:
-    counts = (_frames(path, T, split_by) for path in recordings)
-    labels = torch.tensor([CLASSES.index(path.parent.name) for path in recordings])
-    kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
-    return stacked("cifar10-dvs", counts, (len(recordings), T, 2, *DVS128), clip, kept), labels
 
 
 def _frames(path: Path, T: int, split_by: str) -> np.ndarray:

@@ -13,15 +13,13 @@ from spikeloom.data.atis import NMNIST_SENSOR, read_atis
 from spikeloom.data.catalogue import DATASETS, DataFolder
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.folder import data_folder
-from spikeloom.data.kept import frames_file
 from spikeloom.data.recordings import (
-    Part,
     check_frames,
     dataset_of,
     files_in,
     find_folder,
     frames_of,
-    stacked,
+    part_of,
 )
 from spikeloom.data.split import stratified_split
 from spikeloom.errors import DataError
@@ -84,7 +82,12 @@ def nmnist(
     else:
         train, test = _hold_out(train, seed)
     name = "nmnist" if found == _FULL else f"nmnist, {sum(found)} of {sum(_FULL)} recordings"
-    parts = (_load(folder, part, T, split_by, clip) for part in (train, test))
+
+    def frames(path: Path) -> np.ndarray:
+        return frames_of(read_atis(path), T, split_by)
+
+    of_set = ("nmnist", folder, _CLASSES)
+    parts = (part_of(*of_set, part, frames, NMNIST_SENSOR, T, split_by, clip) for part in (train, test))
     return dataset_of(name, _CLASSES, *parts)
 
 
@@ -115,13 +118,6 @@ def _hold_out(recordings: list[Path], seed: int) -> tuple[list[Path], list[Path]
 
 def _labels(recordings: Sequence[Path]) -> Tensor:
     return torch.tensor([int(path.parent.name) for path in recordings], dtype=torch.int64)
-
-
-def _load(folder: Path, recordings: Sequence[Path], T: int, split_by: str, clip: bool) -> Part:
-    counts = (frames_of(read_atis(path), T, split_by) for path in recordings)
-    kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
-    shape = (len(recordings), T, 2, *NMNIST_SENSOR)
-    return stacked("nmnist", counts, shape, clip, kept), _labels(recordings)
 
 
 DATASETS.register("nmnist")(lambda data_dir, seed: nmnist(data_dir, seed=seed))

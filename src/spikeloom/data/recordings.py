@@ -13,7 +13,7 @@ from spikeloom.checks import checked_count
 from spikeloom.data.dataset import Dataset
 from spikeloom.data.events import Events
 from spikeloom.data.frames import count_events, split_by_number, split_by_time
-from spikeloom.data.kept import keep_frames, read_frames
+from spikeloom.data.kept import frames_file, keep_frames, read_frames
 from spikeloom.data.known import readable
 from spikeloom.errors import DataError
 
@@ -83,6 +83,29 @@ def first_nine_tenths(folder: Path, classes: Sequence[str], suffix: str) -> tupl
 def _number(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1]) if digits else 0
+
+
+def part_of(
+    dataset: str,
+    folder: Path,
+    classes: Sequence[str],
+    recordings: Sequence[Path],
+    frames: Callable[[Path], np.ndarray],
+    sensor_size: tuple[int, int],
+    T: int,
+    split_by: str,
+    clip: bool,
+) -> Part:
+    """The frames and labels of recordings that have a file each, in a folder for each class.
+
+    Args:
+        folder: of the dataset.
+        frames: of a recording, as of :func:`frames_of`.
+    """
+    kept = frames_file(folder, f"T{T}", recordings, T, split_by, clip)
+    shape = (len(recordings), T, 2, *sensor_size)
+    labels = [classes.index(path.parent.name) for path in recordings]
+    return stacked(dataset, map(frames, recordings), shape, clip, kept), torch.tensor(labels)
 
 
 def frames_of(events: Events, T: int, split_by: str) -> np.ndarray:
