@@ -31,7 +31,7 @@ class StdpFc(Competition):
     """One layer that learns by STDP, with and without inhibition and adaptive thresholds."""
 
     claim: ClassVar[str] = "83.8 % on digits with inhibition and adaptive thresholds, 10 % by STDP alone"
-    cost: ClassVar[str] = "digits: two minutes for the four combinations (one core)"
+    cost: ClassVar[str] = "digits: four minutes for the four combinations (one core)"
 
     epochs: int | None = None
     """Passes over the training images. Default: 3 for digits, else 1."""
